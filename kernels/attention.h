@@ -1,0 +1,44 @@
+// Attention over packed sequences, grouped-query; no [tokens, tokens] matrix is ever built.
+//
+//   Sequence s has queries [query_offsets[s], query_offsets[s+1]) and keys likewise; its last query stands at its last
+//   key (so a shorter query range continues a longer key range: generation with a cache).
+//   forward    p = softmax_j(scale * q_i . k_j) over the visible j of the same sequence,  o_i = sum_j p_ij v_j
+//              lse[t,h] = log sum_j exp(scale * q_i . k_j)
+//   visible    full: all; causal: j <= i; window: i - window < j <= i   (i, j: positions in the key range)
+//   backward   delta_i = do_i . o_i,  ds_ij = p_ij (do_i . v_j - delta_i) scale
+//              dq_i = sum_j ds_ij k_j,  dk_j = sum_i ds_ij q_i,  dv_j = sum_i p_ij do_i        (all written, =)
+//   Query head h reads key head h / (query_heads / kv_heads). A sequence of length 0 is allowed.
+#pragma once
+
+#include "kernels/backend.h"
+
+namespace shardora {
+
+enum class MaskKind : std::uint8_t { kFull, kCausal, kWindow };
+
+struct AttentionMask {
+  MaskKind kind = MaskKind::kCausal;
+  std::int64_t window = 0;  // kWindow only, >= 1
+};
+
+struct AttentionForward {
+  TensorView q;              // [query_tokens, query_heads, head_dim]
+  TensorView k, v;           // [key_tokens, kv_heads, head_dim]
+  TensorView query_offsets;  // int32 [sequences + 1]
+  TensorView key_offsets;    // int32 [sequences + 1]
+  AttentionMask mask;
+  float scale = 1.0F;
+  TensorView o;    // [query_tokens, query_heads, head_dim]
+  TensorView lse;  // [query_tokens, query_heads]
+};
+void attention_forward(Backend& backend, const AttentionForward& op);
+
+struct AttentionBackward {
+  AttentionForward forward;  // as it ran, o and lse included
+  TensorView d_o;            // [query_tokens, query_heads, head_dim]
+  TensorView dq;             // like q
+  TensorView dk, dv;         // like k, v
+};
+void attention_backward(Backend& backend, const AttentionBackward& op);
+
+}  // namespace shardora

@@ -1,0 +1,69 @@
+// Backend: where buffers live and how work is queued. Operations are free functions beside it (dispatch.cc);
+// a Backend only knows memory, copies, events and waiting.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "kernels/tensor.h"
+
+namespace shardora {
+
+enum class BackendKind : std::uint8_t { kCpu, kCuda };
+
+// A point in a queue of work. A default one has passed already. Copies share the point.
+struct Event {
+  std::shared_ptr<void> handle;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  virtual BackendKind kind() const = 0;
+  virtual std::string description() const = 0;  // one line for the log: device, threads, instruction set
+
+  // Device memory aligned to 64 bytes, not initialised. Throws Error(kOutOfMemory) with what was asked.
+  virtual void* allocate(std::int64_t bytes) = 0;
+  virtual void release(void* memory) noexcept = 0;
+
+  // Queued after all work so far; views of equal shape and type, the host side stays valid until synchronize().
+  virtual void copy_from_host(TensorView device, TensorView host) = 0;
+  virtual void copy_to_host(TensorView host, TensorView device) = 0;
+  virtual void copy(TensorView to, TensorView from) = 0;  // device to device, no overlap
+  virtual void zero(TensorView device) = 0;
+
+  virtual Event record() = 0;                 // passes when all work queued so far is done
+  virtual void wait(const Event& event) = 0;  // later work starts after it; the host does not wait
+  virtual void synchronize() = 0;             // the host waits for all queued work
+};
+
+struct BackendOptions {
+  int threads = 0;  // CPU threads of this rank; 0: the cores in its affinity mask
+};
+
+// Throws Error(kUnavailable) where the device is missing.
+std::unique_ptr<Backend> make_backend(BackendKind kind, const BackendOptions& options);
+
+// An owned block of a backend's memory, released on destruction. Move-only.
+class DeviceBuffer {
+ public:
+  DeviceBuffer() = default;
+  DeviceBuffer(Backend& backend, std::int64_t bytes);
+  DeviceBuffer(DeviceBuffer&& other) noexcept;
+  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept;
+  DeviceBuffer(const DeviceBuffer&) = delete;
+  DeviceBuffer& operator=(const DeviceBuffer&) = delete;
+  ~DeviceBuffer();
+  void* data() const { return data_; }
+  std::int64_t bytes() const { return bytes_; }
+
+ private:
+  Backend* backend_ = nullptr;  // not owned, outlives the buffer
+  void* data_ = nullptr;
+  std::int64_t bytes_ = 0;
+};
+
+}  // namespace shardora

@@ -1,0 +1,31 @@
+// Small passes over activations.
+#pragma once
+
+#include "kernels/backend.h"
+
+namespace shardora {
+
+// y += x, element by element.
+struct Add {
+  TensorView x, y;
+};
+void add(Backend& backend, const Add& op);
+
+// dbias[j] += sum_t dy[t,j].
+struct ColumnSum {
+  TensorView dy;     // [tokens, width]
+  TensorView dbias;  // [width]
+};
+void column_sum(Backend& backend, const ColumnSum& op);
+
+// gather: to[i,:] = from[rows[i],:].   scatter: to[rows[i],:] = from[i,:], the other rows of `to` become 0; rows
+// ascend.
+struct MoveRows {
+  TensorView from;
+  TensorView rows;  // int32 [count]
+  TensorView to;
+};
+void gather_rows(Backend& backend, const MoveRows& op);
+void scatter_rows(Backend& backend, const MoveRows& op);
+
+}  // namespace shardora

@@ -1,0 +1,37 @@
+// The MPI side of a run: initialises MPI, owns its communicators, and ends them. One per process.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/comm/process_grid.h"
+
+namespace shardora {
+
+class MpiSession {
+ public:
+  // Throws Error(kUnavailable) where the launcher says more ranks than MPI does (separate one-rank worlds).
+  MpiSession(int& argc, char**& argv);
+  ~MpiSession();
+  MpiSession(const MpiSession&) = delete;
+  MpiSession& operator=(const MpiSession&) = delete;
+
+  Communicator& world();
+  int host_local_rank() const;  // among the ranks of this host, from 0
+  int host_local_size() const;
+
+  // Splits the world. Throws Error(kUsage) on every rank, naming the sizes that would work, where tensor does not
+  // divide the ranks. The session owns the communicators.
+  const ProcessGrid& make_grid(const ParallelOptions& options);
+
+  // Ends all ranks at once with this status, from one rank. Does not return.
+  [[noreturn]] void abort(ExitStatus status);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace shardora

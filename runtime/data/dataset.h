@@ -1,0 +1,51 @@
+// A dataset file (safetensors: tokens int32 [N], offsets int64 [S+1], loss_mask uint8 [N], optional), read whole and
+// checked before it is used.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/options.h"
+
+namespace shardora {
+
+class Dataset {
+ public:
+  // Throws Error(kBadInput) naming the file: ids outside [0, vocabulary), offsets out of order, empty sequences, a
+  // first token that is a target, no target at all, missing or misshapen tensors. `longest` bounds a sequence; a longer
+  // one is an error, cut, or dropped, as `overlong` says; cut and dropped ones are counted.
+  Dataset(const std::filesystem::path& path, std::int64_t vocabulary, std::int64_t longest, Overlong overlong);
+
+  struct Sequence {
+    std::span<const std::int32_t> tokens;
+    std::span<const std::uint8_t> loss_mask;  // 1 where the token is a target; the first is never one
+  };
+  std::int64_t size() const { return static_cast<std::int64_t>(ranges_.size()); }  // sequences kept
+  Sequence operator[](std::int64_t index) const;
+  std::int64_t length(std::int64_t index) const;        // tokens
+  std::int64_t target_count(std::int64_t index) const;  // targets
+  std::int64_t longest() const { return longest_; }     // tokens of the longest kept sequence
+  std::int64_t tokens() const;                          // of all kept sequences
+  std::int64_t targets() const;
+  std::int64_t cut() const { return cut_; }
+  std::int64_t dropped() const { return dropped_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  std::string fingerprint() const;  // checksum of content, for the handshake and for resuming
+
+ private:
+  struct Range {
+    std::int64_t begin, end, targets;
+  };
+  std::vector<std::int32_t> tokens_;
+  std::vector<std::uint8_t> loss_mask_;
+  std::vector<Range> ranges_;
+  std::int64_t longest_ = 0, cut_ = 0, dropped_ = 0;
+  std::uint64_t checksum_ = 0;
+  std::map<std::string, std::string> metadata_;
+};
+
+}  // namespace shardora

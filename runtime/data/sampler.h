@@ -1,0 +1,51 @@
+// Which sequences an optimizer step sees: a pure function of (seed, step), so that a resumed run, at any rank count,
+// sees exactly what the uninterrupted one would have. A step may cross an epoch's end.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/data/dataset.h"
+
+namespace shardora {
+
+struct SequenceRef {
+  std::int64_t dataset = 0;   // index into the mixture
+  std::int64_t sequence = 0;  // index into that dataset
+  std::int64_t place = 0;     // in the global batch, from 0: keys the dropout masks
+};
+
+struct StepPlan {
+  std::vector<SequenceRef> sequences;  // global_batch of them, in order of place
+  std::int64_t target_count = 0;       // over the whole step: what the loss is divided by; never 0
+  std::int64_t token_count = 0;
+};
+
+// A mixture draws from each dataset in proportion to its share, in a fixed interleaving; each dataset runs through its
+// own epochs. Shuffled: each epoch of each dataset is a permutation keyed by (seed, dataset, epoch). Not shuffled: file
+// order, wrapping at the end.
+class Sampler {
+ public:
+  struct Source {
+    const Dataset* dataset = nullptr;  // not owned, not empty
+    double share = 1;
+  };
+  Sampler(std::vector<Source> sources, std::int64_t global_batch, bool shuffle, std::uint64_t seed);
+
+  // Step k counts from 1. Throws Error(kBadInput) naming the step where it has no target at all.
+  StepPlan plan(std::int64_t step) const;
+  // Optimizer steps in so many epochs of the (first, for a mixture: whole) set: ceil(epochs * sequences /
+  // global_batch).
+  std::int64_t steps_in(double epochs) const;
+
+ private:
+  std::int64_t pick(std::int64_t source, std::int64_t draw) const;  // the draw-th sequence of a source
+  std::vector<Source> sources_;
+  std::int64_t global_batch_;
+  bool shuffle_;
+  std::uint64_t seed_;
+  std::vector<std::int64_t> pattern_;  // the interleaving: source of each draw of one period
+  mutable std::vector<std::pair<std::int64_t, std::vector<std::int64_t>>> permutations_;  // per source: epoch, order
+};
+
+}  // namespace shardora

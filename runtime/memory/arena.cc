@@ -1,0 +1,34 @@
+#include "runtime/memory/arena.h"
+
+#include <algorithm>
+
+namespace shardora {
+namespace {
+constexpr std::int64_t kAlignment = 64;
+std::int64_t aligned(std::int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+}  // namespace
+
+Arena::Arena(Backend& backend, std::int64_t capacity_bytes)
+    : block_(backend, std::max(capacity_bytes, kAlignment)),
+      base_(static_cast<std::byte*>(block_.data())),
+      capacity_(block_.bytes()) {}
+
+TensorView Arena::take(std::string_view segment, DType dtype, Shape shape) {
+  const std::int64_t bytes = aligned(shape.elements() * size_bytes(dtype));
+  void* data = measuring() ? nullptr : base_ + used_;
+  used_ += bytes;
+  SHARDORA_CHECK(measuring() || used_ <= capacity_);
+  if (used_ > peak_) {
+    auto found = segments_.try_emplace(std::string(segment), 0).first;
+    found->second += used_ - peak_;
+    peak_ = used_;
+  }
+  return {data, dtype, shape};
+}
+
+void Arena::release(std::int64_t mark) {
+  SHARDORA_CHECK(mark >= 0 && mark <= used_);
+  used_ = mark;
+}
+
+}  // namespace shardora

@@ -1,0 +1,45 @@
+// metrics.jsonl: one JSON object a line. On resume, lines past the checkpoint's step are cut off first, so that a
+// resumed run's file reads as a straight run's.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace shardora {
+
+struct StepMetrics {
+  std::int64_t step = 0;
+  double loss = 0, learning_rate = 0, gradient_norm = 0;  // norm before clipping
+  std::int64_t tokens = 0;
+  double seconds = 0, tokens_per_second = 0;
+  std::int64_t peak_memory_bytes = 0;
+  struct Drift {
+    double mean = 0, max = 0;  // abs(m / m0 - 1)
+  };
+  std::optional<Drift> magnitude_drift;
+};
+
+class Metrics {
+ public:
+  // `after_step`: keep lines up to this step. An inactive one (no path: other ranks) swallows everything.
+  Metrics() = default;
+  Metrics(const std::filesystem::path& path, std::int64_t after_step);
+  ~Metrics();
+  Metrics(Metrics&&) noexcept;
+  Metrics& operator=(Metrics&&) noexcept;
+  void write(const StepMetrics& metrics);
+  void write_evaluation(std::int64_t step, const std::string& name, double loss, double perplexity,
+                        std::int64_t tokens);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+std::int64_t peak_memory_bytes();  // of this process (VmHWM)
+double monotonic_seconds();
+
+}  // namespace shardora

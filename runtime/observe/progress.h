@@ -1,0 +1,22 @@
+// One line that renews itself on a terminal; plain lines, at most one every few seconds, elsewhere.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace shardora {
+
+class Progress {
+ public:
+  // `enabled` on rank 0 only. Writes to standard error.
+  Progress(bool enabled, std::int64_t first_step, std::int64_t last_step);
+  ~Progress();                                                          // ends the line
+  void step(std::int64_t step, double loss, double tokens_per_second);  // computes the time left
+
+ private:
+  bool enabled_, terminal_;
+  std::int64_t first_, last_;
+  double started_, last_print_ = -1e9;
+};
+
+}  // namespace shardora

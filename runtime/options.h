@@ -1,0 +1,117 @@
+// What a run is asked to do: plain values with their defaults, section by section as in a config file. launch/options
+// fills and checks them; every room reads its own section.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace shardora {
+
+struct ModelOptions {
+  std::string path;
+  std::string dtype = "auto";  // storage of frozen weights; CPU: float32
+  std::string init = "load";   // or random: config.json alone, with method = full
+};
+
+enum class AdapterMethod : std::uint8_t { kDora, kLora, kFull };
+enum class MagnitudeAxis : std::uint8_t { kOutput, kInput };
+enum class NormGradient : std::uint8_t { kDetached, kExact };
+enum class DropoutScope : std::uint8_t { kInput, kAdapter };
+
+struct AdapterOptions {
+  AdapterMethod method = AdapterMethod::kDora;
+  std::int64_t rank = 16;
+  double alpha = 32;
+  bool rslora = false;
+  double dropout = 0;
+  DropoutScope dropout_scope = DropoutScope::kInput;
+  std::vector<std::string> target_modules = {"all-linear"};
+  std::vector<std::string> exclude_modules;
+  std::vector<std::int64_t> layers;  // empty: all
+  std::vector<std::pair<std::string, std::int64_t>> rank_pattern;
+  std::vector<std::pair<std::string, double>> alpha_pattern;
+  MagnitudeAxis magnitude_axis = MagnitudeAxis::kOutput;
+  NormGradient norm_gradient = NormGradient::kDetached;
+  std::string path;  // an existing PEFT adapter folder or a checkpoint; empty: fresh
+};
+
+struct DataSource {
+  std::string name;  // evaluation sets: shown in metrics; empty for a single one
+  std::string path;
+  double share = 1;  // training mixtures
+};
+
+enum class Overlong : std::uint8_t { kError, kTruncate, kDrop };
+
+struct DataOptions {
+  std::vector<DataSource> train;
+  std::vector<DataSource> eval;
+  std::int64_t sequence_length = 0;  // longest allowed; 0: the model's limit
+  Overlong overlong = Overlong::kError;
+  bool shuffle = true;
+  bool packing = true;
+};
+
+enum class ScheduleKind : std::uint8_t { kCosine, kLinear, kConstant };
+
+struct TrainOptions {
+  std::int64_t steps = 0;  // one of steps and epochs is set
+  double epochs = 0;
+  std::int64_t global_batch = 32;          // sequences per optimizer step, over all ranks
+  std::int64_t micro_batch_tokens = 8192;  // per rank
+  double learning_rate = 2e-4;
+  double magnitude_learning_rate = -1;  // below 0: the same
+  double b_learning_rate_ratio = 1;     // LoRA+
+  double warmup_steps = 0;              // below 1: a share of all steps
+  ScheduleKind schedule = ScheduleKind::kCosine;
+  double min_learning_rate = 0;
+  double weight_decay = 0, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
+  double clip_norm = 1;  // 0: off
+  std::uint64_t seed = 0;
+  std::int64_t eval_every = 0;  // 0: at the end
+  bool save_best = false;
+  std::int64_t early_stopping = 0;  // evaluations without gain; 0: off
+  double stop_at = 0;               // epoch seconds; 0: no limit
+};
+
+struct ParallelOptions {
+  int tensor = 1;  // tensor-parallel size; the data-parallel size is ranks / tensor
+  std::string backend = "auto";
+  int threads = 0;            // CPU threads of a rank; 0: the cores in its affinity mask
+  std::string bind = "auto";  // keep: leave the launcher's mask as it is
+};
+
+struct OutputOptions {
+  std::string dir;
+  std::int64_t log_every = 1;
+  std::int64_t checkpoint_every = -1;  // optimizer steps; 0: off; -1: about every ten minutes
+  std::int64_t keep = 2;
+  std::string resume = "auto";  // never, or a checkpoint's path
+  bool overwrite = false;
+};
+
+struct MergeOptions {
+  std::string dtype = "base";  // or float32, bfloat16, float16
+  bool verify = false;         // compares logits of the adapted and the merged model
+};
+
+struct GenerateOptions {
+  std::string prompts;  // a dataset file: each sequence is a prompt
+  std::int64_t max_new_tokens = 128;
+  std::vector<std::int64_t> stop_tokens;  // empty: the model's end-of-sequence tokens
+};
+
+struct RunOptions {
+  ModelOptions model;
+  AdapterOptions adapter;
+  DataOptions data;
+  TrainOptions train;
+  ParallelOptions parallel;
+  OutputOptions output;
+  MergeOptions merge;
+  GenerateOptions generate;
+};
+
+}  // namespace shardora
