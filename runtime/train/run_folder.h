@@ -1,67 +1,34 @@
-// The output folder: its lock, its exit.json, and checkpoints by a commit protocol. Only rank 0 calls these.
+// The output folder of a run: who holds it, and how the run ended. Only rank 0 calls these.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
-#include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "kernels/check.h"
+#include "runtime/train/run_lock.h"
 
 namespace shardora {
 
-// Holds output.dir for one run: run.lock by flock, with host, process, start time, boot id and job inside. Throws
-// Error(kOutputBusy) naming the holder where another run has it, where the folder is not empty and not ours, or where
-// it cannot be written.
+// Holds output.dir for one run. Made where only its parent exists. Throws Error(kOutputBusy) naming the holder where
+// another run has it, where the folder is not empty and not ours (neither run.lock nor config.resolved.cfg is in it),
+// or where it cannot be written. `overwrite` removes what earlier runs left, and nothing that no run has made; a folder
+// that is not ours is refused all the same.
 class RunFolder {
  public:
   RunFolder(const std::filesystem::path& dir, bool overwrite);
-  ~RunFolder();
-  RunFolder(const RunFolder&) = delete;
-  RunFolder& operator=(const RunFolder&) = delete;
   const std::filesystem::path& dir() const { return dir_; }
-  // By temporary file and rename: why and how the run ended.
+  // What `overwrite` has removed, by name: to be told to the user.
+  const std::vector<std::string>& removed() const { return removed_; }
+  // exit.json, by temporary file and rename: why and how the run ended, with job, restart count and time (seconds since
+  // 1970), so that a script can tell this start's file from an earlier one's.
   void write_exit(ExitStatus status, const std::string& reason, std::int64_t step);
 
  private:
   std::filesystem::path dir_;
-  int lock_ = -1;
-};
-
-// What a checkpoint says of itself besides its files.
-struct Manifest {
-  std::int64_t step = 0;
-  std::string world;               // "4 ranks, tensor 2": told, not required
-  std::string configuration_json;  // the part of the configuration that must not change, key by key
-  std::int64_t threads = 0;
-  std::string instruction_set;
-};
-
-// A checkpoint folder checkpoints/step-N, committed so that a kill at any moment leaves either a whole one or none:
-// all files into step-N.tmp-<job>, fsync each, manifest.json (size and checksum of each file) last, fsync, rename,
-// fsync.
-class Checkpoints {
- public:
-  explicit Checkpoints(std::filesystem::path run_dir, std::int64_t keep);
-  // `write` fills the given empty folder. On any error the attempt is removed and the error passed on.
-  void save(const Manifest& manifest, const std::function<void(const std::filesystem::path&)>& write);
-  // The newest step whose manifest and files are whole; damaged ones are reported through `warn` and passed over.
-  struct Found {
-    std::filesystem::path path;
-    Manifest manifest;
-  };
-  std::optional<Found> newest(const std::function<void(const std::string&)>& warn) const;
-  // A given checkpoint folder. Throws Error(kBadInput) where it is damaged.
-  static Found open(const std::filesystem::path& path);
-  // Keeps the newest `keep` (at least two) and those in `pinned`; removes older ones and stale temporary folders.
-  void prune(const std::vector<std::filesystem::path>& pinned);
-
- private:
-  std::filesystem::path dir_;
-  std::int64_t keep_;
+  RunLock lock_;
+  std::vector<std::string> removed_;
 };
 
 }  // namespace shardora
