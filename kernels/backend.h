@@ -11,7 +11,8 @@
 
 namespace shardora {
 
-enum class BackendKind : std::uint8_t { kCpu, kCuda };
+// kRehearsal: every operation does nothing, on views that may point nowhere; a step run on it measures memory.
+enum class BackendKind : std::uint8_t { kCpu, kCuda, kRehearsal };
 
 // A point in a queue of work. A default one has passed already. Copies share the point.
 struct Event {

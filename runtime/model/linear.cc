@@ -1,0 +1,197 @@
+#include "runtime/model/linear.h"
+
+#include "kernels/dora.h"
+#include "kernels/elementwise.h"
+#include "kernels/linear.h"
+
+namespace shardora {
+
+bool Linear::keeps_product() const { return output_axis(); }
+
+LinearSaved Linear::take_saved(Arena& arena, std::string_view segment, std::int64_t tokens) const {
+  LinearSaved saved;
+  if (keeps_product()) saved.u = arena.take(segment, DType::kF32, {tokens, out_features});
+  if (adapter) saved.z = arena.take(segment, DType::kF32, {tokens, adapter->a.size(0)});
+  return saved;
+}
+
+void Linear::forward(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView y) const {
+  if (adapter) SHARDORA_CHECK(!adapter->version || adapter->version->norms == adapter->version->parameters);
+  if (drops_all(pass)) return forward_dropping_all(pass, x, saved, y);
+  const ScratchScope scope(pass.scratch);
+  const TensorView scaled = scaled_input(pass, x);
+  const TensorView u = keeps_product() ? saved.u : y;
+  weight->forward(scaled, u, false);
+  if (adapter) {
+    const TensorView adapter_x = adapter_input(pass, x, scaled);
+    matmul(pass.backend, {.a = adapter_x, .b = adapter->a, .c = saved.z, .transpose_b = true});
+    matmul(pass.backend,
+           {.a = saved.z, .b = adapter->b, .c = u, .transpose_b = true, .scale = adapter->scale, .accumulate = true});
+  }
+  if (kind == LinearKind::kRow) pass.parallel.leave_row(u);
+  const TensorView gain = output_axis() ? adapter->gain : TensorView{};
+  if (keeps_product() || bias) scale_columns_forward(pass.backend, {.u = u, .gain = gain, .bias = bias, .y = y});
+}
+
+void Linear::rebuild_output(const PassContext& pass, const LinearSaved& saved, TensorView y) const {
+  SHARDORA_CHECK(keeps_product() && !drops_all(pass));
+  scale_columns_forward(pass.backend, {.u = saved.u, .gain = adapter->gain, .bias = bias, .y = y});
+}
+
+TensorView Linear::scaled_input(const PassContext& pass, TensorView x) const {
+  if (!input_axis()) return x;
+  const TensorView scaled = pass.scratch.take("scratch", DType::kF32, x.shape);
+  scale_columns_forward(pass.backend, {.u = x, .gain = adapter->gain, .bias = {}, .y = scaled});
+  return scaled;
+}
+
+TensorView Linear::adapter_input(const PassContext& pass, TensorView x, TensorView scaled) const {
+  if (!drops(pass)) return scaled;
+  const TensorView dropped = pass.scratch.take("scratch", DType::kF32, x.shape);
+  dropout_into(pass, scaled, dropped, false);
+  return dropped;
+}
+
+void Linear::dropout_into(const PassContext& pass, TensorView x, TensorView y, bool accumulate) const {
+  dropout(pass.backend, {.x = x,
+                         .y = y,
+                         .accumulate = accumulate,
+                         .key = random_key(adapter->dropout_key, static_cast<std::uint64_t>(pass.step)),
+                         .places = pass.places,
+                         .positions = pass.positions,
+                         .first_feature = adapter->first_feature,
+                         .probability = adapter->dropout});
+}
+
+void Linear::forward_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView y) const {
+  ScratchScope scope(pass.scratch);
+  const TensorView dropped = scope.take(x.shape);
+  dropout_into(pass, x, dropped, false);
+  if (output_axis()) {
+    weight->forward(x, y, false);
+    weight->forward(dropped, saved.u, false);
+    matmul(pass.backend, {.a = dropped, .b = adapter->a, .c = saved.z, .transpose_b = true});
+    const TensorView e = scope.take(y.shape);
+    matmul(pass.backend,
+           {.a = saved.z, .b = adapter->b, .c = e, .transpose_b = true, .scale = adapter->scale});
+    dropout_gain_forward(pass.backend, {.base = y, .p = saved.u, .e = e, .gain = adapter->gain, .y = y, .u = saved.u});
+  } else {
+    const TensorView mixed = scope.take(x.shape);  // x + (g - 1).x'
+    gain_minus_one(pass.backend, {.x = dropped, .gain = adapter->gain, .y = mixed});
+    add(pass.backend, {.x = x, .y = mixed});
+    weight->forward(mixed, y, false);
+    scale_columns_forward(pass.backend, {.u = dropped, .gain = adapter->gain, .bias = {}, .y = dropped});
+    matmul(pass.backend, {.a = dropped, .b = adapter->a, .c = saved.z, .transpose_b = true});
+    matmul(pass.backend,
+           {.a = saved.z, .b = adapter->b, .c = y, .transpose_b = true, .scale = adapter->scale, .accumulate = true});
+  }
+  if (kind == LinearKind::kRow) pass.parallel.leave_row(y);
+  if (bias) scale_columns_forward(pass.backend, {.u = y, .gain = {}, .bias = bias, .y = y});
+}
+
+void Linear::backward(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy, TensorView dx,
+                      bool accumulate) const {
+  const ScratchScope scope(pass.scratch);
+  if (!adapter) return backward_plain(pass, x, dy, dx, accumulate);
+  if (drops_all(pass)) {
+    return output_axis() ? backward_output_dropping_all(pass, x, saved, dy, dx, accumulate)
+                         : backward_input_dropping_all(pass, x, saved, dy, dx, accumulate);
+  }
+  return input_axis() ? backward_input(pass, x, saved, dy, dx, accumulate)
+                      : backward_output(pass, x, saved, dy, dx, accumulate);
+}
+
+void Linear::backward_plain(const PassContext& pass, TensorView x, TensorView dy, TensorView dx, bool accumulate) const {
+  if (dbias) column_sum(pass.backend, {.dy = dy, .dbias = dbias});
+  if (trainable) trainable->weight_gradient(dy, x);
+  if (dx) weight->input_gradient(dy, dx, accumulate);
+}
+
+// dz = s du B,  dB += s du^T z,  dA += dz^T x
+void Linear::factor_gradients(const PassContext& pass, TensorView du, TensorView adapter_x, TensorView z,
+                              TensorView dz) const {
+  const float s = adapter->scale;
+  matmul(pass.backend, {.a = du, .b = adapter->b, .c = dz, .scale = s});
+  matmul(pass.backend, {.a = du, .b = z, .c = adapter->db, .transpose_a = true, .scale = s, .accumulate = true});
+  matmul(pass.backend, {.a = dz, .b = adapter_x, .c = adapter->da, .transpose_a = true, .accumulate = true});
+}
+
+// Also LoRA, which has no gain: du = dy.
+void Linear::backward_output(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy,
+                             TensorView dx, bool accumulate) const {
+  const TensorView du = dy, dz = pass.scratch.take("scratch", DType::kF32, saved.z.shape);
+  if (adapter->gain) {
+    scale_columns_backward(pass.backend, {.dy = dy, .u = saved.u, .gain = adapter->gain, .du = du, .h = adapter->h});
+  }
+  factor_gradients(pass, du, adapter_input(pass, x, x), saved.z, dz);
+  if (!dx) return;
+  weight->input_gradient(du, dx, accumulate);
+  if (!drops(pass)) return matmul(pass.backend, {.a = dz, .b = adapter->a, .c = dx, .accumulate = true});
+  const TensorView branch = pass.scratch.take("scratch", DType::kF32, dx.shape);
+  matmul(pass.backend, {.a = dz, .b = adapter->a, .c = branch});
+  dropout_into(pass, branch, dx, true);
+}
+
+void Linear::backward_input(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy,
+                            TensorView dx, bool accumulate) const {
+  ScratchScope scope(pass.scratch);
+  const TensorView dz = scope.take(saved.z.shape);
+  factor_gradients(pass, dy, adapter_input(pass, x, scaled_input(pass, x)), saved.z, dz);
+  const TensorView dscaled = dx && !accumulate ? dx : scope.take(x.shape);
+  weight->input_gradient(dy, dscaled, false);
+  if (drops(pass)) {
+    const TensorView branch = scope.take(x.shape);
+    matmul(pass.backend, {.a = dz, .b = adapter->a, .c = branch});
+    dropout_into(pass, branch, dscaled, true);
+  } else {
+    matmul(pass.backend, {.a = dz, .b = adapter->a, .c = dscaled, .accumulate = true});
+  }
+  scale_columns_backward(pass.backend,
+                         {.dy = dscaled, .u = x, .gain = adapter->gain, .du = dscaled, .h = adapter->h});
+  if (dx && accumulate) add(pass.backend, {.x = dscaled, .y = dx});
+}
+
+// dx = dy W + D.(((g - 1).dy) W + dz A)
+void Linear::backward_output_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved,
+                                          TensorView dy, TensorView dx, bool accumulate) const {
+  ScratchScope scope(pass.scratch);
+  const TensorView du = scope.take(dy.shape), dz = scope.take(saved.z.shape);
+  scale_columns_backward(pass.backend, {.dy = dy, .u = saved.u, .gain = adapter->gain, .du = du, .h = adapter->h});
+  factor_gradients(pass, du, adapter_input(pass, x, x), saved.z, dz);
+  if (!dx) return;
+  weight->input_gradient(dy, dx, accumulate);
+  gain_minus_one(pass.backend, {.x = dy, .gain = adapter->gain, .y = dy});
+  const TensorView branch = scope.take(dx.shape);
+  weight->input_gradient(dy, branch, false);
+  matmul(pass.backend, {.a = dz, .b = adapter->a, .c = branch, .accumulate = true});
+  dropout_into(pass, branch, dx, true);
+}
+
+// q = dy W + dz A,  h += sum x'.q,  dx = dy W + D.((g - 1).(dy W) + g.(dz A))
+void Linear::backward_input_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy,
+                                         TensorView dx, bool accumulate) const {
+  ScratchScope scope(pass.scratch);
+  const TensorView gain = adapter->gain, dropped = scope.take(x.shape), scaled = scope.take(x.shape),
+                   dz = scope.take(saved.z.shape), base = scope.take(x.shape), branch = scope.take(x.shape),
+                   q = scope.take(x.shape);
+  dropout_into(pass, x, dropped, false);
+  scale_columns_forward(pass.backend, {.u = dropped, .gain = gain, .bias = {}, .y = scaled});
+  factor_gradients(pass, dy, scaled, saved.z, dz);
+  weight->input_gradient(dy, base, false);
+  matmul(pass.backend, {.a = dz, .b = adapter->a, .c = branch});
+  pass.backend.copy(q, base);
+  add(pass.backend, {.x = branch, .y = q});
+  scale_columns_backward(pass.backend, {.dy = q, .u = dropped, .gain = gain, .du = q, .h = adapter->h});
+  if (!dx) return;
+  scale_columns_forward(pass.backend, {.u = branch, .gain = gain, .bias = {}, .y = branch});
+  gain_minus_one(pass.backend, {.x = base, .gain = gain, .y = q});
+  add(pass.backend, {.x = q, .y = branch});
+  if (accumulate) {
+    add(pass.backend, {.x = base, .y = dx});
+  } else {
+    pass.backend.copy(dx, base);
+  }
+  dropout_into(pass, branch, dx, true);
+}
+
+}  // namespace shardora

@@ -1,0 +1,111 @@
+// A linear layer of the model on this tensor rank: frozen weight and bias, and what a method lends it to train.
+// Sources of the formulas: arXiv 2402.09353 and its gradients with the norm held constant; the exact norm gradient is
+// added once per optimizer step (adapter/exact_gradient).
+//
+//   magnitude on the output axis   u = x W^T + s (x A^T) B^T,   y = g.u + b
+//   magnitude on the input axis    x~ = g.x,   y = x~ W^T + s (x~ A^T) B^T + b
+//   row-parallel layers sum u (or y) over the tensor group before anything that is not linear; the bias is added once
+//
+// Dropout (mask D) in scope `adapter` touches the adapter's input only; in scope `input`, as PEFT has it, it touches all
+// that the adapter changes:  output axis  y = x W^T + (g - 1).(x' W^T) + g.s (x' A^T) B^T + b,  x' = D.x
+//                            input axis   y = (x + (g - 1).x') W^T + s ((g.x') A^T) B^T + b
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "kernels/random.h"
+#include "kernels/weight_matrix.h"
+#include "runtime/memory/arena.h"
+#include "runtime/model/placement.h"
+#include "runtime/model/tensor_parallel.h"
+#include "runtime/options.h"
+
+namespace shardora {
+
+// Norms carry the version of the A and B that they were made from; a forward pass checks it.
+struct AdapterVersion {
+  std::uint64_t parameters = 0, norms = 0;
+};
+
+// Views into a method's parameters and gradients, for this rank's shard. Gradients accumulate (+=).
+struct LinearAdapter {
+  TensorView a, da;    // [r, in]
+  TensorView b, db;    // [out, r]
+  TensorView gain, h;  // [out] or [in] as the axis says; empty: no magnitude (LoRA). dm = h / n
+  float scale = 0;     // s
+  MagnitudeAxis axis = MagnitudeAxis::kOutput;
+  float dropout = 0;
+  DropoutScope dropout_scope = DropoutScope::kInput;
+  RandomKey dropout_key;            // of (seed, module)
+  std::int64_t first_feature = 0;   // of this shard's input, in the logical layer
+  const AdapterVersion* version = nullptr;  // not owned
+};
+
+// What one pass over one micro-batch needs to know. Nothing is owned.
+struct PassContext {
+  Backend& backend;
+  const TensorParallel& parallel;
+  Arena& scratch;        // released block by block
+  TensorView positions;  // int32 [tokens]
+  TensorView places;     // int64 [tokens]
+  std::int64_t step = 0;  // keys the dropout masks
+  bool training = false;  // dropout is active, and what backward needs is kept
+};
+
+// What a layer keeps from forward for backward, besides its input x, which the block keeps.
+struct LinearSaved {
+  TensorView u;  // [tokens, out]: the product before the gain, where the gain's gradient needs it; else empty
+  TensorView z;  // [tokens, r]
+};
+
+class Linear {
+ public:
+  std::string name;  // as in Hugging Face, without ".weight"
+  LinearKind kind = LinearKind::kColumn;
+  std::int64_t in_features = 0, out_features = 0;  // of this shard
+  Range in_range, out_range;                       // of the logical layer
+  std::unique_ptr<WeightMatrix> weight;
+  TensorView bias, dbias;                    // [out] or empty; dbias where it trains
+  const LinearAdapter* adapter = nullptr;    // not owned; null: nothing to adapt here
+  const TrainableMatrix* trainable = nullptr;  // the weight itself, where it trains
+
+  // Whether forward keeps u beside y; if not, y is all there is.
+  bool keeps_product() const;
+  LinearSaved take_saved(Arena& arena, std::string_view segment, std::int64_t tokens) const;
+
+  // y [tokens, out] = this layer of x [tokens, in]. Where keeps_product(), y may be scratch.
+  void forward(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView y) const;
+  // y from what forward kept; only where keeps_product().
+  void rebuild_output(const PassContext& pass, const LinearSaved& saved, TensorView y) const;
+  // dx (=|+=) this layer's input gradient (partial over the tensor group for column-parallel layers, see
+  // TensorParallel); empty dx: not needed. dy [tokens, out] is overwritten. Parameter gradients accumulate.
+  void backward(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy, TensorView dx,
+                bool accumulate) const;
+
+ private:
+  bool drops(const PassContext& pass) const { return adapter && adapter->dropout > 0 && pass.training; }
+  bool drops_all(const PassContext& pass) const {
+    return drops(pass) && adapter->gain && adapter->dropout_scope == DropoutScope::kInput;
+  }
+  bool output_axis() const { return adapter && adapter->gain && adapter->axis == MagnitudeAxis::kOutput; }
+  bool input_axis() const { return adapter && adapter->gain && adapter->axis == MagnitudeAxis::kInput; }
+  // x~ = g.x on the input axis, else x; and D of it where the adapter's branch drops.
+  TensorView scaled_input(const PassContext& pass, TensorView x) const;
+  TensorView adapter_input(const PassContext& pass, TensorView x, TensorView scaled) const;
+  void dropout_into(const PassContext& pass, TensorView x, TensorView y, bool accumulate) const;
+  void forward_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView y) const;
+  void factor_gradients(const PassContext& pass, TensorView du, TensorView adapter_x, TensorView z, TensorView dz) const;
+  void backward_output(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy, TensorView dx,
+                       bool accumulate) const;
+  void backward_input(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy, TensorView dx,
+                      bool accumulate) const;
+  void backward_output_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy,
+                                    TensorView dx, bool accumulate) const;
+  void backward_input_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy,
+                                   TensorView dx, bool accumulate) const;
+  void backward_plain(const PassContext& pass, TensorView x, TensorView dy, TensorView dx, bool accumulate) const;
+};
+
+}  // namespace shardora

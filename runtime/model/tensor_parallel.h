@@ -1,0 +1,36 @@
+// Where a block's activations cross between replicated and cut features. Blocks call these and no collective; under
+// sequence parallelism only these change.
+//
+//   forward    enter_column: replicated x goes in as it is        leave_row: partial y -> sum over the tensor group
+//   backward   enter_column: partial dx -> sum                    leave_row: replicated dy goes in as it is
+#pragma once
+
+#include "kernels/backend.h"
+#include "runtime/comm/communicator.h"
+
+namespace shardora {
+
+class TensorParallel {
+ public:
+  TensorParallel(Backend& backend, Communicator& group) : backend_(&backend), group_(&group) {}
+
+  void leave_row(TensorView y) const { reduce(y, Reduction::kSum); }
+  void enter_column_backward(TensorView dx) const { reduce(dx, Reduction::kSum); }
+  // Each rank looked up its own rows of the vocabulary: the sum is the embedding.
+  void join_embedding(TensorView y) const { reduce(y, Reduction::kSum); }
+  void join_row_max(TensorView row_max) const { reduce(row_max, Reduction::kMax); }
+  void join_row_sums(TensorView sums) const { reduce(sums, Reduction::kSum); }
+
+  int rank() const { return group_->rank(); }
+  int size() const { return group_->size(); }
+
+ private:
+  void reduce(TensorView values, Reduction reduction) const {
+    if (group_->size() == 1) return;
+    backend_->wait(group_->all_reduce(values, reduction, backend_->record()));
+  }
+  Backend* backend_;     // not owned
+  Communicator* group_;  // not owned
+};
+
+}  // namespace shardora
