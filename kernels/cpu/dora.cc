@@ -1,0 +1,136 @@
+// DoRA's own passes on the CPU. What costs (columns scaled, h) is one sweep by blocks of columns; the rest is small.
+#include <cmath>
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/loops.h"
+#include "kernels/formulas.h"
+
+namespace shardora::cpu {
+namespace {
+
+const float* optional(TensorView view, std::int64_t elements) {
+  SHARDORA_CHECK(!view || view.elements() == elements);
+  return view ? view.as<float>() : nullptr;
+}
+
+}  // namespace
+
+void dora_gain(const DoraGain& op) {
+  const std::int64_t width = op.gain.elements();
+  SHARDORA_CHECK(op.magnitude.elements() == width && op.norm.elements() == width);
+  const auto* m = op.magnitude.as<float>();
+  const auto* n = op.norm.as<float>();
+  auto* gain = op.gain.as<float>();
+  for_each_element(width, [=](std::int64_t j) { gain[j] = m[j] / formulas::floored_norm(n[j]); });
+}
+
+void scale_columns_forward(const ScaleColumnsForward& op) {
+  const std::int64_t tokens = op.u.size(0);
+  const std::int64_t width = op.u.size(1);
+  SHARDORA_CHECK(op.y.shape == op.u.shape);
+  const float* gain = optional(op.gain, width);
+  const float* bias = optional(op.bias, width);
+  if (gain == nullptr && bias == nullptr && op.y.data == op.u.data) return;
+  const auto* u = op.u.as<float>();
+  auto* y = op.y.as<float>();
+  for_each_row(tokens, width, [=](std::int64_t t) {
+    const float* u_row = u + t * width;
+    float* y_row = y + t * width;
+    if (gain != nullptr && bias != nullptr) {
+#pragma omp simd
+      for (std::int64_t j = 0; j < width; ++j) y_row[j] = gain[j] * u_row[j] + bias[j];
+    } else if (gain != nullptr) {
+#pragma omp simd
+      for (std::int64_t j = 0; j < width; ++j) y_row[j] = gain[j] * u_row[j];
+    } else if (bias != nullptr) {
+#pragma omp simd
+      for (std::int64_t j = 0; j < width; ++j) y_row[j] = u_row[j] + bias[j];
+    } else {
+      std::copy_n(u_row, width, y_row);
+    }
+  });
+}
+
+void scale_columns_backward(const ScaleColumnsBackward& op) {
+  const std::int64_t tokens = op.dy.size(0);
+  const std::int64_t width = op.dy.size(1);
+  SHARDORA_CHECK(op.du.shape == op.dy.shape && (!op.h || (op.u.shape == op.dy.shape && op.h.elements() == width)));
+  const auto* dy = op.dy.as<float>();
+  const float* u = op.h ? op.u.as<float>() : nullptr;
+  const float* gain = optional(op.gain, width);
+  auto* du = op.du.as<float>();
+  float* h = op.h ? op.h.as<float>() : nullptr;
+  for_each_column_block(tokens, width, [=](std::int64_t first, std::int64_t count) {
+    ColumnTotals totals(count);
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      const float* dy_row = dy + t * width + first;
+      if (h != nullptr) {
+        const float* u_row = u + t * width + first;
+        totals.add_row([=](std::int64_t j) { return dy_row[j] * u_row[j]; });
+      }
+      float* du_row = du + t * width + first;  // after h: du may be dy
+      if (gain != nullptr) {
+        const float* gain_block = gain + first;
+#pragma omp simd
+        for (std::int64_t j = 0; j < count; ++j) du_row[j] = gain_block[j] * dy_row[j];
+      } else if (du_row != dy_row) {
+        std::copy_n(dy_row, count, du_row);
+      }
+    }
+    if (h != nullptr) totals.add_to(h + first);
+  });
+}
+
+void dropout_gain_forward(const DropoutGainForward& op) {
+  const std::int64_t tokens = op.base.size(0);
+  const std::int64_t width = op.base.size(1);
+  SHARDORA_CHECK(op.p.shape == op.base.shape && op.e.shape == op.base.shape && op.gain.elements() == width);
+  SHARDORA_CHECK(op.y.shape == op.base.shape && op.u.shape == op.base.shape && op.y.data != op.u.data);
+  const auto* base = op.base.as<float>();
+  const auto* p = op.p.as<float>();
+  const auto* e = op.e.as<float>();
+  const auto* gain = op.gain.as<float>();
+  auto* y = op.y.as<float>();
+  auto* u = op.u.as<float>();
+  for_each_row(tokens, width, [=](std::int64_t t) {
+    const std::int64_t row = t * width;
+#pragma omp simd
+    for (std::int64_t j = 0; j < width; ++j) {
+      const float direction = p[row + j] + e[row + j];
+      y[row + j] = base[row + j] + ((gain[j] - 1.0F) * p[row + j] + gain[j] * e[row + j]);
+      u[row + j] = direction;  // last: u may be p
+    }
+  });
+}
+
+void gain_minus_one(const GainMinusOne& op) {
+  const std::int64_t width = op.x.size(1);
+  SHARDORA_CHECK(op.y.shape == op.x.shape && op.gain.elements() == width);
+  const auto* x = op.x.as<float>();
+  const auto* gain = op.gain.as<float>();
+  auto* y = op.y.as<float>();
+  for_each_row(op.x.size(0), width, [=](std::int64_t t) {
+    const std::int64_t row = t * width;
+#pragma omp simd
+    for (std::int64_t j = 0; j < width; ++j) y[row + j] = (gain[j] - 1.0F) * x[row + j];
+  });
+}
+
+void norm_gradient_factor(const NormGradientFactor& op) {
+  const std::int64_t width = op.c.elements();
+  SHARDORA_CHECK(op.magnitude.elements() == width && op.norm.elements() == width && op.h.elements() == width);
+  const auto* m = op.magnitude.as<float>();
+  const auto* n = op.norm.as<float>();
+  const auto* h = op.h.as<float>();
+  auto* c = op.c.as<float>();
+  for_each_element(width, [=](std::int64_t j) { c[j] = formulas::norm_gradient_factor(m[j], n[j], h[j]); });
+}
+
+void magnitude_gradient(const MagnitudeGradient& op) {
+  SHARDORA_CHECK(op.h.elements() == op.norm.elements());
+  const auto* n = op.norm.as<float>();
+  auto* h = op.h.as<float>();
+  for_each_element(op.h.elements(), [=](std::int64_t j) { h[j] /= formulas::floored_norm(n[j]); });
+}
+
+}  // namespace shardora::cpu

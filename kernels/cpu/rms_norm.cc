@@ -1,0 +1,84 @@
+// RMSNorm on the CPU: one row a time, its sums in lanes; the weight's gradient by blocks of columns.
+#include <cmath>
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/loops.h"
+
+namespace shardora::cpu {
+namespace {
+
+// dweight[j] += sum_t dy[t,j] * x[t,j] * rstd[t].
+void weight_gradient(const RmsNormBackward& op) {
+  const std::int64_t rows = op.x.size(0);
+  const std::int64_t width = op.x.size(1);
+  SHARDORA_CHECK(op.dweight.elements() == width);
+  const auto* dy = op.dy.as<float>();
+  const auto* x = op.x.as<float>();
+  const auto* rstd = op.rstd.as<float>();
+  auto* dweight = op.dweight.as<float>();
+  for_each_column_block(rows, width, [=](std::int64_t first, std::int64_t count) {
+    ColumnTotals totals(count);
+    for (std::int64_t t = 0; t < rows; ++t) {
+      const float* dy_row = dy + t * width + first;
+      const float* x_row = x + t * width + first;
+      const float r = rstd[t];
+      totals.add_row([=](std::int64_t j) { return dy_row[j] * (x_row[j] * r); });
+    }
+    totals.add_to(dweight + first);
+  });
+}
+
+}  // namespace
+
+void rms_norm_forward(const RmsNormForward& op) {
+  const std::int64_t rows = op.x.size(0);
+  const std::int64_t width = op.x.size(1);
+  SHARDORA_CHECK(op.y.shape == op.x.shape && op.weight.elements() == width && op.rstd.elements() == rows);
+  const auto* x = op.x.as<float>();
+  const auto* weight = op.weight.as<float>();
+  auto* y = op.y.as<float>();
+  auto* rstd = op.rstd.as<float>();
+  const double epsilon = op.epsilon;
+  for_each_row(rows, width, [=](std::int64_t t) {
+    const float* x_row = x + t * width;
+    float* y_row = y + t * width;
+    const double squares = sum_of(width, [=](std::int64_t j) { return x_row[j] * x_row[j]; });
+    const auto r = static_cast<float>(1.0 / std::sqrt(squares / static_cast<double>(width) + epsilon));
+#pragma omp simd
+    for (std::int64_t j = 0; j < width; ++j) y_row[j] = weight[j] * (x_row[j] * r);
+    rstd[t] = r;
+  });
+}
+
+void rms_norm_backward(const RmsNormBackward& op) {
+  const std::int64_t rows = op.x.size(0);
+  const std::int64_t width = op.x.size(1);
+  SHARDORA_CHECK(op.dy.shape == op.x.shape && op.dx.shape == op.x.shape);
+  SHARDORA_CHECK(op.weight.elements() == width && op.rstd.elements() == rows);
+  SHARDORA_CHECK(!op.accumulate || op.dx.data != op.dy.data);
+  if (op.dweight) weight_gradient(op);  // first: dx may overwrite dy
+  const auto* dy = op.dy.as<float>();
+  const auto* x = op.x.as<float>();
+  const auto* weight = op.weight.as<float>();
+  const auto* rstd = op.rstd.as<float>();
+  auto* dx = op.dx.as<float>();
+  const bool accumulate = op.accumulate;
+  for_each_row(rows, width, [=](std::int64_t t) {
+    const float* dy_row = dy + t * width;
+    const float* x_row = x + t * width;
+    float* dx_row = dx + t * width;
+    const float r = rstd[t];
+    const double dot = sum_of(width, [=](std::int64_t j) { return dy_row[j] * weight[j] * x_row[j]; });
+    const auto pull = static_cast<float>(dot / static_cast<double>(width) * r * r);
+    const auto gradient = [=](std::int64_t j) { return r * (dy_row[j] * weight[j] - x_row[j] * pull); };
+    if (accumulate) {
+#pragma omp simd
+      for (std::int64_t j = 0; j < width; ++j) dx_row[j] += gradient(j);
+    } else {
+#pragma omp simd
+      for (std::int64_t j = 0; j < width; ++j) dx_row[j] = gradient(j);
+    }
+  });
+}
+
+}  // namespace shardora::cpu
