@@ -9,10 +9,13 @@
 #include <string_view>
 
 #include "kernels/check.h"
+#include "runtime/io/input_file.h"
 
 namespace shardora {
 
-std::string read_text(const std::filesystem::path& path, std::int64_t limit_bytes = 100'000'000);  // Error(kBadInput)
+// Error(kBadInput) where it is missing, not a regular file or too long.
+std::string read_text(const std::filesystem::path& path, std::int64_t limit_bytes = 100'000'000,
+                      Links links = Links::kFollow);
 // Created with O_EXCL, fsync'ed.
 void write_new_file(const std::filesystem::path& path, std::string_view text);
 // By a temporary file beside it, fsync, rename, fsync of the folder: readers see the old or the new, never half.

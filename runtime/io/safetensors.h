@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kernels/tensor.h"
+#include "runtime/io/input_file.h"
 
 namespace shardora {
 
@@ -23,11 +24,17 @@ struct TensorEntry {
   std::int64_t begin = 0, end = 0;  // bytes, from the start of the data section
 };
 
+// The file's name of a type: "F32". And back: nothing for types that this program does not compute with.
+std::string safetensors_dtype(DType dtype);
+std::optional<DType> dtype_from_safetensors(const std::string& dtype);
+// Bytes of one element of any type of the format; 0 for an unknown one.
+std::int64_t safetensors_element_bytes(const std::string& dtype);
+
 // Reads one file. Keeps a descriptor, not the bytes. All errors: Error(kBadInput) naming the file and the fault,
 // Error(kIo) where the system fails.
 class SafetensorsFile {
  public:
-  explicit SafetensorsFile(const std::filesystem::path& path);
+  explicit SafetensorsFile(const std::filesystem::path& path, Links links = Links::kWithinFolder);
   ~SafetensorsFile();
   SafetensorsFile(SafetensorsFile&&) noexcept;
   SafetensorsFile& operator=(SafetensorsFile&&) noexcept;
@@ -93,7 +100,8 @@ struct HostTensor {
 };
 using TensorMap = std::map<std::string, HostTensor>;
 
-// Whole small files (adapters, optimizer state): names in sorted order.
+// Whole small files (adapters, optimizer state). Written as the reference does: wide types first, then by name, which
+// keeps every tensor aligned.
 TensorMap read_safetensors(const std::filesystem::path& path);
 void write_safetensors(const std::filesystem::path& path, const TensorMap& tensors,
                        const std::map<std::string, std::string>& metadata);

@@ -1,0 +1,127 @@
+// Whole files and folders: read, replace, rename, remove, copy, checksum.
+#include "runtime/io/files.h"
+
+#include <fcntl.h>
+#include <sys/random.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <system_error>
+#include <vector>
+
+#include "runtime/io/input_file.h"
+#include "runtime/io/json.h"
+#include "runtime/io/output_file.h"
+
+namespace shardora {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t kBlockBytes = 1 << 22;
+
+// Calls use(bytes) for one block after the other.
+template <class Use>
+void for_each_block(const InputFile& file, Use use) {
+  std::vector<std::byte> block(static_cast<std::size_t>(std::min(file.size(), kBlockBytes)));
+  for (std::int64_t offset = 0; offset < file.size(); offset += kBlockBytes) {
+    const auto piece = std::span(block).first(static_cast<std::size_t>(std::min(kBlockBytes, file.size() - offset)));
+    file.read_at(offset, piece);
+    use(piece);
+  }
+}
+
+std::uint64_t random_number(const fs::path& path) {
+  std::uint64_t value = 0;
+  if (::getrandom(&value, sizeof value, 0) != sizeof value) refuse_output("choosing a temporary name", path, errno);
+  return value;
+}
+
+fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
+
+}  // namespace
+
+std::string read_text(const fs::path& path, std::int64_t limit_bytes, Links links) {
+  const InputFile file(path, links);
+  if (file.size() > limit_bytes) {
+    refuse(ExitStatus::kBadInput, "{}: has {} bytes, at most {} are expected", printable(path.string()), file.size(),
+           limit_bytes);
+  }
+  std::string text(static_cast<std::size_t>(file.size()), '\0');
+  file.read_at(0, std::as_writable_bytes(std::span(text)));
+  file.require_same_size();
+  return text;
+}
+
+void write_new_file(const fs::path& path, std::string_view text) {
+  OutputFile file(path);
+  file.write(text);
+  file.finish();
+}
+
+void replace_file(const fs::path& path, std::string_view text) {
+  const fs::path temporary = path.string() + ".tmp-" + hex(random_number(path));
+  write_new_file(temporary, text);
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+    const int error = errno;
+    ::unlink(temporary.c_str());
+    refuse_output("replacing it", path, error);
+  }
+  sync_folder(folder_of(path));
+}
+
+void make_folders(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) refuse_output("making the folder", path, error.value());
+  if (!fs::is_directory(path, error)) refuse_output("making the folder", path, ENOTDIR);
+}
+
+void sync_folder(const fs::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) refuse_output("opening the folder", path, errno);
+  const int error = ::fsync(descriptor) == 0 ? 0 : errno;
+  ::close(descriptor);
+  if (error != 0 && error != EINVAL && error != ENOTSUP) refuse_output("syncing the folder", path, error);
+}
+
+void rename_path(const fs::path& from, const fs::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) {
+    refuse_output(fmt::format("renaming it to {}", printable(to.string())), from, errno);
+  }
+}
+
+void remove_tree(const fs::path& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  if (error) refuse_output("removing it", path, error.value());
+}
+
+void copy_file_synced(const fs::path& from, const fs::path& to) {
+  const InputFile input(from);
+  OutputFile output(to);
+  for_each_block(input, [&](std::span<const std::byte> block) { output.write(block); });
+  input.require_same_size();
+  output.finish();
+}
+
+std::uint64_t checksum(std::span<const std::byte> bytes, std::uint64_t seed) {
+  return XXH3_64bits_withSeed(bytes.data(), bytes.size(), seed);
+}
+
+std::uint64_t file_checksum(const fs::path& path) {
+  const InputFile file(path, Links::kFollow);
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), &XXH3_freeState);
+  SHARDORA_CHECK(state != nullptr && XXH3_64bits_reset(state.get()) == XXH_OK);
+  for_each_block(file, [&](std::span<const std::byte> block) {
+    SHARDORA_CHECK(XXH3_64bits_update(state.get(), block.data(), block.size()) == XXH_OK);
+  });
+  return XXH3_64bits_digest(state.get());
+}
+
+std::string hex(std::uint64_t value) { return fmt::format("{:016x}", value); }
+
+}  // namespace shardora

@@ -1,0 +1,33 @@
+// A file that is written: created anew, kept only when finished.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string_view>
+
+namespace shardora {
+
+class OutputFile {
+ public:
+  explicit OutputFile(const std::filesystem::path& path);  // O_EXCL; Error(kOutputBusy | kIo)
+  ~OutputFile();                                           // removes the file unless finish() has succeeded
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+  void finish();  // fsync, close
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+  bool finished_ = false;
+};
+
+// Throws for a failed system call on something that is written: kOutputBusy where it exists or may not be written,
+// else kIo; a full disk is reported with its free bytes.
+[[noreturn]] void refuse_output(std::string_view what, const std::filesystem::path& path, int error);
+
+}  // namespace shardora
