@@ -21,7 +21,7 @@
 namespace shardora::cpu {
 
 std::unique_ptr<Backend> make_backend(const BackendOptions& options);
-std::unique_ptr<WeightMatrix> make_frozen_matrix(const FrozenMatrixPlan& plan, TensorView weight);
+std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight);
 
 void matmul(const MatMul& op);
 void transpose(const Transpose& op);

@@ -1,0 +1,81 @@
+// The CPU as a backend: aligned host memory, copies that are done at once, OpenMP threads.
+#include <omp.h>
+#include <sched.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/onednn.h"
+
+namespace shardora::cpu {
+namespace {
+
+constexpr std::size_t kAlignment = 64;  // a cache line, and the widest vector
+
+int cores_in_affinity_mask() {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return omp_get_num_procs();
+  return CPU_COUNT(&mask);
+}
+
+const char* instruction_set() {
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")) return "AVX-512";
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "AVX2";
+  return "SSE2";
+}
+
+void copy_bytes(TensorView to, TensorView from) {
+  SHARDORA_CHECK(to.shape == from.shape && to.dtype == from.dtype);
+  if (to.bytes() > 0) std::memcpy(to.data, from.data, static_cast<std::size_t>(to.bytes()));
+}
+
+// Every call finishes its work before it returns, so events have always passed.
+class CpuBackend final : public Backend {
+ public:
+  // The team size belongs to the calling thread: operations must be called from the thread that made the backend.
+  explicit CpuBackend(int threads) : threads_(threads) { omp_set_num_threads(threads); }
+
+  BackendKind kind() const override { return BackendKind::kCpu; }
+  std::string description() const override {
+    return fmt::format("cpu: {} thread{}, {}, oneDNN {}", threads_, threads_ == 1 ? "" : "s", instruction_set(),
+                       onednn_version());
+  }
+
+  void* allocate(std::int64_t bytes) override {
+    SHARDORA_CHECK(bytes >= 0);
+    // Whole alignments, as aligned_alloc asks, and never 0: an empty buffer has an address too.
+    const std::size_t size = (static_cast<std::size_t>(bytes) + kAlignment) / kAlignment * kAlignment;
+    void* memory = std::aligned_alloc(kAlignment, size);
+    if (memory == nullptr) {
+      refuse(ExitStatus::kOutOfMemory, "out of host memory: asked for {} bytes ({:.1f} GiB)", bytes,
+             static_cast<double>(bytes) / (1024.0 * 1024.0 * 1024.0));
+    }
+    return memory;
+  }
+  void release(void* memory) noexcept override { std::free(memory); }
+
+  void copy_from_host(TensorView device, TensorView host) override { copy_bytes(device, host); }
+  void copy_to_host(TensorView host, TensorView device) override { copy_bytes(host, device); }
+  void copy(TensorView to, TensorView from) override { copy_bytes(to, from); }
+  void zero(TensorView device) override {
+    if (device.bytes() > 0) std::memset(device.data, 0, static_cast<std::size_t>(device.bytes()));
+  }
+
+  Event record() override { return {}; }
+  void wait(const Event&) override {}
+  void synchronize() override {}
+
+ private:
+  int threads_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
+  SHARDORA_CHECK(options.threads >= 0);
+  return std::make_unique<CpuBackend>(options.threads > 0 ? options.threads : cores_in_affinity_mask());
+}
+
+}  // namespace shardora::cpu

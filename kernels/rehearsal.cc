@@ -1,0 +1,46 @@
+#include "kernels/rehearsal.h"
+
+namespace shardora {
+namespace {
+
+class RehearsalBackend final : public Backend {
+ public:
+  BackendKind kind() const override { return BackendKind::kRehearsal; }
+  std::string description() const override { return "rehearsal: sizes only"; }
+  void* allocate(std::int64_t) override { return nullptr; }
+  void release(void*) noexcept override {}
+  void copy_from_host(TensorView, TensorView) override {}
+  void copy_to_host(TensorView, TensorView) override {}
+  void copy(TensorView, TensorView) override {}
+  void zero(TensorView) override {}
+  Event record() override { return {}; }
+  void wait(const Event&) override {}
+  void synchronize() override {}
+};
+
+class RehearsalMatrix final : public WeightMatrix {
+ public:
+  explicit RehearsalMatrix(const FrozenMatrixPlan& plan) : plan_(plan) {}
+  std::int64_t out_features() const override { return plan_.out_features; }
+  std::int64_t in_features() const override { return plan_.in_features; }
+  std::int64_t bytes() const override { return plan_.out_features * plan_.in_features * size_bytes(DType::kF32); }
+  void forward(TensorView, TensorView, bool) const override {}
+  void input_gradient(TensorView, TensorView, bool) const override {}
+  void gather_rows(TensorView, std::int64_t, TensorView) const override {}
+  void read_rows(std::int64_t, TensorView) const override {}
+  void row_squared_norms(TensorView) const override {}
+  void column_squared_norms(TensorView) const override {}
+
+ private:
+  FrozenMatrixPlan plan_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_rehearsal_backend() { return std::make_unique<RehearsalBackend>(); }
+
+std::unique_ptr<WeightMatrix> make_rehearsal_matrix(const FrozenMatrixPlan& plan) {
+  return std::make_unique<RehearsalMatrix>(plan);
+}
+
+}  // namespace shardora
