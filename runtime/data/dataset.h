@@ -16,8 +16,8 @@ namespace shardora {
 class Dataset {
  public:
   // Throws Error(kBadInput) naming the file: ids outside [0, vocabulary), offsets out of order, empty sequences, a
-  // first token that is a target, no target at all, missing or misshapen tensors. `longest` bounds a sequence; a longer
-  // one is an error, cut, or dropped, as `overlong` says; cut and dropped ones are counted.
+  // first token that is a target, no target at all, missing, unknown or misshapen tensors. `longest` bounds a sequence;
+  // a longer one is an error, cut, or dropped, as `overlong` says; cut and dropped ones are counted.
   Dataset(const std::filesystem::path& path, std::int64_t vocabulary, std::int64_t longest, Overlong overlong);
 
   struct Sequence {
@@ -33,17 +33,20 @@ class Dataset {
   std::int64_t targets() const;
   std::int64_t cut() const { return cut_; }
   std::int64_t dropped() const { return dropped_; }
+  std::int64_t without_targets() const { return without_targets_; }  // kept sequences that teach nothing
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  std::string fingerprint() const;  // checksum of content, for the handshake and for resuming
+  // Checksum of the kept sequences and their targets, for the handshake and for resuming.
+  std::string fingerprint() const;
 
  private:
   struct Range {
     std::int64_t begin, end, targets;
   };
+  void keep(std::int64_t begin, std::int64_t end);
   std::vector<std::int32_t> tokens_;
   std::vector<std::uint8_t> loss_mask_;
   std::vector<Range> ranges_;
-  std::int64_t longest_ = 0, cut_ = 0, dropped_ = 0;
+  std::int64_t longest_ = 0, cut_ = 0, dropped_ = 0, without_targets_ = 0;
   std::uint64_t checksum_ = 0;
   std::map<std::string, std::string> metadata_;
 };

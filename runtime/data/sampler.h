@@ -45,6 +45,7 @@ class Sampler {
   bool shuffle_;
   std::uint64_t seed_;
   std::vector<std::int64_t> pattern_;  // the interleaving: source of each draw of one period
+  std::vector<std::int64_t> quotas_;   // draws of each source in one period
   mutable std::vector<std::pair<std::int64_t, std::vector<std::int64_t>>> permutations_;  // per source: epoch, order
 };
 

@@ -15,9 +15,10 @@ namespace shardora {
 
 class Log {
  public:
-  Log(int rank, bool quiet);
+  Log(int rank, bool quiet);  // quiet: information goes to the file alone
   ~Log();
-  void to_file(const std::filesystem::path& path);  // from now on also there, every line flushed
+  // From now on also there, every line flushed, after what an earlier start has written. Throws Error(kIo).
+  void to_file(const std::filesystem::path& path);
   void info(std::string_view text);
   void warn(std::string_view text);  // each distinct text once
   void error(std::string_view text);

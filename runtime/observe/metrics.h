@@ -24,7 +24,8 @@ struct StepMetrics {
 
 class Metrics {
  public:
-  // `after_step`: keep lines up to this step. An inactive one (no path: other ranks) swallows everything.
+  // `after_step`: keep lines up to this step. An inactive one (no path: other ranks) swallows everything. Throws
+  // Error(kIo).
   Metrics() = default;
   Metrics(const std::filesystem::path& path, std::int64_t after_step);
   ~Metrics();
@@ -33,6 +34,7 @@ class Metrics {
   void write(const StepMetrics& metrics);
   void write_evaluation(std::int64_t step, const std::string& name, double loss, double perplexity,
                         std::int64_t tokens);
+  void sync();  // to the disk: before a checkpoint, so that no crash of the machine loses lines before its step
 
  private:
   struct Impl;

@@ -18,8 +18,9 @@ struct Holder {
 Holder this_process();
 std::string describe(const Holder& holder);  // "process 12 on host n1 (job 34), since 2026-01-31 12:00:00 UTC"
 
-// An exclusive flock on the file, freed by the kernel when its holder ends, however it ends. Where the file system knows
-// no flock, the content decides: free if the holder is of this host and gone, or of this job with a lower restart count.
+// An exclusive flock on the file, freed by the kernel when its holder ends, however it ends. Where the file system
+// knows no flock, the content decides: free if the holder is of this host and gone, or of this job with a lower restart
+// count.
 class RunLock {
  public:
   explicit RunLock(const std::filesystem::path& path);  // throws Error(kOutputBusy)

@@ -1,0 +1,194 @@
+// The commit protocol: everything into a temporary folder, each file and folder synced, the manifest last, all of it
+// read back, then one rename. A folder named step-N therefore was whole when it got its name; whether it still is, its
+// checksums tell.
+#include "runtime/train/checkpoints.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <system_error>
+
+#include "runtime/io/files.h"
+#include "runtime/io/json.h"
+#include "runtime/io/output_file.h"
+#include "runtime/train/manifest.h"
+#include "runtime/train/run_lock.h"
+
+namespace shardora {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Temporary and set-aside names: told apart by job, and outside of jobs by process.
+std::string this_job() {
+  const Holder me = this_process();
+  return me.job == "none" ? fmt::format("p{}", me.process) : me.job;
+}
+
+// N of a folder named exactly step-N.
+std::optional<std::int64_t> step_of(const std::string& name) {
+  if (!name.starts_with("step-")) return std::nullopt;
+  std::int64_t step = 0;
+  const auto [end, error] = std::from_chars(name.data() + 5, name.data() + name.size(), step);
+  if (error != std::errc{} || fmt::format("step-{}", step) != name) return std::nullopt;
+  return step;
+}
+
+struct Listed {
+  std::int64_t step;
+  fs::path path;
+};
+std::vector<Listed> newest_first(const fs::path& dir) {
+  std::vector<Listed> found;
+  if (!fs::exists(dir)) return found;
+  for (const auto& entry : entries_in(dir)) {
+    const auto step = step_of(entry.path().filename().string());
+    if (step && entry.is_directory()) found.push_back({*step, entry.path()});
+  }
+  std::sort(found.begin(), found.end(), [](const Listed& a, const Listed& b) { return a.step > b.step; });
+  return found;
+}
+
+void sync_file(const fs::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) refuse_output("opening it to sync", path, errno);
+  const int error = ::fsync(descriptor) == 0 ? 0 : errno;
+  ::close(descriptor);
+  if (error != 0 && error != EINVAL && error != ENOTSUP) refuse_output("syncing it", path, error);
+}
+
+void sync_tree(const fs::path& folder) {
+  for (const auto& entry : entries_below(folder)) {
+    if (entry.is_directory()) {
+      sync_folder(entry.path());
+    } else {
+      sync_file(entry.path());
+    }
+  }
+  sync_folder(folder);
+}
+
+// Compares what is in a folder with what its manifest says; the first difference is thrown by name. The cheap way
+// compares names and sizes alone.
+ManifestFile verified(const fs::path& folder, bool with_checksums) {
+  const ManifestFile said = read_manifest(folder / "manifest.json");
+  const FileTable there = list_files(folder, with_checksums);
+  const auto damaged = [&](const std::string& file, const std::string& fault) {
+    refuse(ExitStatus::kBadInput, "checkpoint {} is damaged: {} {}", printable(folder.string()), printable(file),
+           fault);
+  };
+  for (const auto& [name, record] : said.files) {
+    const auto found = there.find(name);
+    if (found == there.end()) damaged(name, "is missing");
+    if (found->second.bytes != record.bytes) {
+      damaged(name, fmt::format("has {} bytes, its manifest says {}", found->second.bytes, record.bytes));
+    }
+    if (with_checksums && found->second.checksum != record.checksum) {
+      damaged(name, fmt::format("has checksum {}, its manifest says {}", found->second.checksum, record.checksum));
+    }
+  }
+  for (const auto& [name, record] : there) {
+    if (!said.files.contains(name)) damaged(name, "is not in its manifest");
+  }
+  const auto step = step_of(folder.filename().string());
+  if (step && *step != said.manifest.step) damaged("manifest.json", fmt::format("is of step {}", said.manifest.step));
+  return said;
+}
+
+bool is_whole(const fs::path& folder, bool with_checksums) {
+  try {
+    verified(folder, with_checksums);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+// Whether `folder` already holds, whole, what is to be saved: the same step of the same run, saved again.
+bool holds_the_same(const fs::path& folder, const ManifestFile& content) {
+  if (!is_whole(folder, true)) return false;
+  const ManifestFile said = read_manifest(folder / "manifest.json");
+  return said.files == content.files && said.manifest.configuration_json == content.manifest.configuration_json;
+}
+
+// A step-N in the way is set aside, never deleted: it may be all that is left.
+void set_aside(const fs::path& folder) {
+  const std::string stem = fmt::format("{}.bad-{}", folder.string(), this_job());
+  std::string name = stem;
+  for (int i = 2; fs::exists(fs::symlink_status(name)); ++i) name = fmt::format("{}-{}", stem, i);
+  rename_path(folder, name);
+}
+
+}  // namespace
+
+Checkpoints::Checkpoints(fs::path run_dir, std::int64_t keep)
+    : dir_(std::move(run_dir) / "checkpoints"), keep_(std::max<std::int64_t>(keep, 2)) {}
+
+void Checkpoints::save(const Manifest& manifest, const std::function<void(const fs::path&)>& write) {
+  const fs::path final = dir_ / fmt::format("step-{}", manifest.step);
+  const fs::path temporary = fmt::format("{}.tmp-{}", final.string(), this_job());
+  if (!fs::exists(dir_)) {
+    make_folders(dir_);
+    sync_folder(dir_.parent_path());
+  }
+  remove_tree(temporary);  // of an earlier start of this job
+  try {
+    make_folders(temporary);
+    write(temporary);
+    const ManifestFile content{manifest, list_files(temporary, true)};
+    write_new_file(temporary / "manifest.json", render_manifest(content));
+    sync_tree(temporary);
+    verified(temporary, true);
+    if (holds_the_same(final, content)) return remove_tree(temporary);
+    if (fs::exists(fs::symlink_status(final))) set_aside(final);
+    rename_path(temporary, final);
+    sync_folder(dir_);
+  } catch (...) {
+    std::error_code ignored;  // the first fault is the one to tell; what is left goes at the next prune
+    fs::remove_all(temporary, ignored);
+    throw;
+  }
+}
+
+Checkpoints::Found Checkpoints::open(const fs::path& path) { return {path, verified(path, true).manifest}; }
+
+std::optional<Checkpoints::Found> Checkpoints::newest(const std::function<void(const std::string&)>& warn) const {
+  for (const Listed& candidate : newest_first(dir_)) {
+    try {
+      return open(candidate.path);
+    } catch (const Error& failure) {
+      warn(fmt::format("{}; passed over", failure.what()));
+    }
+  }
+  return std::nullopt;
+}
+
+void Checkpoints::prune(const std::vector<fs::path>& pinned) {
+  const auto is_pinned = [&](const fs::path& path) {
+    return std::any_of(pinned.begin(), pinned.end(), [&](const fs::path& pin) {
+      std::error_code ignored;
+      return fs::equivalent(pin, path, ignored);
+    });
+  };
+  std::int64_t whole = 0;
+  for (const Listed& candidate : newest_first(dir_)) {
+    // Only older ones than `keep` whole ones go. Sizes are enough here: save() has read the newest back.
+    if (whole >= keep_ && !is_pinned(candidate.path)) {
+      remove_tree(candidate.path);
+    } else if (is_whole(candidate.path, false)) {
+      ++whole;
+    }
+  }
+  if (!fs::exists(dir_)) return;
+  for (const auto& entry : entries_in(dir_)) {
+    const std::string name = entry.path().filename().string();
+    const std::size_t mark = name.find(".tmp-");
+    if (mark != std::string::npos && step_of(name.substr(0, mark))) remove_tree(entry.path());
+  }
+}
+
+}  // namespace shardora
