@@ -119,8 +119,10 @@ void Linear::factor_gradients(const PassContext& pass, TensorView du, TensorView
 // Also LoRA, which has no gain: du = dy.
 void Linear::backward_output(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy,
                              TensorView dx, bool accumulate) const {
-  const TensorView du = dy, dz = pass.scratch.take("scratch", DType::kF32, saved.z.shape);
+  const TensorView dz = pass.scratch.take("scratch", DType::kF32, saved.z.shape);
+  TensorView du = dy;
   if (adapter->gain) {
+    du = pass.scratch.take("scratch", DType::kF32, dy.shape);
     scale_columns_backward(pass.backend, {.dy = dy, .u = saved.u, .gain = adapter->gain, .du = du, .h = adapter->h});
   }
   factor_gradients(pass, du, adapter_input(pass, x, x), saved.z, dz);
@@ -160,9 +162,9 @@ void Linear::backward_output_dropping_all(const PassContext& pass, TensorView x,
   factor_gradients(pass, du, adapter_input(pass, x, x), saved.z, dz);
   if (!dx) return;
   weight->input_gradient(dy, dx, accumulate);
-  gain_minus_one(pass.backend, {.x = dy, .gain = adapter->gain, .y = dy});
+  gain_minus_one(pass.backend, {.x = dy, .gain = adapter->gain, .y = du});
   const TensorView branch = scope.take(dx.shape);
-  weight->input_gradient(dy, branch, false);
+  weight->input_gradient(du, branch, false);
   matmul(pass.backend, {.a = dz, .b = adapter->a, .c = branch, .accumulate = true});
   dropout_into(pass, branch, dx, true);
 }

@@ -80,7 +80,7 @@ class Linear {
   // y from what forward kept; only where keeps_product().
   void rebuild_output(const PassContext& pass, const LinearSaved& saved, TensorView y) const;
   // dx (=|+=) this layer's input gradient (partial over the tensor group for column-parallel layers, see
-  // TensorParallel); empty dx: not needed. dy [tokens, out] is overwritten. Parameter gradients accumulate.
+  // TensorParallel); empty dx: not needed. dy [tokens, out]. Parameter gradients accumulate.
   void backward(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy, TensorView dx,
                 bool accumulate) const;
 

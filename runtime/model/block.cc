@@ -1,0 +1,204 @@
+#include "runtime/model/block.h"
+
+#include <cmath>
+
+#include "kernels/elementwise.h"
+#include "kernels/rms_norm.h"
+#include "kernels/rope.h"
+#include "kernels/swiglu.h"
+
+namespace shardora {
+namespace {
+
+constexpr std::string_view kSegment = "activations";
+
+// [tokens, heads, head_dim] as [tokens, features], and as one row a head.
+TensorView flat(TensorView x) { return x.reshaped({x.size(0), x.size(1) * x.size(2)}); }
+TensorView by_head(TensorView x) { return x.reshaped({x.size(0) * x.size(1), x.size(2)}); }
+
+bool linear_trains(const Linear& linear) { return linear.adapter || linear.trainable; }
+
+// The saved views of a layer cover the largest micro-batch; a pass sees the rows of its own.
+TensorView first_rows(TensorView x, std::int64_t tokens) { return x ? x.rows(0, tokens) : x; }
+
+LinearSaved first_rows(const LinearSaved& saved, std::int64_t tokens) {
+  return {first_rows(saved.u, tokens), first_rows(saved.z, tokens)};
+}
+
+BlockSaved first_rows(BlockSaved s, std::int64_t tokens) {
+  for (TensorView* view : {&s.h, &s.x1, &s.rstd1, &s.q_raw, &s.k_raw, &s.q_rstd, &s.k_rstd, &s.q, &s.k, &s.v,
+                           &s.attended, &s.lse, &s.m, &s.x2, &s.rstd2, &s.gate, &s.up, &s.activated}) {
+    *view = first_rows(*view, tokens);
+  }
+  for (LinearSaved* saved : {&s.q_saved, &s.k_saved, &s.v_saved, &s.o_saved, &s.gate_saved, &s.up_saved, &s.down_saved}) {
+    *saved = first_rows(*saved, tokens);
+  }
+  return s;
+}
+
+}  // namespace
+
+bool Block::trains() const {
+  for (const Linear* linear : {&q, &k, &v, &o, &gate, &up, &down}) {
+    if (linear_trains(*linear)) return true;
+  }
+  return false;
+}
+
+BlockSaved Block::take_saved(Arena& arena, std::int64_t tokens) const {
+  const auto take = [&](Shape shape) { return arena.take(kSegment, DType::kF32, shape); };
+  const auto saved_of = [&](const Linear& linear) { return linear.take_saved(arena, kSegment, tokens); };
+  BlockSaved s;
+  s.h = take({tokens, hidden_size});
+  s.x1 = take({tokens, hidden_size});
+  s.rstd1 = take({tokens});
+  s.q_saved = saved_of(q), s.k_saved = saved_of(k), s.v_saved = saved_of(v), s.o_saved = saved_of(o);
+  s.q = take({tokens, heads, head_dim});
+  s.k = take({tokens, kv_heads, head_dim});
+  s.v = take({tokens, kv_heads, head_dim});
+  if (q_norm.weight) {
+    s.q_raw = take({tokens, heads, head_dim}), s.q_rstd = take({tokens, heads});
+    s.k_raw = take({tokens, kv_heads, head_dim}), s.k_rstd = take({tokens, kv_heads});
+  }
+  s.attended = take({tokens, heads, head_dim});
+  s.lse = take({tokens, heads});
+  s.m = take({tokens, hidden_size});
+  s.x2 = take({tokens, hidden_size});
+  s.rstd2 = take({tokens});
+  s.gate_saved = saved_of(gate), s.up_saved = saved_of(up), s.down_saved = saved_of(down);
+  if (!gate.keeps_product()) s.gate = take({tokens, gate.out_features});
+  if (!up.keeps_product()) s.up = take({tokens, up.out_features});
+  s.activated = take({tokens, gate.out_features});
+  return s;
+}
+
+void Block::rotate_and_norm(const PassContext& pass, const DeviceBatch& batch, const NormWeight& norm, TensorView raw,
+                            TensorView rstd, TensorView y) const {
+  if (norm.weight) {
+    rms_norm_forward(pass.backend, {.x = by_head(raw),
+                                    .weight = norm.weight,
+                                    .epsilon = epsilon,
+                                    .y = by_head(y),
+                                    .rstd = rstd.reshaped({rstd.elements()})});
+  }
+  rope_forward(pass.backend, {.x = y, .positions = batch.positions, .cosines = batch.cosines, .sines = batch.sines});
+}
+
+AttentionForward Block::attention_call(const DeviceBatch& batch, const BlockSaved& s) const {
+  return {.q = s.q,
+          .k = s.k,
+          .v = s.v,
+          .query_offsets = batch.offsets,
+          .key_offsets = batch.offsets,
+          .mask = mask,
+          .scale = 1.0F / std::sqrt(static_cast<float>(head_dim)),
+          .o = s.attended,
+          .lse = s.lse};
+}
+
+void Block::attention_forward_part(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& s) const {
+  rms_norm_forward(pass.backend,
+                   {.x = s.h, .weight = input_norm.weight, .epsilon = epsilon, .y = s.x1, .rstd = s.rstd1});
+  const TensorView q_raw = s.q_raw ? s.q_raw : s.q, k_raw = s.k_raw ? s.k_raw : s.k;
+  q.forward(pass, s.x1, s.q_saved, flat(q_raw));
+  k.forward(pass, s.x1, s.k_saved, flat(k_raw));
+  v.forward(pass, s.x1, s.v_saved, flat(s.v));
+  rotate_and_norm(pass, batch, q_norm, q_raw, s.q_rstd, s.q);
+  rotate_and_norm(pass, batch, k_norm, k_raw, s.k_rstd, s.k);
+  attention_forward(pass.backend, attention_call(batch, s));
+  o.forward(pass, flat(s.attended), s.o_saved, s.m);
+  add(pass.backend, {.x = s.h, .y = s.m});
+}
+
+void Block::forward(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved,
+                    TensorView h_out) const {
+  const std::int64_t tokens = batch.tokens.size(0);
+  const BlockSaved s = first_rows(saved, tokens);
+  attention_forward_part(pass, batch, s);
+  rms_norm_forward(pass.backend,
+                   {.x = s.m, .weight = post_norm.weight, .epsilon = epsilon, .y = s.x2, .rstd = s.rstd2});
+  ScratchScope scope(pass.scratch);
+  const TensorView gate_y = s.gate ? s.gate : scope.take(s.activated.shape);
+  const TensorView up_y = s.up ? s.up : scope.take(s.activated.shape);
+  gate.forward(pass, s.x2, s.gate_saved, gate_y);
+  up.forward(pass, s.x2, s.up_saved, up_y);
+  swiglu_forward(pass.backend, {.gate = gate_y, .up = up_y, .y = s.activated});
+  down.forward(pass, s.activated, s.down_saved, h_out);
+  add(pass.backend, {.x = s.m, .y = h_out});
+}
+
+void Block::backward(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved, TensorView dh,
+                     bool needs_input_gradient) const {
+  const BlockSaved s = first_rows(saved, batch.tokens.size(0));
+  mlp_backward_part(pass, s, dh);
+  attention_backward_part(pass, batch, s, dh, needs_input_gradient);
+}
+
+void Block::mlp_backward_part(const PassContext& pass, const BlockSaved& s, TensorView dh) const {
+  ScratchScope scope(pass.scratch);
+  const TensorView dx2 = scope.take(s.x2.shape);
+  {
+    ScratchScope inner(pass.scratch);
+    const TensorView d_activated = inner.take(s.activated.shape);
+    down.backward(pass, s.activated, s.down_saved, dh, d_activated, false);
+    const auto output_of = [&](const Linear& linear, const LinearSaved& linear_saved, TensorView kept) {
+      if (kept) return kept;
+      const TensorView y = inner.take(s.activated.shape);
+      linear.rebuild_output(pass, linear_saved, y);
+      return y;
+    };
+    const TensorView gate_y = output_of(gate, s.gate_saved, s.gate), up_y = output_of(up, s.up_saved, s.up);
+    const TensorView dgate = inner.take(s.activated.shape);
+    swiglu_backward(pass.backend, {.dy = d_activated, .gate = gate_y, .up = up_y, .dgate = dgate, .dup = d_activated});
+    gate.backward(pass, s.x2, s.gate_saved, dgate, dx2, false);
+    up.backward(pass, s.x2, s.up_saved, d_activated, dx2, true);
+  }
+  pass.parallel.enter_column_backward(dx2);
+  rms_norm_backward(pass.backend, {.dy = dx2,
+                                   .x = s.m,
+                                   .weight = post_norm.weight,
+                                   .rstd = s.rstd2,
+                                   .dx = dh,
+                                   .accumulate = true,
+                                   .dweight = post_norm.dweight});
+}
+
+void Block::rotate_and_norm_backward(const PassContext& pass, const DeviceBatch& batch, const NormWeight& norm,
+                                     TensorView raw, TensorView rstd, TensorView dy) const {
+  rope_backward(pass.backend, {.x = dy, .positions = batch.positions, .cosines = batch.cosines, .sines = batch.sines});
+  if (!norm.weight) return;
+  rms_norm_backward(pass.backend, {.dy = by_head(dy),
+                                   .x = by_head(raw),
+                                   .weight = norm.weight,
+                                   .rstd = rstd.reshaped({rstd.elements()}),
+                                   .dx = by_head(dy),
+                                   .accumulate = false,
+                                   .dweight = norm.dweight});
+}
+
+void Block::attention_backward_part(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& s,
+                                    TensorView dh, bool needs_input_gradient) const {
+  ScratchScope scope(pass.scratch);
+  const TensorView d_attended = scope.take(s.attended.shape), dq = scope.take(s.q.shape), dk = scope.take(s.k.shape),
+                   dv = scope.take(s.v.shape);
+  o.backward(pass, flat(s.attended), s.o_saved, dh, flat(d_attended), false);
+  attention_backward(pass.backend,
+                     {.forward = attention_call(batch, s), .d_o = d_attended, .dq = dq, .dk = dk, .dv = dv});
+  rotate_and_norm_backward(pass, batch, q_norm, s.q_raw, s.q_rstd, dq);
+  rotate_and_norm_backward(pass, batch, k_norm, s.k_raw, s.k_rstd, dk);
+  const TensorView dx1 = needs_input_gradient ? scope.take(s.x1.shape) : TensorView{};
+  q.backward(pass, s.x1, s.q_saved, flat(dq), dx1, false);
+  k.backward(pass, s.x1, s.k_saved, flat(dk), dx1, true);
+  v.backward(pass, s.x1, s.v_saved, flat(dv), dx1, true);
+  if (!needs_input_gradient) return;
+  pass.parallel.enter_column_backward(dx1);
+  rms_norm_backward(pass.backend, {.dy = dx1,
+                                   .x = s.h,
+                                   .weight = input_norm.weight,
+                                   .rstd = s.rstd1,
+                                   .dx = dh,
+                                   .accumulate = true,
+                                   .dweight = input_norm.dweight});
+}
+
+}  // namespace shardora

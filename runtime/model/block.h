@@ -1,0 +1,69 @@
+// One decoder layer (Llama's shape, which all supported families share):
+//
+//   x1 = norm(h),  a = o(attention(rope(q(x1)), rope(k(x1)), v(x1))),  m = h + a
+//   x2 = norm(m),  h' = m + down(silu(gate(x2)) . up(x2))                    qwen3: q and k are normalised by head
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "kernels/attention.h"
+#include "runtime/model/linear.h"
+
+namespace shardora {
+
+struct NormWeight {
+  TensorView weight, dweight;  // [width]; dweight where it trains
+};
+
+// A micro-batch on the device, and the tables that its positions index.
+struct DeviceBatch {
+  TensorView tokens, positions;  // int32 [tokens]
+  TensorView places;             // int64 [tokens]
+  TensorView offsets;            // int32 [sequences + 1]
+  TensorView target_rows, targets;  // int32 [targets]
+  TensorView cosines, sines;        // [positions, head_dim / 2]
+};
+
+// What a layer keeps of one micro-batch.
+struct BlockSaved {
+  TensorView h, x1, rstd1;               // [tokens, hidden], [tokens]
+  LinearSaved q_saved, k_saved, v_saved, o_saved, gate_saved, up_saved, down_saved;
+  TensorView q_raw, k_raw, q_rstd, k_rstd;  // before the norm by head; empty without one
+  TensorView q, k, v, attended, lse;        // after rope; [tokens, heads, head_dim]
+  TensorView m, x2, rstd2;
+  TensorView gate, up, activated;  // [tokens, intermediate]; gate, up empty where they can be rebuilt
+};
+
+class Block {
+ public:
+  Linear q, k, v, o, gate, up, down;
+  NormWeight input_norm, post_norm, q_norm, k_norm;  // q_norm, k_norm empty without
+  std::int64_t hidden_size = 0, heads = 0, kv_heads = 0, head_dim = 0;  // heads of this rank
+  float epsilon = 0;
+  AttentionMask mask;
+
+  std::vector<Linear*> linears() { return {&q, &k, &v, &o, &gate, &up, &down}; }
+  bool trains() const;
+  BlockSaved take_saved(Arena& arena, std::int64_t tokens) const;
+
+  // saved.h is the layer's input; h_out [tokens, hidden] is written.
+  void forward(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved, TensorView h_out) const;
+  // dh comes in as the gradient of h_out and leaves as that of h (undefined where it is not needed).
+  void backward(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved, TensorView dh,
+                bool needs_input_gradient) const;
+
+ private:
+  void attention_forward_part(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved) const;
+  void attention_backward_part(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved,
+                               TensorView dh, bool needs_input_gradient) const;
+  void mlp_backward_part(const PassContext& pass, const BlockSaved& saved, TensorView dh) const;
+  void rotate_and_norm(const PassContext& pass, const DeviceBatch& batch, const NormWeight& norm, TensorView raw,
+                       TensorView rstd, TensorView y) const;
+  void rotate_and_norm_backward(const PassContext& pass, const DeviceBatch& batch, const NormWeight& norm,
+                                TensorView raw, TensorView rstd, TensorView dy) const;
+  AttentionForward attention_call(const DeviceBatch& batch, const BlockSaved& saved) const;
+};
+
+}  // namespace shardora

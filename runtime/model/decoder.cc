@@ -1,0 +1,164 @@
+// Forward and backward of the whole model. Structure and loading: decoder_load.cc.
+#include "runtime/model/decoder.h"
+
+#include <algorithm>
+
+#include "kernels/cross_entropy.h"
+#include "kernels/elementwise.h"
+#include "kernels/rms_norm.h"
+
+namespace shardora {
+namespace {
+
+constexpr std::int64_t kChunkElements = 4 << 20;  // logits of one chunk: 16 MiB
+constexpr std::int64_t kLeastChunkRows = 256;     // below this the head's products lose speed
+
+const BlockSaved& slot(const Activations& activations, std::size_t layer) {
+  return activations.slots[layer % activations.slots.size()];
+}
+
+}  // namespace
+
+// The same on every rank of the tensor group, whose reductions run chunk by chunk.
+std::int64_t Decoder::chunk_rows() const {
+  const std::int64_t columns = (config_.vocab_size + parallel_.size() - 1) / parallel_.size();
+  return std::max(kLeastChunkRows, kChunkElements / columns);
+}
+
+Activations Decoder::take_activations(Arena& arena, const ActivationPlan& plan) const {
+  const std::int64_t tokens = plan.limits.tokens, hidden = config_.hidden_size;
+  const auto take = [&](std::string_view segment, DType dtype, Shape shape) { return arena.take(segment, dtype, shape); };
+  const auto floats = [&](Shape shape) { return take("activations", DType::kF32, shape); };
+  Activations a;
+  a.storage = {.tokens = take("batch", DType::kI32, {tokens}),
+               .positions = take("batch", DType::kI32, {tokens}),
+               .places = take("batch", DType::kI64, {tokens}),
+               .offsets = take("batch", DType::kI32, {plan.limits.sequences + 1}),
+               .target_rows = take("batch", DType::kI32, {tokens}),
+               .targets = take("batch", DType::kI32, {tokens}),
+               .cosines = cosines_,
+               .sines = sines_};
+  const std::size_t slots = plan.training ? blocks_.size() : std::min<std::size_t>(2, blocks_.size());
+  for (std::size_t i = 0; i < slots; ++i) a.slots.push_back(blocks_[i].take_saved(arena, tokens));
+  a.h_last = floats({tokens, hidden});
+  a.head_x = floats({tokens, hidden});
+  a.head_normed = floats({tokens, hidden});
+  a.head_rstd = floats({tokens});
+  if (plan.training) a.d_head = floats({tokens, hidden});
+  const std::int64_t rows = std::min(chunk_rows(), tokens);
+  a.logits = take("logits", DType::kF32, {rows, vocabulary_.size});
+  a.row_max = take("logits", DType::kF32, {rows});
+  a.sums = take("logits", DType::kF32, {2 * rows});
+  a.loss = take("logits", DType::kF64, {2});
+  return a;
+}
+
+DeviceBatch Decoder::upload(const Batch& batch, const Activations& activations) const {
+  const auto copy = [&](TensorView room, const auto& values) {
+    const TensorView device = room.rows(0, std::ssize(values));
+    backend_.copy_from_host(device, view_of(std::span(values), device.shape));
+    return device;
+  };
+  const DeviceBatch& room = activations.storage;
+  DeviceBatch on_device = room;
+  on_device.tokens = copy(room.tokens, batch.tokens);
+  on_device.positions = copy(room.positions, batch.positions);
+  on_device.places = copy(room.places, batch.places);
+  on_device.offsets = copy(room.offsets, batch.offsets);
+  on_device.target_rows = copy(room.target_rows, batch.target_rows);
+  on_device.targets = copy(room.targets, batch.targets);
+  return on_device;
+}
+
+void Decoder::run_blocks(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const {
+  const std::int64_t tokens = batch.tokens.size(0);
+  const TensorView h = slot(activations, 0).h.rows(0, tokens);
+  embedding_->gather_rows(batch.tokens, vocabulary_.begin, h);
+  parallel_.join_embedding(h);
+  for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
+    const bool last = layer + 1 == blocks_.size();
+    const TensorView out = last ? activations.h_last : slot(activations, layer + 1).h;
+    blocks_[layer].forward(pass, batch, slot(activations, layer), out.rows(0, tokens));
+  }
+}
+
+// Only rows that predict a target reach the last norm and the head.
+void Decoder::head_input(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const {
+  const std::int64_t rows = batch.target_rows.size(0);
+  const TensorView x = activations.head_x.rows(0, rows);
+  gather_rows(pass.backend,
+              {.from = activations.h_last.rows(0, batch.tokens.size(0)), .rows = batch.target_rows, .to = x});
+  rms_norm_forward(pass.backend, {.x = x,
+                                  .weight = final_norm_.weight,
+                                  .epsilon = static_cast<float>(config_.rms_norm_eps),
+                                  .y = activations.head_normed.rows(0, rows),
+                                  .rstd = activations.head_rstd.rows(0, rows)});
+}
+
+void Decoder::head_chunk(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
+                         const LossPlan& loss, Range rows) const {
+  const WeightMatrix& head = head_ ? *head_ : *embedding_;
+  const TensorView x = activations.head_normed.rows(rows.begin, rows.size);
+  const CrossEntropy op{.logits = activations.logits.rows(0, rows.size),
+                        .targets = batch.targets.rows(rows.begin, rows.size),
+                        .first_column = vocabulary_.begin,
+                        .row_max = activations.row_max.rows(0, rows.size),
+                        .sums = activations.sums.rows(0, 2 * rows.size).reshaped({2, rows.size}),
+                        .loss = activations.loss,
+                        .gradient_scale = loss.gradient_scale,
+                        .write_gradient = loss.gradients};
+  head.forward(x, op.logits, false);
+  cross_entropy_max(pass.backend, op);
+  parallel_.join_row_max(op.row_max);
+  cross_entropy_sum(pass.backend, op);
+  parallel_.join_row_sums(op.sums);
+  cross_entropy_finish(pass.backend, op);
+  if (!loss.gradients) return;
+  head.input_gradient(op.logits, activations.d_head.rows(rows.begin, rows.size), false);
+  const TrainableMatrix* trainable = head_ ? trainable_head_ : trainable_embedding_;
+  if (trainable) trainable->weight_gradient(op.logits, x);
+}
+
+void Decoder::forward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
+                      const LossPlan& loss) const {
+  run_blocks(pass, batch, activations);
+  head_input(pass, batch, activations);
+  const std::int64_t rows = batch.target_rows.size(0), chunk = activations.logits.size(0);
+  for (std::int64_t begin = 0; begin < rows; begin += chunk) {
+    head_chunk(pass, batch, activations, loss, {begin, std::min(chunk, rows - begin)});
+  }
+}
+
+TensorView Decoder::logits(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const {
+  run_blocks(pass, batch, activations);
+  head_input(pass, batch, activations);
+  const std::int64_t rows = batch.target_rows.size(0);
+  SHARDORA_CHECK(rows <= activations.logits.size(0));
+  const TensorView out = activations.logits.rows(0, rows);
+  (head_ ? *head_ : *embedding_).forward(activations.head_normed.rows(0, rows), out, false);
+  return out;
+}
+
+void Decoder::backward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const {
+  const std::int64_t tokens = batch.tokens.size(0), rows = batch.target_rows.size(0);
+  ScratchScope scope(pass.scratch);
+  const TensorView d_normed = activations.d_head.rows(0, rows), dh = scope.take({tokens, config_.hidden_size});
+  parallel_.enter_column_backward(d_normed);
+  rms_norm_backward(pass.backend, {.dy = d_normed,
+                                   .x = activations.head_x.rows(0, rows),
+                                   .weight = final_norm_.weight,
+                                   .rstd = activations.head_rstd.rows(0, rows),
+                                   .dx = d_normed,
+                                   .accumulate = false,
+                                   .dweight = final_norm_.dweight});
+  scatter_rows(pass.backend, {.from = d_normed, .rows = batch.target_rows, .to = dh});
+  const auto lowest = std::find_if(blocks_.begin(), blocks_.end(), [](const Block& block) { return block.trains(); });
+  const bool embedding_trains = trainable_embedding_ != nullptr;
+  for (std::size_t layer = blocks_.size(); layer-- > static_cast<std::size_t>(lowest - blocks_.begin());) {
+    const bool goes_on = embedding_trains || &blocks_[layer] != &*lowest;
+    blocks_[layer].backward(pass, batch, slot(activations, layer), dh, goes_on);
+  }
+  if (embedding_trains) trainable_embedding_->scatter_rows(batch.tokens, vocabulary_.begin, dh);
+}
+
+}  // namespace shardora

@@ -1,0 +1,98 @@
+// The model as training sees it: a decoder-only transformer, this rank's shard of it. Const within a step; what a
+// micro-batch needs in between is an explicit Activations object, so several may be in flight.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/data/batch.h"
+#include "runtime/model/block.h"
+#include "runtime/model/parameters.h"
+#include "runtime/model/weight_source.h"
+
+namespace shardora {
+
+// Sizes that activations are made for.
+struct ActivationPlan {
+  BatchLimits limits;
+  bool training = true;  // keep every layer; else two slots serve all layers in turn
+};
+
+struct Activations {
+  DeviceBatch storage;  // room for the largest micro-batch
+  std::vector<BlockSaved> slots;
+  TensorView h_last;                                           // [tokens, hidden]: the last block's output
+  TensorView head_x, head_normed, head_rstd, d_head;           // rows that predict a target
+  TensorView logits, row_max, sums;                            // one chunk of rows
+  TensorView loss;                                             // float64 [2]: sum of losses, correct predictions
+};
+
+// How a forward pass treats the loss.
+struct LossPlan {
+  float gradient_scale = 0;  // of each target's loss in the objective: 1 / targets of the optimizer step
+  bool gradients = false;    // keep the gradient of the head's input for backward
+};
+
+class Decoder {
+ public:
+  // Structure only. `tensor_rank` is this rank's place in the tensor group.
+  Decoder(Backend& backend, const ModelConfig& config, const PlacementRule& rule, const TensorParallel& parallel);
+
+  // Frozen model: reads this rank's slices of every tensor, each once.
+  void load_frozen(WeightSource& source, std::int64_t positions, std::int64_t typical_tokens);
+  // Every tensor trains (method full): declare, lay the set out, then load.
+  void declare_parameters(ParameterSet& parameters);
+  void load_trainable(WeightSource& source, std::int64_t positions, ParameterSet& parameters);
+
+  std::vector<Linear*> linears();  // in order of the layers
+  const ModelConfig& config() const { return config_; }
+  const PlacementRule& rule() const { return rule_; }
+  std::int64_t weight_bytes() const;  // device memory of frozen weights
+
+  Activations take_activations(Arena& arena, const ActivationPlan& plan) const;
+  // Copies a micro-batch to the device; the views are of its size.
+  DeviceBatch upload(const Batch& batch, const Activations& activations) const;
+
+  // Adds the micro-batch's losses and correct predictions to activations.loss.
+  void forward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
+               const LossPlan& loss) const;
+  // From the loss down to the lowest layer that trains. Parameter gradients accumulate.
+  void backward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
+  // Logits over this rank's columns of the vocabulary at the batch's target rows, into activations.logits, which holds
+  // them only if there are at most chunk_rows().
+  TensorView logits(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
+  std::int64_t chunk_rows() const;  // rows of the head's input that are worked on at a time
+  Range vocabulary() const { return vocabulary_; }  // this rank's columns
+
+  // Every logical tensor of the base with its shape.
+  const std::vector<NamedShape>& tensors() const { return tensors_; }
+
+ private:
+  struct Table;  // embedding or head
+  void build_block(Block& block, std::int64_t layer);
+  TensorView device_vector(WeightSource& source, const std::string& name, Range range);
+  void load_tables(std::int64_t positions);
+  const NamedShape& shape_of(const std::string& name) const;
+  void run_blocks(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
+  void head_input(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
+  void head_chunk(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
+                  const LossPlan& loss, Range rows) const;
+  template <class Visit>
+  void for_each_vector(const Visit& visit);
+
+  Backend& backend_;
+  ModelConfig config_;
+  PlacementRule rule_;
+  const TensorParallel& parallel_;
+  std::vector<NamedShape> tensors_;
+  std::vector<DeviceBuffer> buffers_;  // norms, biases, tables
+  Range vocabulary_;
+  std::unique_ptr<WeightMatrix> embedding_, head_;  // head_ empty where it is tied
+  const TrainableMatrix *trainable_embedding_ = nullptr, *trainable_head_ = nullptr;
+  std::vector<Block> blocks_;
+  NormWeight final_norm_;
+  TensorView cosines_, sines_;
+};
+
+}  // namespace shardora

@@ -1,0 +1,79 @@
+#include "runtime/model/weight_source.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/float_types.h"
+
+namespace shardora {
+namespace {
+
+std::vector<std::int64_t> cut_shape(const NamedShape& tensor, int axis, Range range) {
+  std::vector<std::int64_t> shape = tensor.shape;
+  if (axis >= 0) shape[static_cast<std::size_t>(axis)] = range.size;
+  return shape;
+}
+
+std::int64_t product(const std::vector<std::int64_t>& shape) {
+  std::int64_t elements = 1;
+  for (const std::int64_t size : shape) elements *= size;
+  return elements;
+}
+
+}  // namespace
+
+HostTensor FolderWeights::read(const NamedShape& tensor, int axis, Range range) {
+  const SafetensorsFile& file = weights_.file_of(tensor.name);
+  HostTensor out{.dtype = file.dtype(tensor.name), .shape = cut_shape(tensor, axis, range)};
+  out.bytes.resize(static_cast<std::size_t>(product(out.shape) * size_bytes(out.dtype)));
+  if (axis < 0) {
+    file.read(tensor.name, out.bytes);
+  } else if (axis == 0) {
+    file.read_rows(tensor.name, range.begin, range.size, out.bytes);
+  } else {
+    file.read_columns(tensor.name, range.begin, range.size, out.bytes);
+  }
+  return out;
+}
+
+HostTensor RandomWeights::read(const NamedShape& tensor, int axis, Range range) {
+  HostTensor out{.dtype = DType::kF32, .shape = cut_shape(tensor, axis, range)};
+  out.bytes.resize(static_cast<std::size_t>(product(out.shape)) * sizeof(float));
+  if (tensor.shape.size() == 1) {
+    const float value = tensor.name.ends_with("norm.weight") || tensor.name.ends_with("layernorm.weight") ? 1.0F : 0.0F;
+    for (float& element : out.f32()) element = value;
+    return out;
+  }
+  fill_normal(backend_, {.key = random_key(seed_, "model.init", tensor.name),
+                         .out = out.view(),
+                         .first_row = axis == 0 ? range.begin : 0,
+                         .first_column = axis == 1 ? range.begin : 0,
+                         .logical_columns = tensor.shape[1],
+                         .low = 0,
+                         .high = static_cast<float>(deviation_)});
+  return out;
+}
+
+HostTensor NoWeights::read(const NamedShape& tensor, int axis, Range range) {
+  return {.dtype = DType::kF32, .shape = cut_shape(tensor, axis, range), .bytes = {}};
+}
+
+std::vector<float> to_float32(HostTensor& tensor) {
+  const TensorView view = tensor.view();
+  std::vector<float> values(static_cast<std::size_t>(view.elements()));
+  if (tensor.bytes.empty()) return values;
+  if (tensor.dtype == DType::kF32) {
+    std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
+    return values;
+  }
+  SHARDORA_CHECK(tensor.dtype == DType::kBF16 || tensor.dtype == DType::kF16);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    std::uint16_t bits = 0;
+    std::memcpy(&bits, tensor.bytes.data() + 2 * i, sizeof bits);
+    values[i] = tensor.dtype == DType::kBF16 ? float_from_bf16(bits) : float_from_f16(bits);
+  }
+  return values;
+}
+
+}  // namespace shardora
