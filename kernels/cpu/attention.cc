@@ -1,0 +1,178 @@
+// Attention forward: 16 queries side by side in the lanes, keys one after another, softmax kept up to date (online).
+// A task is one head's tile of queries; each output has one writer, so the order of tasks changes no bit.
+#include <omp.h>
+
+#include <cmath>
+#include <limits>
+
+#include "kernels/cpu/attention_tiles.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/panel.h"
+#include "kernels/cpu/vector_math.h"
+
+namespace shardora::cpu {
+namespace {
+
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+constexpr std::int64_t kPanels = kTile / kPanel;
+
+// 16 queries on their way through the keys.
+struct Queries {
+  std::vector<PanelRow> q;  // [head_dim], scaled
+  std::vector<PanelRow> o;  // [head_dim], not yet divided by `sum`
+  PanelRow max, sum;
+  Range positions;
+};
+
+struct Scratch {
+  Queries panels[kPanels];
+  PanelRow scores[kTile];  // one row a key
+};
+
+struct Task {
+  Sequence sequence;
+  Range queries;  // within the sequence
+};
+
+// One head of the operation.
+struct Head {
+  const AttentionForward& op;
+  std::int64_t head, dim;
+  std::int64_t q_stride, k_stride;  // from token to token
+
+  Head(const AttentionForward& o, std::int64_t h)
+      : op(o), head(h), dim(o.q.size(2)), q_stride(o.q.size(1) * dim), k_stride(o.k.size(1) * dim) {}
+  std::int64_t kv_head() const { return head / (op.q.size(1) / op.k.size(1)); }
+  const float* q(std::int64_t t) const { return op.q.as<float>() + t * q_stride + head * dim; }
+  float* o(std::int64_t t) const { return op.o.as<float>() + t * q_stride + head * dim; }
+  float* lse(std::int64_t t) const { return op.lse.as<float>() + t * op.q.size(1) + head; }
+  const float* k(std::int64_t t) const { return op.k.as<float>() + t * k_stride + kv_head() * dim; }
+  const float* v(std::int64_t t) const { return op.v.as<float>() + t * k_stride + kv_head() * dim; }
+};
+
+void load(const Head& head, const Sequence& sequence, Range queries, Queries& panel) {
+  const auto dim = static_cast<std::size_t>(head.dim);
+  panel.positions = {sequence.shift() + queries.first, sequence.shift() + queries.last};
+  panel.q.assign(dim, PanelRow{});
+  panel.o.assign(dim, PanelRow{});
+  std::fill_n(panel.max.x, kPanel, kMinusInfinity);
+  std::fill_n(panel.sum.x, kPanel, 0.0F);
+  for (std::int64_t i = 0; i < queries.count(); ++i) {
+    const float* const q = head.q(sequence.queries.first + queries.first + i);
+    for (std::size_t d = 0; d < dim; ++d) panel.q[d].x[i] = head.op.scale * q[d];
+  }
+}
+
+void hide_invisible(const AttentionMask& mask, Range positions, Range keys, PanelRow* scores) {
+  if (all_visible(mask, positions, keys)) return;
+  for (std::int64_t j = keys.first; j < keys.last; ++j) {
+    const Range seen = seeing_positions(mask, {j, j + 1}, positions);
+    float* const row = scores[j - keys.first].x;
+    std::fill_n(row, seen.first - positions.first, kMinusInfinity);
+    std::fill(row + (seen.last - positions.first), row + kPanel, kMinusInfinity);
+  }
+}
+
+// Scores become exp(score - max); what was summed under an older maximum shrinks to the new one.
+void update_softmax(std::int64_t keys, PanelRow* scores, Queries& panel) {
+  PanelRow max = panel.max;
+  for (std::int64_t j = 0; j < keys; ++j) {
+    for (int i = 0; i < kPanel; ++i) max.x[i] = scores[j].x[i] > max.x[i] ? scores[j].x[i] : max.x[i];
+  }
+  PanelRow shift;  // a query that has seen no key yet keeps -inf, and -inf - -inf is not a number
+  PanelRow shrink;
+  for (int i = 0; i < kPanel; ++i) shift.x[i] = max.x[i] == kMinusInfinity ? 0.0F : max.x[i];
+  for (int i = 0; i < kPanel; ++i) shrink.x[i] = fast_exp(panel.max.x[i] - shift.x[i]);
+  PanelRow sum{};
+  for (std::int64_t j = 0; j < keys; ++j) {
+    for (int i = 0; i < kPanel; ++i) scores[j].x[i] = fast_exp(scores[j].x[i] - shift.x[i]);
+    for (int i = 0; i < kPanel; ++i) sum.x[i] += scores[j].x[i];
+  }
+  for (int i = 0; i < kPanel; ++i) panel.sum.x[i] = panel.sum.x[i] * shrink.x[i] + sum.x[i];
+  panel.max = max;
+  for (PanelRow& o : panel.o) {
+    for (int i = 0; i < kPanel; ++i) o.x[i] *= shrink.x[i];
+  }
+}
+
+void attend(const Head& head, const Sequence& sequence, Range tile, Queries& panel, PanelRow* scores) {
+  const Range keys = overlap(tile, visible_keys(head.op.mask, panel.positions, sequence.keys.count()));
+  if (keys.count() == 0) return;
+  const std::int64_t first = sequence.keys.first + keys.first;
+  multiply_panel({.a = head.k(first),
+                  .a_row = head.k_stride,
+                  .a_inner = 1,
+                  .b = panel.q[0].x,
+                  .b_row = kPanel,
+                  .c = scores[0].x,
+                  .c_row = kPanel,
+                  .inner = head.dim,
+                  .accumulate = false},
+                 keys.count());
+  hide_invisible(head.op.mask, panel.positions, keys, scores);
+  update_softmax(keys.count(), scores, panel);
+  multiply_panel({.a = head.v(first),
+                  .a_row = 1,
+                  .a_inner = head.k_stride,
+                  .b = scores[0].x,
+                  .b_row = kPanel,
+                  .c = panel.o[0].x,
+                  .c_row = kPanel,
+                  .inner = keys.count()},
+                 head.dim);
+}
+
+void store(const Head& head, const Sequence& sequence, const Queries& panel) {
+  const std::int64_t first = sequence.queries.first + panel.positions.first - sequence.shift();
+  for (std::int64_t i = 0; i < panel.positions.count(); ++i) {
+    const float inverse = 1.0F / panel.sum.x[i];
+    float* const o = head.o(first + i);
+    for (std::size_t d = 0; d < panel.o.size(); ++d) o[d] = panel.o[d].x[i] * inverse;
+    *head.lse(first + i) = panel.max.x[i] + std::log(panel.sum.x[i]);
+  }
+}
+
+void run(const Head& head, const Task& task, Scratch& scratch) {
+  const Sequence& sequence = task.sequence;
+  const std::int64_t panels = (task.queries.count() + kPanel - 1) / kPanel;
+  for (std::int64_t p = 0; p < panels; ++p) {
+    const std::int64_t first = task.queries.first + p * kPanel;
+    load(head, sequence, {first, std::min(first + kPanel, task.queries.last)}, scratch.panels[p]);
+  }
+  const Range positions{sequence.shift() + task.queries.first, sequence.shift() + task.queries.last};
+  const Range keys = visible_keys(head.op.mask, positions, sequence.keys.count());
+  for (std::int64_t first = keys.first; first < keys.last; first += kTile) {
+    const Range tile{first, std::min(first + kTile, keys.last)};
+    for (std::int64_t p = 0; p < panels; ++p) attend(head, sequence, tile, scratch.panels[p], scratch.scores);
+  }
+  for (std::int64_t p = 0; p < panels; ++p) store(head, sequence, scratch.panels[p]);
+}
+
+std::vector<Task> tasks_of(const AttentionForward& op) {
+  std::vector<Task> tasks;
+  for (std::int64_t s = 0; s < sequence_count(op); ++s) {
+    const Sequence sequence = sequence_of(op, s);
+    for (std::int64_t q = 0; q < sequence.queries.count(); q += kTile) {
+      tasks.push_back({sequence, {q, std::min(q + kTile, sequence.queries.count())}});
+    }
+  }
+  return tasks;
+}
+
+}  // namespace
+
+void attention_forward(const AttentionForward& op) {
+  check(op);
+  const std::vector<Task> tasks = tasks_of(op);
+  const std::int64_t heads = op.q.size(1);
+  const auto count = static_cast<std::int64_t>(tasks.size()) * heads;
+  std::vector<Scratch> scratch(static_cast<std::size_t>(omp_get_max_threads()));
+  // Dynamic, since causal tiles differ in length; who runs a task does not change its result.
+#pragma omp parallel for schedule(dynamic)
+  for (std::int64_t i = 0; i < count; ++i) {
+    run(Head(op, i % heads), tasks[static_cast<std::size_t>(i / heads)],
+        scratch[static_cast<std::size_t>(omp_get_thread_num())]);
+  }
+}
+
+}  // namespace shardora::cpu

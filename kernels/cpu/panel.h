@@ -1,0 +1,109 @@
+// Matrix products of tiles that live in the caches, 16 columns at a time, accumulators in registers:
+//
+//   c[r, 0:width] (=|+=) sum_k a[r, k] * b[k, 0:width],   width <= 16
+//
+// Called within one thread, from loops that are parallel outside.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace shardora::cpu {
+namespace {  // each file its own copy: this folder may be compiled for several instruction sets in one program
+
+constexpr std::int64_t kPanel = 16;  // columns of a panel, whatever the instruction set
+
+struct alignas(64) PanelRow {
+  float x[kPanel];
+};
+
+// The widest vector of the instruction set that this file is compiled for, and the rows whose accumulators fit.
+#if defined(__AVX512F__)
+constexpr std::size_t kVector = 16;
+constexpr std::size_t kRows = 12;
+#elif defined(__AVX__)
+constexpr std::size_t kVector = 8;
+constexpr std::size_t kRows = 6;
+#else
+constexpr std::size_t kVector = 4;
+constexpr std::size_t kRows = 3;
+#endif
+constexpr std::size_t kVectors = kPanel / kVector;
+using Vector = float __attribute__((vector_size(kVector * sizeof(float))));
+
+struct Panel {
+  const float* a;
+  std::int64_t a_row, a_inner;  // strides of r and k
+  const float* b;               // 16 columns can be read, whatever the width
+  std::int64_t b_row;           // stride of k
+  float* c;
+  std::int64_t c_row;  // stride of r
+  std::int64_t inner;  // number of k
+  std::int64_t width = kPanel;
+  bool accumulate = true;
+};
+
+inline float* row_of(const Panel& p, std::size_t r) { return p.c + static_cast<std::int64_t>(r) * p.c_row; }
+
+template <std::size_t Rows>
+inline void load_rows(const Panel& p, Vector (&sums)[Rows][kVectors]) {
+  for (std::size_t r = 0; r < Rows; ++r) {
+    if (p.width == kPanel) {
+      std::memcpy(sums[r], row_of(p, r), sizeof sums[r]);
+    } else {
+      std::memcpy(sums[r], row_of(p, r), static_cast<std::size_t>(p.width) * sizeof(float));
+    }
+  }
+}
+
+template <std::size_t Rows>
+inline void store_rows(const Panel& p, const Vector (&sums)[Rows][kVectors]) {
+  for (std::size_t r = 0; r < Rows; ++r) {
+    if (p.width == kPanel) {
+      std::memcpy(row_of(p, r), sums[r], sizeof sums[r]);
+    } else {
+      std::memcpy(row_of(p, r), sums[r], static_cast<std::size_t>(p.width) * sizeof(float));
+    }
+  }
+}
+
+template <std::size_t Rows>
+inline void multiply_rows(const Panel& p) {
+  Vector sums[Rows][kVectors] = {};
+  if (p.accumulate) load_rows<Rows>(p, sums);
+  const float* a = p.a;
+  const float* b = p.b;
+  for (std::int64_t k = 0; k < p.inner; ++k, a += p.a_inner, b += p.b_row) {
+    Vector row[kVectors];
+    std::memcpy(row, b, sizeof row);
+#pragma GCC unroll 16
+    for (std::size_t r = 0; r < Rows; ++r) {
+#pragma GCC unroll 4
+      for (std::size_t v = 0; v < kVectors; ++v) sums[r][v] += a[static_cast<std::int64_t>(r) * p.a_row] * row[v];
+    }
+  }
+  store_rows<Rows>(p, sums);
+}
+
+template <std::size_t Rows>
+inline void multiply_rest(const Panel& p, std::int64_t rows) {
+  if (rows == static_cast<std::int64_t>(Rows)) {
+    multiply_rows<Rows>(p);
+  } else if constexpr (Rows > 1) {
+    multiply_rest<Rows - 1>(p, rows);
+  }
+}
+
+inline void multiply_panel(Panel p, std::int64_t rows) {
+  constexpr auto kStep = static_cast<std::int64_t>(kRows);
+  for (; rows >= kStep; rows -= kStep) {
+    multiply_rows<kRows>(p);
+    p.a += kStep * p.a_row;
+    p.c += kStep * p.c_row;
+  }
+  multiply_rest<kRows - 1>(p, rows);
+}
+
+}  // namespace
+}  // namespace shardora::cpu
