@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Installs what Shardora is built, tested and scripted with: Debian packages, and a Python virtual environment.
+#
+#   launch/install.sh build              compiler and libraries
+#   launch/install.sh build tests lint   and what the tests and the checks of the sources need
+#   launch/install.sh --python numpy …   packages from the Python index, into build/venv
+#
+# Nothing happens where everything is there already. Without apt-get, or without the right to use it, the packages that
+# are missing are named and the script goes on: they may well be installed by other means.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+build_packages=(g++ cmake ninja-build ccache python3 openmpi-bin libopenmpi-dev libboost-program-options-dev libdnnl-dev
+  nlohmann-json3-dev libfmt-dev libspdlog-dev libxxhash-dev)
+test_packages=(libgtest-dev libgmock-dev procps)
+lint_packages=(clang-format clang-tidy git)
+python_packages=(python3-venv)
+
+say() { echo "install: $*" >&2; }
+
+missing_of() {
+  local package
+  for package in "$@"; do
+    [[ $(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || echo "$package"
+  done
+}
+
+as_root() {
+  if [[ $(id -u) == 0 ]]; then env "$@"; else sudo env "$@"; fi
+}
+
+apt() {
+  # A mirror that is just being updated answers with errors for a moment: one more attempt is cheap.
+  local apt_get=(DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0)
+  as_root "${apt_get[@]}" "$@" >&2 || { sleep 5; as_root "${apt_get[@]}" "$@" >&2; }
+}
+
+install_packages() {
+  if ! command -v dpkg-query >/dev/null; then
+    say "this is not Debian or Ubuntu; needed are the equivalents of: $*"
+    return
+  fi
+  local missing
+  mapfile -t missing < <(missing_of "$@")
+  if [[ ${#missing[@]} == 0 ]]; then return; fi
+  if ! command -v apt-get >/dev/null || { [[ $(id -u) != 0 ]] && ! command -v sudo >/dev/null; }; then
+    say "these packages are missing and cannot be installed from here: ${missing[*]}"
+    return
+  fi
+  say "installing ${missing[*]}"
+  apt update
+  apt install -y --no-install-recommends "${missing[@]}"
+}
+
+install_python() {
+  install_packages "${python_packages[@]}"
+  if [[ ! -x build/venv/bin/pip ]]; then python3 -m venv build/venv; fi
+  # pip asks the index even for what is there, so ask Python first.
+  if ! build/venv/bin/python - "$@" <<'PYTHON'
+import importlib.metadata, sys
+try:
+    [importlib.metadata.version(name) for name in sys.argv[1:]]
+except importlib.metadata.PackageNotFoundError:
+    sys.exit(1)
+PYTHON
+  then
+    say "installing $* into build/venv"
+    build/venv/bin/pip install --quiet --disable-pip-version-check "$@" >&2
+  fi
+}
+
+main() {
+  local packages=()
+  while [[ $# -gt 0 && $1 != --python ]]; do
+    case $1 in
+      build) packages+=("${build_packages[@]}") ;;
+      tests) packages+=("${test_packages[@]}") ;;
+      lint) packages+=("${lint_packages[@]}") ;;
+      *) say "unknown set '$1': expected build, tests, lint or --python PACKAGE…"; exit 64 ;;
+    esac
+    shift
+  done
+  if [[ ${#packages[@]} -gt 0 ]]; then install_packages "${packages[@]}"; fi
+  if [[ ${1:-} == --python ]]; then install_python "${@:2}"; fi
+}
+
+main "$@"
