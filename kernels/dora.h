@@ -87,9 +87,16 @@ struct NormFromSquare {
 };
 void norm_from_square(Backend& backend, const NormFromSquare& op);
 
-// The derivative through the norm: c = -m.h / n^3, and 0 where n < 1e-12.
+// magnitude = n^: where training starts, so that the gain is exactly 1.
+struct InitialMagnitude {
+  TensorView norm, magnitude;  // [width]
+};
+void initial_magnitude(Backend& backend, const InitialMagnitude& op);
+
+// The derivative through the norm: c = -s m.h / n^3, and 0 where n < 1e-12. s is the scale of what c multiplies.
 struct NormGradientFactor {
   TensorView magnitude, norm, h, c;  // [width]
+  float scale = 1.0F;                // s
 };
 void norm_gradient_factor(Backend& backend, const NormGradientFactor& op);
 
