@@ -22,4 +22,11 @@ struct ProcessGrid {
   Communicator* tensor_group = nullptr;  // ranks that share one replica of the model
 };
 
+// Where each rank stands, from the host that each runs on: the arithmetic of the grid, without MPI. Throws
+// Error(kUsage), naming the sizes that would work, where `tensor` does not divide the ranks.
+struct GridPlace {
+  int data = 0, tensor = 0;
+};
+std::vector<GridPlace> place_ranks(const std::vector<int>& host_of_rank, int tensor);
+
 }  // namespace shardora

@@ -1,0 +1,141 @@
+#include "runtime/comm/agreement.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+namespace shardora {
+namespace {
+
+struct Outcome {
+  ExitStatus status = ExitStatus::kDone;
+  std::string message;
+};
+
+Outcome run(const std::function<void()>& phase) {
+  try {
+    phase();
+    return {};
+  } catch (const Error& error) {
+    return {error.status(), error.what()};
+  } catch (const std::bad_alloc&) {
+    return {ExitStatus::kOutOfMemory, "out of host memory"};
+  } catch (const std::exception& error) {
+    return {ExitStatus::kInternal, error.what()};
+  } catch (...) {
+    return {ExitStatus::kInternal, "an exception without a message"};
+  }
+}
+
+// Names and values, each after its length.
+std::vector<std::byte> packed(const Fingerprint& fields) {
+  std::vector<std::byte> bytes;
+  const auto append = [&bytes](const std::string& text) {
+    const std::uint64_t length = text.size();
+    const auto* const from = reinterpret_cast<const std::byte*>(&length);
+    bytes.insert(bytes.end(), from, from + sizeof length);
+    const auto* const data = reinterpret_cast<const std::byte*>(text.data());
+    bytes.insert(bytes.end(), data, data + text.size());
+  };
+  for (const auto& [name, value] : fields) {
+    append(name);
+    append(value);
+  }
+  return bytes;
+}
+
+Fingerprint unpacked(const std::vector<std::byte>& bytes) {
+  std::size_t position = 0;
+  const auto next = [&]() {
+    std::uint64_t length = 0;
+    SHARDORA_CHECK(position + sizeof length <= bytes.size());
+    std::memcpy(&length, bytes.data() + position, sizeof length);
+    position += sizeof length;
+    SHARDORA_CHECK(length <= bytes.size() - position);
+    std::string text(reinterpret_cast<const char*>(bytes.data()) + position, length);
+    position += length;
+    return text;
+  };
+  Fingerprint fields;
+  while (position < bytes.size()) {
+    std::string name = next();
+    fields.emplace_back(std::move(name), next());
+  }
+  return fields;
+}
+
+std::string value_of(const Fingerprint& fields, const std::string& name) {
+  for (const auto& [key, value] : fields) {
+    if (key == name) return value;
+  }
+  return "(nothing)";
+}
+
+// A value of many lines (a configuration) is told by the first line that differs from the other's.
+std::string telling_part(const std::string& value, const std::string& other) {
+  const auto differs = std::mismatch(value.begin(), value.end(), other.begin(), other.end()).first;
+  const auto at = static_cast<std::size_t>(differs - value.begin());
+  const std::size_t before = at == 0 ? std::string::npos : value.rfind('\n', at - 1);
+  const std::size_t start = before == std::string::npos ? 0 : before + 1;
+  const std::string line = value.substr(start, value.find('\n', start) - start);
+  constexpr std::size_t kReadable = 200;
+  return line.size() <= kReadable ? line : line.substr(0, kReadable) + "…";
+}
+
+// Every name that any rank gives, in the order of the first to give it.
+std::vector<std::string> all_names(const std::vector<Fingerprint>& ranks) {
+  std::vector<std::string> names;
+  for (const Fingerprint& fields : ranks) {
+    for (const auto& [name, value] : fields) {
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    }
+  }
+  return names;
+}
+
+// The first field whose value is not rank 0's on every rank; empty where all agree.
+std::string first_disagreement(const std::vector<Fingerprint>& ranks) {
+  for (const std::string& name : all_names(ranks)) {
+    const std::string expected = value_of(ranks[0], name);
+    std::string others, sample;
+    for (std::size_t rank = 1; rank < ranks.size(); ++rank) {
+      const std::string value = value_of(ranks[rank], name);
+      if (value == expected) continue;
+      if (others.empty()) sample = value;
+      others += fmt::format("{}{}", others.empty() ? "" : ", ", rank);
+    }
+    if (others.empty()) continue;
+    return fmt::format(
+        "ranks disagree on {}: rank 0 has '{}', rank {} '{}' (different: rank {}); start every rank with the same "
+        "program, configuration and files",
+        name, telling_part(expected, sample), others.substr(0, others.find(',')), telling_part(sample, expected),
+        others);
+  }
+  return {};
+}
+
+}  // namespace
+
+void agree(Communicator& world, const std::function<void()>& phase) {
+  const Outcome mine = run(phase);
+  // One number says both who failed first and how: the lowest rank wins, whatever its status.
+  constexpr std::int64_t kStatuses = 256;
+  const std::int64_t nobody = world.size() * kStatuses;
+  const std::int64_t vote =
+      mine.status == ExitStatus::kDone ? nobody : world.rank() * kStatuses + static_cast<int>(mine.status);
+  const std::int64_t lowest = world.all_reduce(vote, Reduction::kMin);
+  if (lowest == nobody) return;
+  const bool speaker = lowest / kStatuses == world.rank();
+  throw AgreedError(static_cast<ExitStatus>(lowest % kStatuses), speaker ? mine.message : std::string());
+}
+
+void require_agreement(Communicator& world, const Fingerprint& fields) {
+  const auto everyone = world.gather(packed(fields), 0);
+  std::vector<Fingerprint> ranks;
+  for (const auto& bytes : everyone) ranks.push_back(unpacked(bytes));
+  const std::string message = world.rank() == 0 ? first_disagreement(ranks) : std::string();
+  const std::int64_t agreed = world.all_reduce(std::int64_t{message.empty()}, Reduction::kMin);
+  if (agreed == 0) throw AgreedError(ExitStatus::kMismatch, message);
+}
+
+}  // namespace shardora
