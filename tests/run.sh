@@ -53,6 +53,9 @@ for name in sys.argv[1:]:
     ast.parse(open(name, encoding="utf-8").read(), name)'
 }
 
+# Tests of the scripts, with Python's standard library alone.
+test_scripts() { git ls-files -- 'tests/*_test.py' | xargs -r -n 1 python3; }
+
 build() { cmake --preset "$1" && cmake --build --preset "$1" -j "$jobs"; }
 
 run_tests() {
@@ -94,6 +97,7 @@ main() {
   prepare_environment
   part "clang-format" check_format
   part "scripts" check_scripts
+  part "script tests" test_scripts
   for preset in release debug; do
     part "build $preset" build "$preset"
     part "tests $preset" run_tests "$preset"

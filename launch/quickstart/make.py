@@ -1,4 +1,4 @@
-"""Writes what the quickstart trains on: a folder for a small Llama without weights, and five dataset files.
+"""Writes what the quickstart trains on: a folder for a small Llama without weights, and its dataset files.
 
     make.py OUTPUT      writes OUTPUT/seed_model and OUTPUT/data
 """
@@ -9,6 +9,7 @@ import sys
 
 import bytes_tokenizer as tokenizer
 import dataset
+import questions
 import sentences
 
 CONFIG = {
@@ -27,10 +28,6 @@ GENERATION = {
 ANSWERS = 100  # held-out sentences whose answers are counted
 
 
-def prompt_tokens(sentence):
-    return [tokenizer.BEGIN, *tokenizer.encode(sentence + "\n")]
-
-
 def plain(page):
     """The base model's material: a page and its end, every token a target."""
     tokens = [tokenizer.BEGIN, *tokenizer.encode(page), tokenizer.END]
@@ -39,7 +36,7 @@ def plain(page):
 
 def skill(sentence, answer):
     """The adapter's material: the sentence is given, the answer and its end are the targets."""
-    prompt = prompt_tokens(sentence)
+    prompt = [tokenizer.BEGIN, *tokenizer.encode(sentence + "\n")]
     completion = [*tokenizer.encode(answer), tokenizer.END]
     return prompt + completion, [0] * len(prompt) + [1] * len(completion)
 
@@ -62,13 +59,10 @@ def make(output):
         "pages.eval": [plain(page) for page in sentences.pages(200, evaluation=True, seed=4)],
         "skill.train": [skill(*sample) for sample in training],
         "skill.eval": [skill(*sample) for sample in evaluation],
-        "prompts": [(prompt_tokens(s), [0] * len(prompt_tokens(s))) for s, _ in evaluation[:ANSWERS]],
     }
     for name, sequences in files.items():
         dataset.write(os.path.join(data, name + ".safetensors"), sequences, about)
-    with open(os.path.join(data, "answers.jsonl"), "w", encoding="utf-8") as file:
-        for sentence, answer in evaluation[:ANSWERS]:
-            file.write(json.dumps({"prompt": sentence + "\n", "answer": answer}) + "\n")
+    questions.write(data, files["skill.eval"][:ANSWERS])
 
 
 if __name__ == "__main__":

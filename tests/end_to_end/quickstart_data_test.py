@@ -1,0 +1,86 @@
+"""The quickstart's material: dataset files, the tokenizer, and the split between what is trained and what is asked."""
+
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+QUICKSTART = pathlib.Path(__file__).parents[2] / "launch" / "quickstart"
+sys.path.insert(0, str(QUICKSTART))
+
+import bytes_tokenizer  # noqa: E402
+import dataset  # noqa: E402
+import make  # noqa: E402
+import questions  # noqa: E402
+import sentences  # noqa: E402
+
+
+class QuickstartData(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+
+    def test_dataset_file_reads_back_as_it_was_written(self):
+        sequences = [([256, 7, 257], [0, 0, 1]), ([], []), ([1], [0])]
+        dataset.write(self.folder / "a.safetensors", sequences)
+        self.assertEqual(dataset.read(self.folder / "a.safetensors"), sequences)
+
+    def test_dataset_file_without_mask_trains_every_token_but_the_first(self):
+        header = b'{"__metadata__":{"format":"shardora.dataset.v1"},"offsets":{"dtype":"I64","shape":[2],"data_offsets":' \
+                 b'[0,16]},"tokens":{"dtype":"I32","shape":[3],"data_offsets":[16,28]}}'
+        body = b"".join(n.to_bytes(8, "little") for n in (0, 3)) + b"".join(n.to_bytes(4, "little") for n in (5, 6, 7))
+        (self.folder / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + body)
+        self.assertEqual(dataset.read(self.folder / "a.safetensors"), [([5, 6, 7], [0, 1, 1])])
+
+    def test_a_first_token_as_target_is_refused(self):
+        with self.assertRaisesRegex(ValueError, "first token cannot be a target"):
+            dataset.write(self.folder / "a.safetensors", [([1, 2], [1, 1])])
+
+    def test_training_never_sees_a_held_out_pair(self):
+        for sentence, answer in sentences.samples(500, evaluation=False, seed=5):
+            fields = json.loads(answer)
+            self.assertFalse(sentences.held_out(fields["who"], fields["where"]), sentence)
+        for page in sentences.pages(300, evaluation=False, seed=5):
+            self.assertNotIn("weather", page)  # the base model reads no answer
+        for _, answer in sentences.samples(100, evaluation=True, seed=5):
+            fields = json.loads(answer)
+            self.assertTrue(sentences.held_out(fields["who"], fields["where"]))
+
+    def test_every_name_and_place_occurs_in_training(self):
+        pairs = [(who, where) for who in sentences.WHO for where in sentences.WHERE
+                 if not sentences.held_out(who, where)]
+        self.assertEqual({who for who, _ in pairs}, set(sentences.WHO))
+        self.assertEqual({where for _, where in pairs}, set(sentences.WHERE))
+
+    def test_questions_are_the_held_out_sentences_heads_and_answers_their_tails(self):
+        make.make(str(self.folder))
+        asked = questions.read(self.folder / "data")
+        self.assertEqual(len(asked), make.ANSWERS)
+        for (prompt, answer), (tokens, mask) in zip(asked, dataset.read(self.folder / "data/skill.eval.safetensors")):
+            self.assertEqual(prompt + answer, tokens)
+            self.assertEqual(sum(mask), len(answer))
+            self.assertEqual(answer[-1], bytes_tokenizer.END)
+            self.assertEqual(set(json.loads(bytes_tokenizer.decode(answer))), {"who", "where", "weather"})
+
+    def test_tokenizer_file_maps_every_byte_to_its_own_id(self):
+        bytes_tokenizer.write(self.folder)
+        vocabulary = json.loads((self.folder / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]
+        self.assertEqual(sorted(vocabulary.values()), list(range(259)))
+        self.assertEqual(vocabulary["A"], ord("A"))
+        self.assertEqual(vocabulary["Ġ"], ord(" "))
+
+    def test_own_dataset_is_split_without_overlap_or_loss(self):
+        sequences = [([k, k + 1000, k + 2000], [0, 0, 1]) for k in range(37)]
+        dataset.write(self.folder / "mine.safetensors", sequences)
+        subprocess.run([sys.executable, QUICKSTART / "split.py", self.folder, self.folder / "mine.safetensors",
+                        self.folder], check=True, capture_output=True)
+        parts = [dataset.read(self.folder / f"data/skill.{part}.safetensors") for part in ("train", "eval")]
+        self.assertEqual([len(part) for part in parts], [34, 3])
+        self.assertEqual(sorted(parts[0] + parts[1]), sequences)
+
+
+if __name__ == "__main__":
+    unittest.main()
