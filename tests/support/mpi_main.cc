@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
-#include <memory>
+#include <string>
 
 #include "tests/support/mpi_test.h"
 
@@ -16,17 +16,20 @@ MpiSession* session = nullptr;  // owned by main
 class FailuresOnly : public testing::EmptyTestEventListener {
  public:
   explicit FailuresOnly(int rank) : rank_(rank) {}
+  void OnTestStart(const testing::TestInfo& test) override {
+    test_ = fmt::format("{}.{}", test.test_suite_name(), test.name());
+  }
+  // GoogleTest holds its lock here: asking it for the current test would wait for ever.
   void OnTestPartResult(const testing::TestPartResult& result) override {
     if (!result.failed()) return;
-    const auto* const test = testing::UnitTest::GetInstance()->current_test_info();
-    fmt::print(stderr, "[rank {}] {}.{}: {}:{}: {}\n", rank_, test == nullptr ? "" : test->test_suite_name(),
-               test == nullptr ? "" : test->name(), result.file_name() == nullptr ? "" : result.file_name(),
-               result.line_number(), result.message());
+    fmt::print(stderr, "[rank {}] {}: {}:{}: {}\n", rank_, test_,
+               result.file_name() == nullptr ? "" : result.file_name(), result.line_number(), result.message());
     std::fflush(stderr);
   }
 
  private:
   int rank_;
+  std::string test_;
 };
 
 int run_all_tests() {
