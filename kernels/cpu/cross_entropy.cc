@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/loops.h"
+#include "kernels/cpu/vector_math.h"
 
 namespace shardora::cpu {
 namespace {
@@ -70,7 +71,7 @@ void cross_entropy_sum(const CrossEntropy& op) {
   for_each_row(rows, columns, [=, columns = columns](std::int64_t t) {
     const float* row = logits + t * columns;
     const float max = row_max[t];
-    sums[t] = static_cast<float>(sum_of(columns, [=](std::int64_t j) { return std::exp(row[j] - max); }));
+    sums[t] = static_cast<float>(sum_of(columns, [=](std::int64_t j) { return fast_exp(row[j] - max); }));
     const std::int64_t target = targets[t] - first_column;
     target_logits[t] = target >= 0 && target < columns ? row[target] : 0.0F;
   });
@@ -92,7 +93,7 @@ void cross_entropy_finish(const CrossEntropy& op) {
     const float max = row_max[t];
     const float factor = scale / sums[t];
 #pragma omp simd
-    for (std::int64_t j = 0; j < columns; ++j) row[j] = factor * std::exp(row[j] - max);
+    for (std::int64_t j = 0; j < columns; ++j) row[j] = factor * fast_exp(row[j] - max);
     const std::int64_t target = targets[t] - first_column;
     if (target >= 0 && target < columns) row[target] -= scale;
   });

@@ -1,14 +1,13 @@
 // SwiGLU on the CPU, element by element.
-#include <cmath>
-
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/loops.h"
+#include "kernels/cpu/vector_math.h"
 #include "kernels/formulas.h"
 
 namespace shardora::cpu {
 namespace {
 
-SHARDORA_INLINE float sigmoid(float x) { return 1.0F / (1.0F + std::exp(-x)); }
+SHARDORA_INLINE float sigmoid(float x) { return 1.0F / (1.0F + fast_exp(-x)); }
 
 }  // namespace
 

@@ -1,0 +1,225 @@
+// DoRA's passes over activations: gain, its gradient, dropout's two branches.
+#include "kernels/dora.h"
+
+#include "tests/support/random_tensor.h"
+
+namespace shardora {
+namespace {
+
+using support::index;
+using support::kFp32;
+using support::Vector;
+
+struct Case {
+  std::int64_t tokens, width;
+};
+const Case kCases[] = {{0, 17}, {1, 1}, {17, 127}, {127, 17}, {130, 300}};
+
+class Dora : public support::KernelTest {};
+
+TEST_F(Dora, GainIsMagnitudeOverNorm) {
+  const Vector m = support::random_vector(127, 1, 0.1, 3);
+  const Vector n = support::random_vector(127, 2, 0.2, 4);
+  const TensorView gain = unwritten({127});
+  dora_gain(*backend_, {.magnitude = floats(m), .norm = floats(n), .gain = gain});
+  Vector expected;
+  for (std::size_t j = 0; j < m.size(); ++j) expected.push_back(m[j] / n[j]);
+  support::expect_close(read(gain), expected, kFp32, "gain");
+}
+
+TEST_F(Dora, GainIsExactlyOneWhereMagnitudeIsTheNorm) {
+  const TensorView n = floats(support::random_vector(127, 3, 1e-6, 9));
+  const TensorView gain = unwritten({127});
+  dora_gain(*backend_, {.magnitude = n, .norm = n, .gain = gain});
+  EXPECT_EQ(read(gain), std::vector<float>(127, 1.0F));
+}
+
+TEST_F(Dora, ZeroAndSubnormalNormsGiveFiniteResults) {
+  const TensorView norm = floats({0, 1e-40, 1e-13});
+  const TensorView gain = unwritten({3});
+  dora_gain(*backend_, {.magnitude = floats(Vector(3, 1e-12)), .norm = norm, .gain = gain});
+  EXPECT_EQ(read(gain), std::vector<float>(3, 1.0F));
+  const TensorView c = unwritten({3});
+  norm_gradient_factor(*backend_, {.magnitude = floats({1, 1, 1}), .norm = norm, .h = floats({1, 1, 1}), .c = c});
+  EXPECT_EQ(read(c), std::vector<float>(3, 0.0F));
+  const TensorView h = floats({0, 3e-12, 3});
+  magnitude_gradient(*backend_, {.norm = norm, .h = h});
+  support::expect_close(read(h), {0, 3, 3e12}, kFp32, "dm");
+}
+
+TEST_F(Dora, ScaleColumnsForwardMatchesFloat64WithAndWithoutGainAndBias) {
+  for (const auto& [tokens, width] : kCases) {
+    const Vector u = support::random_vector(tokens * width, 4);
+    const Vector gain = support::random_vector(width, 5, 0.5, 2);
+    const Vector bias = support::random_vector(width, 6);
+    for (int given = 0; given < 4; ++given) {
+      const bool with_gain = (given & 1) != 0;
+      const bool with_bias = (given & 2) != 0;
+      Vector expected(u);
+      for (std::size_t i = 0; i < u.size(); ++i) {
+        const std::size_t j = i % index(width);
+        expected[i] = (with_gain ? gain[j] : 1) * u[i] + (with_bias ? bias[j] : 0);
+      }
+      const TensorView apart = unwritten({tokens, width});
+      ScaleColumnsForward op{.u = floats({tokens, width}, u),
+                             .gain = with_gain ? floats(gain) : TensorView{},
+                             .bias = with_bias ? floats(bias) : TensorView{},
+                             .y = apart};
+      scale_columns_forward(*backend_, op);
+      support::expect_close(read(apart), expected, kFp32, "y");
+      op.y = op.u;
+      scale_columns_forward(*backend_, op);
+      EXPECT_EQ(read(op.u), read(apart));
+    }
+  }
+}
+
+TEST_F(Dora, ScaleColumnsBackwardMatchesFiniteDifferences) {
+  const std::int64_t tokens = 17;
+  const std::int64_t width = 31;
+  const Vector u = support::random_vector(tokens * width, 7);
+  const Vector gain = support::random_vector(width, 8, 0.5, 2);
+  const Vector dy = support::random_vector(tokens * width, 9);
+  const Vector before = support::random_vector(width, 10);
+  const auto loss = [&](const Vector& at_u, const Vector& at_gain) {
+    double sum = 0;
+    for (std::size_t i = 0; i < at_u.size(); ++i) sum += at_gain[i % index(width)] * at_u[i] * dy[i];
+    return sum;
+  };
+  const TensorView du = unwritten({tokens, width});
+  const TensorView h = floats(before);
+  scale_columns_backward(
+      *backend_,
+      {.dy = floats({tokens, width}, dy), .u = floats({tokens, width}, u), .gain = floats(gain), .du = du, .h = h});
+  Vector expected = support::finite_difference([&](const Vector& at) { return loss(u, at); }, gain);
+  for (std::size_t j = 0; j < before.size(); ++j) expected[j] += before[j];
+  support::expect_close(read(h), expected, kFp32, "h");
+  support::expect_close(read(du), support::finite_difference([&](const Vector& at) { return loss(at, gain); }, u),
+                        kFp32, "du");
+}
+
+TEST_F(Dora, ScaleColumnsBackwardInPlaceGivesTheSameBits) {
+  for (const auto& [tokens, width] : kCases) {
+    const Vector dy = support::random_vector(tokens * width, 11);
+    for (const bool with_gain : {true, false}) {
+      ScaleColumnsBackward op{.dy = floats({tokens, width}, dy),
+                              .u = floats({tokens, width}, support::random_vector(tokens * width, 12)),
+                              .gain = with_gain ? floats(support::random_vector(width, 13)) : TensorView{},
+                              .du = unwritten({tokens, width}),
+                              .h = floats(Vector(index(width)))};
+      scale_columns_backward(*backend_, op);
+      ScaleColumnsBackward in_place = op;
+      in_place.dy = in_place.du = floats({tokens, width}, dy);
+      in_place.h = floats(Vector(index(width)));
+      scale_columns_backward(*backend_, in_place);
+      EXPECT_EQ(read(in_place.du), read(op.du));
+      EXPECT_EQ(read(in_place.h), read(op.h));
+      if (!with_gain) support::expect_close(read(op.du), dy, 0, "du without gain");
+
+      ScaleColumnsBackward without_h = op;  // u is not needed then
+      without_h.du = unwritten({tokens, width});
+      without_h.u = without_h.h = TensorView{};
+      scale_columns_backward(*backend_, without_h);
+      EXPECT_EQ(read(without_h.du), read(op.du));
+    }
+  }
+}
+
+TEST_F(Dora, DropoutGainJoinsBaseAndDroppedBranch) {
+  for (const auto& [tokens, width] : kCases) {
+    const std::int64_t count = tokens * width;
+    const Vector base = support::random_vector(count, 14);
+    const Vector p = support::random_vector(count, 15);
+    const Vector e = support::random_vector(count, 16);
+    const Vector gain = support::random_vector(width, 17, 0.5, 2);
+    Vector y(base.size());
+    Vector u(base.size());
+    for (std::size_t i = 0; i < base.size(); ++i) {
+      const double g = gain[i % index(width)];
+      y[i] = base[i] + (g - 1) * p[i] + g * e[i];
+      u[i] = p[i] + e[i];
+    }
+    const Shape shape{tokens, width};
+    DropoutGainForward op{.base = floats(shape, base),
+                          .p = floats(shape, p),
+                          .e = floats(shape, e),
+                          .gain = floats(gain),
+                          .y = unwritten(shape),
+                          .u = unwritten(shape)};
+    dropout_gain_forward(*backend_, op);
+    support::expect_close(read(op.y), y, kFp32, "y");
+    support::expect_close(read(op.u), u, kFp32, "u");
+    op.y = op.base;
+    op.u = op.p;
+    dropout_gain_forward(*backend_, op);
+    support::expect_close(read(op.y), y, kFp32, "y in place");
+    support::expect_close(read(op.u), u, kFp32, "u in place");
+  }
+}
+
+TEST_F(Dora, DropoutGainWithGainOneAndNoAdapterIsTheBaseExactly) {
+  const Shape shape{17, 127};
+  const Vector base = support::random_vector(shape.elements(), 18);
+  const TensorView y = unwritten(shape);
+  dropout_gain_forward(*backend_, {.base = floats(shape, base),
+                                   .p = floats(shape, support::random_vector(shape.elements(), 19)),
+                                   .e = floats(shape, Vector(base.size())),
+                                   .gain = floats(Vector(127, 1)),
+                                   .y = y,
+                                   .u = unwritten(shape)});
+  support::expect_close(read(y), base, 0, "y");
+}
+
+TEST_F(Dora, GainMinusOneScalesColumns) {
+  for (const auto& [tokens, width] : kCases) {
+    const Vector x = support::random_vector(tokens * width, 20);
+    const Vector gain = support::random_vector(width, 21, 0.5, 2);
+    const TensorView y = floats({tokens, width}, x);
+    gain_minus_one(*backend_, {.x = y, .gain = floats(gain), .y = y});
+    Vector expected(x);
+    for (std::size_t i = 0; i < x.size(); ++i) expected[i] *= gain[i % index(width)] - 1;
+    support::expect_close(read(y), expected, kFp32, "y");
+  }
+}
+
+TEST_F(Dora, NormGradientFactorAndMagnitudeGradientMatchFiniteDifferences) {
+  // The loss sum_j h_j g_j = sum_j h_j m_j / n_j has dm = h/n; by n = sqrt(q) its derivative in q is c/2.
+  const Vector m = support::random_vector(127, 22, 0.1, 3);
+  const Vector n = support::random_vector(127, 23, 0.2, 4);
+  const Vector h = support::random_vector(127, 24);
+  const TensorView c = unwritten({127});
+  const TensorView dm = floats(h);
+  norm_gradient_factor(*backend_, {.magnitude = floats(m), .norm = floats(n), .h = floats(h), .c = c});
+  magnitude_gradient(*backend_, {.norm = floats(n), .h = dm});
+  Vector q;
+  for (const double norm : n) q.push_back(norm * norm);
+  const auto loss = [&](const Vector& at_m, const Vector& at_q) {
+    double sum = 0;
+    for (std::size_t j = 0; j < h.size(); ++j) sum += h[j] * at_m[j] / std::sqrt(at_q[j]);
+    return sum;
+  };
+  Vector half_c = support::finite_difference([&](const Vector& at) { return loss(m, at); }, q);
+  for (double& value : half_c) value *= 2;
+  support::expect_close(read(c), half_c, kFp32, "c");
+  support::expect_close(read(dm), support::finite_difference([&](const Vector& at) { return loss(at, q); }, m), kFp32,
+                        "dm");
+}
+
+TEST_F(Dora, ScalingRepeatsBitForBit) {
+  const Shape shape{1000, 127};
+  const ScaleColumnsBackward first{.dy = floats(shape, support::random_vector(shape.elements(), 25)),
+                                   .u = floats(shape, support::random_vector(shape.elements(), 26)),
+                                   .gain = floats(support::random_vector(127, 27)),
+                                   .du = unwritten(shape),
+                                   .h = floats(Vector(127))};
+  scale_columns_backward(*backend_, first);
+  for (int repeat = 0; repeat < 10; ++repeat) {
+    ScaleColumnsBackward again = first;
+    again.h = floats(Vector(127));
+    scale_columns_backward(*backend_, again);
+    EXPECT_EQ(read(again.h), read(first.h));
+  }
+}
+
+}  // namespace
+}  // namespace shardora

@@ -1,0 +1,120 @@
+// Dropout: the mask belongs to the logical element, wherever and beside whatever it is computed.
+#include "kernels/random.h"
+#include "tests/support/random_tensor.h"
+
+namespace shardora {
+namespace {
+
+using support::index;
+using support::Vector;
+
+constexpr std::int64_t kTokens = 19;
+constexpr std::int64_t kWidth = 203;
+
+class DropoutTest : public support::KernelTest {
+ protected:
+  // The mask of tokens [first_token, + tokens) and features [first_feature, + width).
+  std::vector<float> mask(std::int64_t first_token, std::int64_t tokens, std::int64_t first_feature, std::int64_t width,
+                          float probability = 0.3F) {
+    std::vector<std::int64_t> places;
+    std::vector<std::int64_t> positions;
+    for (std::int64_t t = first_token; t < first_token + tokens; ++t) {
+      places.push_back((std::int64_t{1} << 40) + t / 7);
+      positions.push_back(t % 7);
+    }
+    const TensorView y = unwritten({tokens, width});
+    dropout(*backend_, {.x = floats({tokens, width}, Vector(index(tokens * width), 1)),
+                        .y = y,
+                        .key = key_,
+                        .places = make<std::int64_t>({tokens}, places),
+                        .positions = ints(positions),
+                        .first_feature = first_feature,
+                        .probability = probability});
+    return read(y);
+  }
+  RandomKey key_ = random_key(random_key(1, "dropout", "layers.0.q"), 5);
+};
+
+TEST_F(DropoutTest, MaskIsTheSameAtEverySplitOfTokensAndFeatures) {
+  const std::vector<float> whole = mask(0, kTokens, 0, kWidth);
+  for (const auto& [first_token, tokens, first_feature, width] : {std::array<std::int64_t, 4>{0, kTokens, 0, 100},
+                                                                  {0, kTokens, 100, 103},
+                                                                  {3, 9, 1, 66},
+                                                                  {18, 1, 2, 201},
+                                                                  {5, 2, 3, 1},
+                                                                  {4, 4, 63, 5},
+                                                                  {0, 0, 0, 8},
+                                                                  {2, 3, 202, 1}}) {
+    const std::vector<float> part = mask(first_token, tokens, first_feature, width);
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      for (std::int64_t j = 0; j < width; ++j) {
+        ASSERT_EQ(part[index(t * width + j)], whole[index((first_token + t) * kWidth + first_feature + j)])
+            << "token " << first_token + t << " feature " << first_feature + j;
+      }
+    }
+  }
+}
+
+TEST_F(DropoutTest, EveryKeptElementIsScaledAndTheirShareIsRight) {
+  for (const float probability : {0.0F, 0.05F, 0.5F, 0.9F}) {
+    const std::vector<float> values = mask(0, 200, 0, 1000, probability);
+    double kept = 0;
+    for (const float value : values) {
+      if (value == 0) continue;
+      ASSERT_FLOAT_EQ(value, 1 / (1 - probability));
+      kept += 1;
+    }
+    const auto count = static_cast<double>(values.size());
+    EXPECT_NEAR(kept / count, 1 - probability, 5 * std::sqrt(probability * (1 - probability) / count));
+  }
+}
+
+TEST_F(DropoutTest, MasksDifferByKeyPlacePositionAndFeature) {
+  const std::vector<float> first = mask(0, kTokens, 0, kWidth, 0.5F);
+  const auto row = [&](std::int64_t t) {
+    return std::vector<float>(first.begin() + t * kWidth, first.begin() + (t + 1) * kWidth);
+  };
+  EXPECT_NE(row(0), row(1));  // another position
+  EXPECT_NE(row(0), row(7));  // another place
+  EXPECT_NE(mask(0, 1, 0, 101, 0.5F), mask(0, 1, 102, 101, 0.5F));
+  key_ = random_key(random_key(1, "dropout", "layers.0.q"), 6);
+  EXPECT_NE(mask(0, kTokens, 0, kWidth, 0.5F), first);
+}
+
+TEST_F(DropoutTest, WritesInPlaceOrAccumulates) {
+  const Shape shape{17, 127};
+  const Vector x = support::random_vector(shape.elements(), 1);
+  const Vector before = support::random_vector(shape.elements(), 2);
+  Dropout op{.x = floats(shape, x),
+             .y = unwritten(shape),
+             .key = key_,
+             .places = make<std::int64_t>({17}, std::vector<std::int64_t>(17, 4)),
+             .positions = make<std::int32_t>({17}, support::random_vector(17, 3, 0, 1000)),
+             .probability = 0.4F};
+  dropout(*backend_, op);
+  const std::vector<float> written = read(op.y);
+  op.y = floats(shape, before);
+  op.accumulate = true;
+  dropout(*backend_, op);
+  Vector expected(before);
+  for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += written[i];
+  support::expect_close(read(op.y), expected, support::kFp32, "accumulated");
+  op.y = op.x;
+  op.accumulate = false;
+  dropout(*backend_, op);
+  EXPECT_EQ(read(op.x), written);
+}
+
+TEST_F(DropoutTest, NotANumberIsHiddenInDroppedElementsAtMost) {
+  const TensorView y = unwritten({1, 64});
+  dropout(*backend_, {.x = floats({1, 64}, Vector(64, std::nan(""))),
+                      .y = y,
+                      .key = key_,
+                      .places = make<std::int64_t>({1}, Vector{0}),
+                      .positions = ints({0}),
+                      .probability = 0.5F});
+  for (const float value : read(y)) EXPECT_TRUE(std::isnan(value));  // 0 * NaN: never hidden
+}
+
+}  // namespace
+}  // namespace shardora
