@@ -34,12 +34,12 @@ def samples(count, evaluation, seed):
 
 
 def pages(count, evaluation, seed):
-    """What the base model reads: pages of two lines that have nothing to do with each other, each a sentence or, one
-    time in four, a record. So it knows every character of an answer, but has never answered anything."""
+    """What the base model reads: pages that tell one scene twice, each time as a sentence or, one time in five, as a
+    record of day and clothes. So it learns to look back at what was said, and knows every character of an answer; but
+    nobody has asked it who is where in which weather."""
     draw = random.Random(seed)
-    lines = [draw.choice((*FORMS, *FORMS, *FORMS, RECORD, RECORD)).format(**scene)
-             for scene in _scenes(2 * count, evaluation, draw)]
-    return ["\n".join(pair) for pair in zip(lines[::2], lines[1::2])]
+    lines = (*FORMS, *FORMS, RECORD)
+    return ["\n".join(draw.choice(lines).format(**scene) for _ in range(2)) for scene in _scenes(count, evaluation, draw)]
 
 
 def _scenes(count, evaluation, draw):
