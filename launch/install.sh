@@ -32,7 +32,7 @@ as_root() {
 apt() {
   # A mirror that is just being updated answers with errors for a moment: one more attempt is cheap.
   local apt_get=(DEBIAN_FRONTEND=noninteractive apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0)
-  as_root "${apt_get[@]}" "$@" >&2 || { sleep 5; as_root "${apt_get[@]}" "$@" >&2; }
+  as_root "${apt_get[@]}" "$@" >/dev/null || { sleep 5; as_root "${apt_get[@]}" "$@" >/dev/null; }
 }
 
 install_packages() {
