@@ -1,1 +1,143 @@
-int main() { return 64; }
+// From the shell to a command and back: session, options, command, catch, exit status.
+#include <fmt/format.h>
+
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <new>
+#include <optional>
+
+#include "launch/binding.h"
+#include "launch/commands/commands.h"
+#include "launch/help.h"
+#include "launch/options.h"
+#include "runtime/comm/agreement.h"
+#include "runtime/comm/launcher.h"
+#include "runtime/comm/mpi_session.h"
+
+namespace shardora {
+namespace {
+
+using Words = std::vector<std::string>;
+
+std::atomic<bool> stop_requested = false;  // the one global: a signal handler reaches nothing else
+static_assert(std::atomic<bool>::is_always_lock_free);
+
+// Only training looks at the flag; other commands have nothing to save and end by the signal itself.
+void stop_on_signals() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { stop_requested = true; };
+  action.sa_flags = SA_RESTART;
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaction(signal, &action, nullptr);
+}
+
+CommandFunction function_of(const CommandInfo& command) {
+  switch (command.bit) {
+    case kTrain:
+      return run_train;
+    case kEval:
+      return run_eval;
+    case kMerge:
+      return run_merge;
+    case kGenerate:
+      return run_generate;
+    default:
+      return run_inspect;
+  }
+}
+
+// What can be answered without any rank.
+std::optional<std::string> answer_at_once(const Words& words) {
+  const auto is_help = [](const std::string& word) { return word == "--help" || word == "-h"; };
+  if (words.empty()) return std::nullopt;
+  if (is_help(words[0])) return general_help();
+  if (words[0] == "--version") return std::string("shardora " SHARDORA_VERSION "\n");
+  for (const CommandInfo& command : command_table()) {
+    if (command.name != words[0]) continue;
+    for (const std::string& word : words) {
+      if (is_help(word)) return command_help(command);
+    }
+  }
+  return std::nullopt;
+}
+
+ExitStatus run_command(MpiSession& session, const Words& words) {
+  Communicator& world = session.world();
+  Invocation invocation;
+  agree(world, [&] {
+    invocation = parse_invocation(words);
+    if (invocation.command->bit == kInspect && world.size() > 1) {
+      refuse(ExitStatus::kUsage, "inspect runs on one rank, not on {}; start it without mpirun", world.size());
+    }
+  });
+  const RunOptions& options = invocation.options;
+  require_agreement(world, {{"version", SHARDORA_VERSION},
+                            {"command", invocation.command->name},
+                            {"configuration", agreed_config(options)}});
+  if (invocation.command->bit == kTrain) stop_on_signals();
+  const ProcessGrid& grid = session.make_grid(options.parallel);
+  const Binding binding = bind_cores(session, options.parallel);
+  const BackendKind kind = options.parallel.backend == "cuda" ? BackendKind::kCuda : BackendKind::kCpu;
+  std::unique_ptr<Backend> backend;
+  agree(world, [&] { backend = make_backend(kind, {.threads = binding.threads}); });
+  Log log(world.rank(), false);
+  log.info(fmt::format("shardora {} {}: {} rank{} = {} data x {} tensor; {}; {}", SHARDORA_VERSION,
+                       invocation.command->name, world.size(), world.size() == 1 ? "" : "s", grid.data.size,
+                       grid.tensor.size, backend->description(), binding.note));
+  const Machine machine{.backend = *backend,
+                        .grid = grid,
+                        .log = log,
+                        .stop_requested = stop_requested,
+                        .resolved_config = resolved_config(options)};
+  return function_of(*invocation.command)(options, machine);
+}
+
+int report(int rank, ExitStatus status, const char* message) {
+  if (*message != '\0') fmt::print(stderr, "shardora: [rank {}] {}\n", rank, message);
+  std::fflush(stderr);
+  return static_cast<int>(status);
+}
+
+// Only this rank knows that it failed, so the peers must be ended with it.
+int end_all(MpiSession& session, ExitStatus status, const char* message) {
+  report(session.world().rank(), status, message);
+  if (session.world().size() > 1) session.abort(status);
+  return static_cast<int>(status);
+}
+
+int run(MpiSession& session, const Words& words) {
+  try {
+    return static_cast<int>(run_command(session, words));
+  } catch (const AgreedError& error) {
+    return report(session.world().rank(), error.status(), error.what());
+  } catch (const Error& error) {
+    return end_all(session, error.status(), error.what());
+  } catch (const std::bad_alloc&) {
+    return end_all(session, ExitStatus::kOutOfMemory, "out of host memory");
+  } catch (const std::exception& error) {
+    return end_all(session, ExitStatus::kInternal, error.what());
+  } catch (...) {
+    return end_all(session, ExitStatus::kInternal, "an exception without a message");
+  }
+}
+
+}  // namespace
+}  // namespace shardora
+
+int main(int argc, char** argv) {
+  using namespace shardora;
+  const Words words(argv + (argc > 0 ? 1 : 0), argv + argc);
+  const int launched = launched_rank([](const char* name) { return std::getenv(name); });
+  if (const auto answer = answer_at_once(words)) {
+    if (launched == 0) fmt::print("{}", *answer);
+    return static_cast<int>(ExitStatus::kDone);
+  }
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe becomes an error where it is written to
+  try {
+    MpiSession session(argc, argv);
+    return run(session, words);
+  } catch (const Error& error) {  // MPI did not come up
+    return report(launched, error.status(), error.what());
+  }
+}

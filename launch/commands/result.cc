@@ -1,0 +1,32 @@
+#include "launch/commands/result.h"
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "runtime/comm/agreement.h"
+
+namespace shardora {
+
+using nlohmann::ordered_json;
+
+void print_result(const Machine& machine, const ordered_json& result) {
+  agree(*machine.grid.world, [&] {
+    if (machine.grid.world->rank() != 0) return;
+    const std::string line = result.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+    const bool written = std::fwrite(line.data(), 1, line.size(), stdout) == line.size() && std::fflush(stdout) == 0;
+    if (!written) refuse(ExitStatus::kIo, "cannot write the result to standard output");
+  });
+}
+
+ordered_json to_json(const std::vector<Evaluation>& evaluations) {
+  ordered_json all = ordered_json::object();
+  for (const Evaluation& one : evaluations) {
+    const ordered_json values = {
+        {"loss", one.loss}, {"perplexity", one.perplexity}, {"accuracy", one.accuracy}, {"tokens", one.tokens}};
+    if (one.name.empty()) return values;
+    all[one.name] = values;
+  }
+  return all;
+}
+
+}  // namespace shardora

@@ -1,0 +1,52 @@
+// What single values cannot say: which keys a command needs, and which do not fit together.
+#include "kernels/check.h"
+#include "launch/options.h"
+
+namespace shardora {
+namespace {
+
+void require_needed(const CommandInfo& command, const RunOptions& options) {
+  for (const OptionKey& option : option_table()) {
+    if ((option.needed_by & command.bit) == 0 || !option.value.print(options).empty()) continue;
+    refuse(ExitStatus::kUsage, "{} is missing: {} needs {}; give --{}=… ({})", option.name, command.name,
+           option.value.expected, option.name, option.help);
+  }
+}
+
+void require(bool fits, const std::string& what) {
+  if (!fits) refuse(ExitStatus::kUsage, "{}", what);
+}
+
+void check_training(const RunOptions& options) {
+  const TrainOptions& train = options.train;
+  require((train.steps > 0) != (train.epochs > 0),
+          fmt::format("train.steps = {} and train.epochs = {}: expected exactly one of them above 0", train.steps,
+                      train.epochs));
+  require(options.model.init == "load" || options.adapter.method == AdapterMethod::kFull,
+          "model.init = random: expected adapter.method = full; an adapter of random weights learns nothing");
+  require(train.min_learning_rate <= train.learning_rate,
+          fmt::format("train.min_learning_rate = {}: expected at most train.learning_rate = {}",
+                      train.min_learning_rate, train.learning_rate));
+  const bool evaluates = !options.data.eval.empty();
+  require(evaluates || train.eval_every == 0, "train.eval_every is set: expected data.eval to evaluate on");
+  require(evaluates || !train.save_best, "train.save_best = true: expected data.eval to tell what is best");
+  require((evaluates && train.eval_every > 0) || train.early_stopping == 0,
+          "train.early_stopping is set: expected data.eval, and train.eval_every above 0");
+}
+
+void check_inspection(const RunOptions& options) {
+  const bool checkpoint = options.output.resume != "auto" && options.output.resume != "never";
+  require(!options.model.path.empty() || !options.adapter.path.empty() || !options.data.train.empty() ||
+              !options.data.eval.empty() || checkpoint,
+          "nothing to inspect: expected model.path, adapter.path, data.train, data.eval or output.resume");
+}
+
+}  // namespace
+
+void check_options(const CommandInfo& command, const RunOptions& options) {
+  require_needed(command, options);
+  if (command.bit == kTrain) check_training(options);
+  if (command.bit == kInspect) check_inspection(options);
+}
+
+}  // namespace shardora

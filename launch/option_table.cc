@@ -1,0 +1,386 @@
+#include "launch/option_table.h"
+
+#include <algorithm>
+#include <cctype>
+#include <numeric>
+
+namespace shardora {
+namespace {
+
+constexpr unsigned kRuns = kTrain | kEval | kMerge | kGenerate;
+
+// AT(train.steps): where RunOptions keeps it.
+#define SHARDORA_AT(member) field([](RunOptions & options) -> auto& { return options.member; })
+
+const Range kAbove0{.low = 0, .above_low = true};
+const Range kFrom0{.low = 0};
+const Range kShare{.low = 0, .high = 1, .below_high = true};
+Range from_to(double low, double high) { return {.low = low, .high = high}; }
+
+using Keys = std::vector<OptionKey>;
+
+Keys model_keys() {
+  return {
+      {.name = "model.path",
+       .used_by = kRuns | kInspect,
+       .needed_by = kRuns,
+       .help = "Hugging Face folder: config.json and *.safetensors",
+       .value = text(SHARDORA_AT(model.path), "a model folder")},
+      {.name = "model.dtype",
+       .used_by = kRuns,
+       .help = "storage of frozen weights; auto: float32 on the CPU",
+       .value = word(SHARDORA_AT(model.dtype), {"auto", "float32"})},
+      {.name = "model.init",
+       .used_by = kTrain,
+       .help = "random: only config.json is read, with adapter.method = full",
+       .value = word(SHARDORA_AT(model.init), {"load", "random"})},
+  };
+}
+
+Keys adapter_keys() {
+  return {
+      {.name = "adapter.method",
+       .used_by = kTrain,
+       .help = "what is trained; full: all weights",
+       .value = choice<AdapterMethod>(
+           SHARDORA_AT(adapter.method),
+           {{"dora", AdapterMethod::kDora}, {"lora", AdapterMethod::kLora}, {"full", AdapterMethod::kFull}})},
+      {.name = "adapter.rank",
+       .used_by = kTrain,
+       .help = "inner size r of B A",
+       .value = whole(SHARDORA_AT(adapter.rank), from_to(1, 65536))},
+      {.name = "adapter.alpha",
+       .used_by = kTrain,
+       .help = "scale of B A: alpha / rank",
+       .value = real(SHARDORA_AT(adapter.alpha), kAbove0)},
+      {.name = "adapter.rslora",
+       .used_by = kTrain,
+       .help = "scale by alpha / sqrt(rank) instead",
+       .value = yes_no(SHARDORA_AT(adapter.rslora))},
+      {.name = "adapter.dropout",
+       .used_by = kTrain,
+       .help = "share of inputs dropped while training",
+       .value = real(SHARDORA_AT(adapter.dropout), kShare)},
+      {.name = "adapter.dropout_scope",
+       .used_by = kTrain,
+       .help = "what dropout reaches: the whole layer's input as PEFT's DoRA, or the adapter's alone",
+       .value = choice<DropoutScope>(SHARDORA_AT(adapter.dropout_scope),
+                                     {{"input", DropoutScope::kInput}, {"adapter", DropoutScope::kAdapter}})},
+      {.name = "adapter.target_modules",
+       .used_by = kTrain,
+       .help = "linear layers to adapt: all-linear, or names",
+       .value = names(SHARDORA_AT(adapter.target_modules))},
+      {.name = "adapter.exclude_modules",
+       .used_by = kTrain,
+       .help = "linear layers to leave alone",
+       .value = names(SHARDORA_AT(adapter.exclude_modules))},
+      {.name = "adapter.layers",
+       .used_by = kTrain,
+       .help = "layers to adapt; empty: all",
+       .value = layer_numbers(SHARDORA_AT(adapter.layers))},
+      {.name = "adapter.rank_pattern",
+       .used_by = kTrain,
+       .help = "other ranks for modules whose name matches; the first match counts",
+       .value = rank_pattern(SHARDORA_AT(adapter.rank_pattern))},
+      {.name = "adapter.alpha_pattern",
+       .used_by = kTrain,
+       .help = "other alphas for modules whose name matches; the first match counts",
+       .value = alpha_pattern(SHARDORA_AT(adapter.alpha_pattern))},
+      {.name = "adapter.magnitude_axis",
+       .used_by = kTrain,
+       .help = "m has one entry for each output feature, as PEFT, or for each input feature, as the paper's text",
+       .value = choice<MagnitudeAxis>(SHARDORA_AT(adapter.magnitude_axis),
+                                      {{"output", MagnitudeAxis::kOutput}, {"input", MagnitudeAxis::kInput}})},
+      {.name = "adapter.norm_gradient",
+       .used_by = kTrain,
+       .help = "detached: the norm is a constant for the gradient, as in the paper's section 4.3",
+       .value = choice<NormGradient>(SHARDORA_AT(adapter.norm_gradient),
+                                     {{"detached", NormGradient::kDetached}, {"exact", NormGradient::kExact}})},
+      {.name = "adapter.path",
+       .used_by = kRuns | kInspect,
+       .needed_by = kMerge,
+       .help = "an existing PEFT adapter folder or checkpoint; for train: where to start from",
+       .value = text(SHARDORA_AT(adapter.path), "an adapter folder")},
+  };
+}
+
+Keys data_keys() {
+  return {
+      {.name = "data.train",
+       .used_by = kTrain | kInspect,
+       .needed_by = kTrain,
+       .help = "what to train on",
+       .value = training_sources(SHARDORA_AT(data.train))},
+      {.name = "data.eval",
+       .used_by = kTrain | kEval | kInspect,
+       .needed_by = kEval,
+       .help = "what to measure on",
+       .value = evaluation_sources(SHARDORA_AT(data.eval))},
+      {.name = "data.sequence_length",
+       .used_by = kTrain | kEval,
+       .help = "longest sequence allowed, in tokens; 0: the model's limit",
+       .value = whole(SHARDORA_AT(data.sequence_length), from_to(0, 100'000'000))},
+      {.name = "data.overlong",
+       .used_by = kTrain | kEval,
+       .help = "what becomes of a longer sequence",
+       .value = choice<Overlong>(
+           SHARDORA_AT(data.overlong),
+           {{"error", Overlong::kError}, {"truncate", Overlong::kTruncate}, {"drop", Overlong::kDrop}})},
+      {.name = "data.shuffle",
+       .used_by = kTrain,
+       .help = "another order in each epoch; false: file order",
+       .value = yes_no(SHARDORA_AT(data.shuffle))},
+      {.name = "data.packing",
+       .used_by = kTrain | kEval,
+       .help = "several sequences in a micro-batch, end to end",
+       .value = yes_no(SHARDORA_AT(data.packing))},
+  };
+}
+
+Keys length_keys() {
+  return {
+      {.name = "train.steps",
+       .used_by = kTrain,
+       .help = "optimizer steps; either this or epochs",
+       .value = whole(SHARDORA_AT(train.steps), from_to(0, 1e12))},
+      {.name = "train.epochs",
+       .used_by = kTrain,
+       .help = "passes over the data; either this or steps",
+       .value = real(SHARDORA_AT(train.epochs), from_to(0, 1e6))},
+      {.name = "train.global_batch",
+       .used_by = kTrain,
+       .help = "sequences in an optimizer step, over all ranks",
+       .value = whole(SHARDORA_AT(train.global_batch), from_to(1, 1e9))},
+      {.name = "train.micro_batch_tokens",
+       .used_by = kTrain | kEval,
+       .help = "most tokens of a rank's micro-batch; a longer sequence goes alone",
+       .value = whole(SHARDORA_AT(train.micro_batch_tokens), from_to(1, 1e9))},
+      {.name = "train.eval_every",
+       .used_by = kTrain,
+       .help = "steps between evaluations; 0: only at the end",
+       .value = whole(SHARDORA_AT(train.eval_every), from_to(0, 1e12))},
+      {.name = "train.save_best",
+       .used_by = kTrain,
+       .help = "keep the adapter of the best evaluation, not the last",
+       .value = yes_no(SHARDORA_AT(train.save_best))},
+      {.name = "train.early_stopping",
+       .used_by = kTrain,
+       .help = "stop after so many evaluations without gain; 0: off",
+       .value = whole(SHARDORA_AT(train.early_stopping), from_to(0, 1e6))},
+      {.name = "train.stop_at",
+       .used_by = kTrain,
+       .help = "save and end in time for this moment, in epoch seconds; 0: no limit",
+       .value = real(SHARDORA_AT(train.stop_at), kFrom0)},
+      {.name = "train.seed",
+       .used_by = kTrain,
+       .help = "of shuffling, dropout and initial values",
+       .value = seed(SHARDORA_AT(train.seed))},
+  };
+}
+
+Keys optimizer_keys() {
+  return {
+      {.name = "train.learning_rate",
+       .used_by = kTrain,
+       .help = "highest learning rate",
+       .value = real(SHARDORA_AT(train.learning_rate), kAbove0)},
+      {.name = "train.magnitude_learning_rate",
+       .used_by = kTrain,
+       .help = "of m; empty: the same as learning_rate",
+       .value = real_or_empty(SHARDORA_AT(train.magnitude_learning_rate), kFrom0, -1)},
+      {.name = "train.b_learning_rate_ratio",
+       .used_by = kTrain,
+       .help = "learning rate of B over that of A, as LoRA+",
+       .value = real(SHARDORA_AT(train.b_learning_rate_ratio), kAbove0)},
+      {.name = "train.warmup_steps",
+       .used_by = kTrain,
+       .help = "steps of rising learning rate; below 1: a share of all steps",
+       .value = real(SHARDORA_AT(train.warmup_steps), from_to(0, 1e12))},
+      {.name = "train.schedule",
+       .used_by = kTrain,
+       .help = "how the learning rate falls after that",
+       .value = choice<ScheduleKind>(SHARDORA_AT(train.schedule), {{"cosine", ScheduleKind::kCosine},
+                                                                   {"linear", ScheduleKind::kLinear},
+                                                                   {"constant", ScheduleKind::kConstant}})},
+      {.name = "train.min_learning_rate",
+       .used_by = kTrain,
+       .help = "where it ends",
+       .value = real(SHARDORA_AT(train.min_learning_rate), kFrom0)},
+      {.name = "train.weight_decay",
+       .used_by = kTrain,
+       .help = "AdamW's, of A and B; m has none",
+       .value = real(SHARDORA_AT(train.weight_decay), kFrom0)},
+      {.name = "train.beta1",
+       .used_by = kTrain,
+       .help = "AdamW's decay of the mean gradient",
+       .value = real(SHARDORA_AT(train.beta1), kShare)},
+      {.name = "train.beta2",
+       .used_by = kTrain,
+       .help = "AdamW's decay of the mean squared gradient",
+       .value = real(SHARDORA_AT(train.beta2), kShare)},
+      {.name = "train.epsilon",
+       .used_by = kTrain,
+       .help = "AdamW's guard against division by 0",
+       .value = real(SHARDORA_AT(train.epsilon), kAbove0)},
+      {.name = "train.clip_norm",
+       .used_by = kTrain,
+       .help = "longest gradient; 0: off",
+       .value = real(SHARDORA_AT(train.clip_norm), kFrom0)},
+  };
+}
+
+Keys parallel_keys() {
+  return {
+      {.name = "parallel.tensor",
+       .used_by = kRuns,
+       .help = "ranks that share one copy of the model; the other ranks are data-parallel",
+       .value = whole(SHARDORA_AT(parallel.tensor), from_to(1, 65536))},
+      {.name = "parallel.backend",
+       .used_by = kRuns,
+       .help = "where to compute",
+       .value = word(SHARDORA_AT(parallel.backend), {"auto", "cpu", "cuda"})},
+      {.name = "parallel.threads",
+       .used_by = kRuns,
+       .may_differ = true,
+       .help = "CPU threads of a rank; 0: the cores in its affinity mask",
+       .value = whole(SHARDORA_AT(parallel.threads), from_to(0, 4096))},
+      {.name = "parallel.bind",
+       .used_by = kRuns,
+       .may_differ = true,
+       .help = "auto: widen a mask that is tighter than the rank's share of the host; keep: as the launcher set it",
+       .value = word(SHARDORA_AT(parallel.bind), {"auto", "keep"})},
+  };
+}
+
+Keys output_keys() {
+  return {
+      {.name = "output.dir",
+       .used_by = kTrain | kMerge,
+       .needed_by = kTrain | kMerge,
+       .may_differ = true,
+       .help = "folder for everything that is written",
+       .value = text(SHARDORA_AT(output.dir), "a folder")},
+      {.name = "output.log_every",
+       .used_by = kTrain,
+       .may_differ = true,
+       .help = "steps between lines of metrics.jsonl",
+       .value = whole(SHARDORA_AT(output.log_every), from_to(1, 1e12))},
+      {.name = "output.checkpoint_every",
+       .used_by = kTrain,
+       .help = "steps between checkpoints; 0: off; auto: about ten minutes",
+       .value = whole_or_word(SHARDORA_AT(output.checkpoint_every), from_to(0, 1e12), "auto", -1)},
+      {.name = "output.keep",
+       .used_by = kTrain,
+       .help = "checkpoints to keep",
+       .value = whole(SHARDORA_AT(output.keep), from_to(2, 1e6))},
+      {.name = "output.resume",
+       .used_by = kTrain | kInspect,
+       .help = "auto: go on from the newest checkpoint in output.dir",
+       .value = text(SHARDORA_AT(output.resume), "auto, never, or a checkpoint's folder")},
+      {.name = "output.overwrite",
+       .used_by = kTrain | kMerge,
+       .help = "start anew in a folder that has a run",
+       .value = yes_no(SHARDORA_AT(output.overwrite))},
+  };
+}
+
+Keys command_keys() {
+  return {
+      {.name = "merge.dtype",
+       .used_by = kMerge,
+       .help = "type of the merged weights; base: each as in the base model",
+       .value = word(SHARDORA_AT(merge.dtype), {"base", "float32", "bfloat16", "float16"})},
+      {.name = "merge.verify",
+       .used_by = kMerge,
+       .help = "compare the logits of the adapted and of the merged model",
+       .value = yes_no(SHARDORA_AT(merge.verify))},
+      {.name = "generate.prompts",
+       .used_by = kGenerate,
+       .needed_by = kGenerate,
+       .help = "dataset file: each sequence is a prompt",
+       .value = text(SHARDORA_AT(generate.prompts), "a dataset file")},
+      {.name = "generate.max_new_tokens",
+       .used_by = kGenerate,
+       .help = "longest continuation",
+       .value = whole(SHARDORA_AT(generate.max_new_tokens), from_to(1, 1e8))},
+      {.name = "generate.stop_tokens",
+       .used_by = kGenerate,
+       .help = "ids that end a continuation; empty: the model's end-of-sequence tokens",
+       .value = token_ids(SHARDORA_AT(generate.stop_tokens))},
+  };
+}
+
+#undef SHARDORA_AT
+
+Keys all_keys() {
+  Keys all;
+  for (auto* section :
+       {model_keys, adapter_keys, data_keys, length_keys, optimizer_keys, parallel_keys, output_keys, command_keys}) {
+    for (OptionKey& key : section()) all.push_back(std::move(key));
+  }
+  return all;
+}
+
+// Insertions, deletions and replacements that make one text of the other.
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i + 1;
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({row[j + 1] + 1, row[j] + 1, replaced});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+const std::vector<CommandInfo>& command_table() {
+  static const std::vector<CommandInfo> commands = {
+      {"train", kTrain, "adapts a frozen model, or trains all of it"},
+      {"eval", kEval, "loss and perplexity of a model, with or without an adapter, on a dataset"},
+      {"merge", kMerge, "folds an adapter into its base model"},
+      {"generate", kGenerate, "continues prompts given as token ids"},
+      {"inspect", kInspect, "what is in a model folder, an adapter, a dataset or a checkpoint (one rank)"},
+  };
+  return commands;
+}
+
+std::string OptionKey::variable() const {
+  std::string result = "SHARDORA_";
+  for (const char c : name) result += c == '.' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return result;
+}
+
+const std::vector<OptionKey>& option_table() {
+  static const Keys table = all_keys();
+  return table;
+}
+
+const OptionKey* find_option(std::string_view name) {
+  for (const OptionKey& option : option_table()) {
+    if (option.name == name) return &option;
+  }
+  return nullptr;
+}
+
+std::string nearest_option(std::string_view name) {
+  const std::size_t dot = name.find('.');
+  const std::string_view key = dot == std::string_view::npos ? name : name.substr(dot + 1);
+  std::size_t best = std::string::npos;
+  std::string nearest;
+  for (const OptionKey& option : option_table()) {
+    // The right key in the wrong section, or in none, costs one.
+    const std::size_t distance = std::min(edit_distance(name, option.name), edit_distance(key, option.key()) + 1);
+    if (distance >= best) continue;
+    best = distance;
+    nearest = option.name;
+  }
+  return nearest;
+}
+
+}  // namespace shardora

@@ -1,0 +1,184 @@
+// Three sources of words, merged key by key; then each text becomes a typed value.
+#include "launch/options.h"
+
+#include <boost/program_options.hpp>
+#include <cctype>
+#include <fstream>
+#include <map>
+#include <set>
+
+#include "kernels/check.h"
+
+namespace shardora {
+namespace {
+
+namespace po = boost::program_options;
+
+struct Setting {
+  std::string text;
+  std::string where;  // "on the command line"
+  int strength = 0;   // of its source: the greater wins
+};
+using Settings = std::map<std::string, Setting>;
+
+constexpr std::size_t kPrefix = std::string_view("SHARDORA_").size();
+
+po::options_description known_options() {
+  po::options_description description;
+  description.add_options()("config", po::value<std::string>());
+  for (const OptionKey& option : option_table())
+    description.add_options()(option.name.c_str(), po::value<std::string>());
+  return description;
+}
+
+[[noreturn]] void refuse_unknown(const std::string& name, const std::string& where) {
+  refuse(ExitStatus::kUsage, "unknown key '{}' {}; did you mean '{}'? (shardora COMMAND --help lists all)", name, where,
+         nearest_option(name));
+}
+
+// Boost's own exceptions, in our words.
+template <class Parse>
+auto parsed(const std::string& where, const Parse& parse) {
+  try {
+    return parse();
+  } catch (const po::unknown_option& error) {
+    const std::string name = error.get_option_name();
+    refuse_unknown(name.substr(std::min(name.size(), name.find_first_not_of('-'))), where);
+  } catch (const po::error& error) {
+    refuse(ExitStatus::kUsage, "{} {}; expected section.key = value", error.what(), where);
+  }
+}
+
+// Adds what no stronger source has set.
+void add(Settings& settings, const po::parsed_options& source, const std::string& where, int strength) {
+  std::set<std::string> seen;
+  for (const auto& option : source.options) {
+    if (option.position_key >= 0) {
+      refuse(ExitStatus::kUsage, "unexpected word '{}' {}; expected --section.key=value", option.value.at(0), where);
+    }
+    if (!seen.insert(option.string_key).second) {
+      refuse(ExitStatus::kUsage, "{} is given twice {}; expected once", option.string_key, where);
+    }
+    const std::string value = option.value.empty() ? std::string() : trimmed(option.value.at(0));
+    settings.try_emplace(option.string_key, Setting{value, where, strength});
+  }
+}
+
+void add_command_line(Settings& settings, const std::vector<std::string>& words) {
+  const po::options_description known = known_options();
+  const std::string where = "on the command line";
+  // No guessing of shortened names, no single-letter flags.
+  namespace style = po::command_line_style;
+  const int form = style::allow_long | style::long_allow_adjacent | style::long_allow_next;
+  add(settings, parsed(where, [&] { return po::command_line_parser(words).options(known).style(form).run(); }), where,
+      3);
+}
+
+void add_environment(Settings& settings) {
+  const po::options_description known = known_options();
+  const auto key_of = [](const std::string& variable) -> std::string {
+    const OptionKey* in_section = nullptr;
+    for (const OptionKey& option : option_table()) {
+      if (variable == option.variable()) return option.name;
+      if (variable.starts_with(option.variable().substr(0, kPrefix + option.section().size() + 1)))
+        in_section = &option;
+    }
+    if (in_section == nullptr) return {};  // somebody else's
+    std::string key = variable.substr(kPrefix + in_section->section().size() + 1);
+    for (char& c : key) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    refuse_unknown(in_section->section() + "." + key, "in the environment (" + variable + ")");
+  };
+  const std::string where = "in the environment";
+  add(settings, parsed(where, [&] { return po::parse_environment(known, key_of); }), where, 2);
+}
+
+void add_file(Settings& settings, const std::string& path) {
+  std::ifstream file(path);
+  if (!file || file.peek() == std::ifstream::traits_type::eof()) {
+    refuse(ExitStatus::kUsage,
+           "cannot read the configuration file '{}', or it is empty; expected [section] and key = value", path);
+  }
+  const po::options_description known = known_options();
+  const std::string where = "in " + path;
+  const po::parsed_options source = parsed(where, [&] { return po::parse_config_file(file, known); });
+  for (const auto& option : source.options) {
+    if (option.string_key == "config") refuse(ExitStatus::kUsage, "'config' {} is for the command line only", where);
+  }
+  add(settings, source, where, 1);
+}
+
+// A length given in a stronger place replaces one of the other kind in a weaker one: --train.steps=10 over a file's
+// epochs. In one place they contradict, which check_options says.
+void drop_the_weaker_length(Settings& settings) {
+  const auto steps = settings.find("train.steps"), epochs = settings.find("train.epochs");
+  if (steps == settings.end() || epochs == settings.end()) return;
+  if (steps->second.strength > epochs->second.strength && steps->second.text != "0")
+    settings.erase(epochs);
+  else if (steps->second.strength < epochs->second.strength && epochs->second.text != "0")
+    settings.erase(steps);
+}
+
+void store(const OptionKey& option, const Setting& setting, RunOptions& options) {
+  const bool printable = setting.text.find_first_of("#\n\r") == std::string::npos;
+  if (printable && option.value.store(setting.text, options)) return;
+  refuse(
+      ExitStatus::kUsage, "{} = '{}' {}: expected {}", option.name, setting.text, setting.where,
+      printable ? option.value.expected : option.value.expected + " without # or line breaks, which no file can hold");
+}
+
+const CommandInfo& find_command(const std::string& name) {
+  std::string known;
+  for (const CommandInfo& command : command_table()) {
+    if (command.name == name) return command;
+    known += (known.empty() ? "" : ", ") + command.name;
+  }
+  refuse(ExitStatus::kUsage, "unknown command '{}'; expected one of {}", name, known);
+}
+
+template <class Line>
+std::string join_lines(const Line& line) {
+  std::string text;
+  for (const OptionKey& option : option_table()) text += line(option);
+  return text;
+}
+
+}  // namespace
+
+Invocation parse_invocation(const std::vector<std::string>& words) {
+  if (words.empty()) refuse(ExitStatus::kUsage, "a command is missing; shardora --help lists them");
+  Invocation invocation{.command = &find_command(words[0]), .options = {}};
+  Settings settings;
+  add_command_line(settings, {words.begin() + 1, words.end()});
+  for (const auto& [name, setting] : settings) {
+    const OptionKey* option = find_option(name);
+    if (option == nullptr || (option->used_by & invocation.command->bit) != 0) continue;
+    refuse(ExitStatus::kUsage, "{} is not used by {}; shardora {} --help lists what is", name, words[0], words[0]);
+  }
+  add_environment(settings);
+  if (const auto config = settings.find("config"); config != settings.end()) add_file(settings, config->second.text);
+  drop_the_weaker_length(settings);
+  for (const OptionKey& option : option_table()) {
+    const auto setting = settings.find(option.name);
+    if (setting != settings.end()) store(option, setting->second, invocation.options);
+  }
+  check_options(*invocation.command, invocation.options);
+  return invocation;
+}
+
+std::string resolved_config(const RunOptions& options) {
+  std::string section;
+  return join_lines([&](const OptionKey& option) {
+    std::string text;
+    if (option.section() != section) text = fmt::format("{}[{}]\n", section.empty() ? "" : "\n", option.section());
+    section = option.section();
+    return text + fmt::format("{} = {}\n", option.key(), option.value.print(options));
+  });
+}
+
+std::string agreed_config(const RunOptions& options) {
+  return join_lines([&](const OptionKey& option) {
+    return option.may_differ ? std::string() : fmt::format("{} = {}\n", option.name, option.value.print(options));
+  });
+}
+
+}  // namespace shardora
