@@ -57,7 +57,7 @@ TEST(Json, RefusesDuplicateKeysHoweverTheyAreSpelled) {
   expect_json_refused(R"({"a":1,"b":2,"a":1})", "key 'a' occurs twice");
   expect_json_refused(R"({"a":1,"\u0061":1})", "key 'a' occurs twice");
   expect_json_refused(R"([{"x":{"":0,"":0}}])", "key '' occurs twice");
-  EXPECT_NO_THROW(parse(R"({"a":{"a":1},"b":{"a":1}})");
+  EXPECT_NO_THROW(parse(R"({"a":{"a":1},"b":{"a":1}})"));
 }
 
 TEST(Json, RefusesZeroBytesAndAByteOrderMark) {
