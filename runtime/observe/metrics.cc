@@ -71,6 +71,7 @@ Metrics::Metrics(const std::filesystem::path& path, std::int64_t after_step) : i
   if (impl_->descriptor < 0) refuse_io(path, "open");
 }
 
+Metrics::Metrics() = default;
 Metrics::~Metrics() = default;
 Metrics::Metrics(Metrics&&) noexcept = default;
 Metrics& Metrics::operator=(Metrics&&) noexcept = default;

@@ -26,7 +26,7 @@ class Metrics {
  public:
   // `after_step`: keep lines up to this step. An inactive one (no path: other ranks) swallows everything. Throws
   // Error(kIo).
-  Metrics() = default;
+  Metrics();
   Metrics(const std::filesystem::path& path, std::int64_t after_step);
   ~Metrics();
   Metrics(Metrics&&) noexcept;
