@@ -94,7 +94,9 @@ void Adapter::take_norms(Arena& arena) {
 void Adapter::lend(AdaptedModule& module) {
   Linear& linear = *module.linear;
   // Where KV heads are shared, B and m are stored whole and this rank works with its own head's rows.
-  const auto used = [](TensorView stored, const Range& range) { return stored.rows(range.begin, range.size); };
+  const auto used = [](TensorView stored, const Range& range) {
+    return stored ? stored.rows(range.begin, range.size) : stored;  // no gradients where nothing trains
+  };
   const Placement& b = parameters_->all()[module.b].placement;
   const Range b_rows{b.used.begin - b.stored.begin, b.used.size};
   module.lent = {.a = parameters_->value(module.a),

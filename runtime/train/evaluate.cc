@@ -1,0 +1,79 @@
+#include "runtime/train/evaluate.h"
+
+#include <cmath>
+
+#include "runtime/comm/agreement.h"
+
+namespace shardora {
+
+Dataset open_dataset(const DataSource& source, const ModelConfig& config, const DataOptions& options) {
+  const std::int64_t limit = config.max_position_embeddings;
+  if (options.sequence_length > limit) {
+    refuse(ExitStatus::kUsage, "data.sequence_length = {} is more than this model's {} positions", options.sequence_length,
+           limit);
+  }
+  const std::int64_t longest = options.sequence_length > 0 ? options.sequence_length : limit;
+  return Dataset(source.path, config.vocab_size, longest, options.overlong);
+}
+
+Evaluation evaluate_dataset(Instance& instance, const Machine& machine, const Dataset& dataset, const std::string& name,
+                            const PackingOptions& packing) {
+  Backend& backend = machine.backend;
+  const ProcessGrid& grid = machine.grid;
+  const Decoder& decoder = instance.decoder();
+  const Dataset* const datasets[] = {&dataset};
+  backend.zero(instance.activations().loss);
+  std::vector<SequenceRef> sequences;
+  for (std::int64_t begin = 0; begin < dataset.size(); begin += kEvaluationSequences) {
+    sequences.clear();
+    for (std::int64_t i = begin; i < std::min(begin + kEvaluationSequences, dataset.size()); ++i) {
+      sequences.push_back({.dataset = 0, .sequence = i, .place = i - begin});
+    }
+    for (const Batch& batch : micro_batches(sequences, datasets, grid.data.rank, grid.data.size, packing)) {
+      const DeviceBatch on_device = decoder.upload(batch, instance.activations());
+      decoder.forward(instance.pass(on_device, 0, false), on_device, instance.activations(), {});
+    }
+  }
+  double sums[2] = {0, 0};
+  backend.copy_to_host(view_of(std::span<double>(sums), {2}), instance.activations().loss);
+  backend.synchronize();
+  const double loss = grid.data_group->all_reduce(sums[0], Reduction::kSum);
+  const double correct = grid.data_group->all_reduce(sums[1], Reduction::kSum);
+  const auto targets = static_cast<double>(dataset.targets());
+  return {.name = name,
+          .loss = loss / targets,
+          .perplexity = std::exp(loss / targets),
+          .accuracy = correct / targets,
+          .tokens = dataset.targets()};
+}
+
+std::vector<Evaluation> evaluate(const RunOptions& options, const Machine& machine) {
+  ModelFiles files;
+  std::vector<Dataset> datasets;
+  agree(*machine.grid.world, [&] {
+    files = open_model_files(options);
+    for (const DataSource& source : options.data.eval) {
+      datasets.push_back(open_dataset(source, files.config, options.data));
+    }
+  });
+  Fingerprint fingerprint = {{"model", files.fingerprint + files.adapter_fingerprint}};
+  const PackingOptions packing{options.train.micro_batch_tokens, options.data.packing};
+  InstancePlan plan;
+  for (const Dataset& dataset : datasets) {
+    const Dataset* const one[] = {&dataset};
+    fingerprint.emplace_back("data", dataset.fingerprint());
+    plan.positions = std::max(plan.positions, dataset.longest());
+    const BatchLimits limits = batch_limits(one, kEvaluationSequences, packing);
+    plan.limits.tokens = std::max(plan.limits.tokens, limits.tokens);
+    plan.limits.sequences = std::max(plan.limits.sequences, limits.sequences);
+  }
+  require_agreement(*machine.grid.world, fingerprint);
+  Instance instance(options, machine, files, plan);
+  std::vector<Evaluation> results;
+  for (std::size_t i = 0; i < datasets.size(); ++i) {
+    results.push_back(evaluate_dataset(instance, machine, datasets[i], options.data.eval[i].name, packing));
+  }
+  return results;
+}
+
+}  // namespace shardora

@@ -1,0 +1,136 @@
+#include "runtime/train/instance.h"
+
+#include "runtime/comm/agreement.h"
+#include "runtime/comm/rehearsal_communicator.h"
+#include "runtime/io/files.h"
+
+namespace shardora {
+namespace {
+
+namespace fs = std::filesystem;
+
+fs::path inside_checkpoint(const fs::path& path, const char* part) {
+  return fs::exists(path / "manifest.json") && fs::exists(path / part) ? path / part : path;
+}
+
+}  // namespace
+
+ModelFiles open_model_files(const RunOptions& options) {
+  ModelFiles files{.folder = inside_checkpoint(options.model.path, "model")};
+  files.config = read_model_config(files.folder);
+  const std::string config_text = read_text(files.folder / "config.json");
+  files.fingerprint = hex(checksum(std::as_bytes(std::span(config_text))));
+  if (options.model.init == "load") {
+    files.weights.emplace(files.folder, files.config);
+    files.fingerprint += " " + files.weights->fingerprint();
+  } else if (options.adapter.method != AdapterMethod::kFull) {
+    refuse(ExitStatus::kUsage, "model.init = random makes a model without training: it needs adapter.method = full");
+  }
+  if (options.adapter.path.empty()) return files;
+  if (options.adapter.method == AdapterMethod::kFull) {
+    refuse(ExitStatus::kUsage, "adapter.path is set, but adapter.method = full has no adapter: leave one of them out");
+  }
+  files.adapter = read_peft_adapter(inside_checkpoint(options.adapter.path, "adapter"));
+  for (auto& [name, tensor] : files.adapter->tensors) {
+    files.adapter_fingerprint += " " + hex(checksum(tensor.bytes));
+  }
+  return files;
+}
+
+Instance::Instance(const RunOptions& options, const Machine& machine, const ModelFiles& files,
+                   const InstancePlan& plan)
+    : options_(options),
+      machine_(machine),
+      full_(options.adapter.method == AdapterMethod::kFull && plan.training),
+      adapted_(files.adapter || (plan.training && !full_)),
+      config_(files.config) {
+  const ProcessGrid& grid = machine.grid;
+  agree(*grid.world, [&] {
+    adapter_options_ = files.adapter ? options_of(files.adapter->config, options.adapter) : options.adapter;
+    structure_ = files.adapter ? files.adapter->config : to_peft_config(options.adapter);
+    structure_.base_model_name_or_path = options.model.path;
+    rule_ = std::make_unique<PlacementRule>(config_, grid.tensor.size, adapter_options_);
+    arena_ = std::make_unique<Arena>(machine.backend, rehearse(plan));
+    std::unique_ptr<WeightSource> source;
+    if (files.weights) {
+      source = std::make_unique<FolderWeights>(*files.weights);
+    } else {
+      source = std::make_unique<RandomWeights>(machine.backend, config_.initializer_range, options.train.seed);
+    }
+    parts_ = assemble(machine.backend, *grid.tensor_group, *arena_, *source, plan);
+    if (files.adapter) adapter()->load(files.adapter->tensors);
+  });
+  if (!adapted_) return;
+  if (files.adapter) {
+    refresh_norms();
+  } else {
+    adapter()->initialise(*grid.tensor_group, *arena_);
+  }
+}
+
+Instance::~Instance() = default;
+
+std::unique_ptr<Instance::Parts> Instance::assemble(Backend& backend, Communicator& tensor_group, Arena& arena,
+                                                    WeightSource& source, const InstancePlan& plan) const {
+  auto parts = std::make_unique<Parts>();
+  parts->parallel = std::make_unique<TensorParallel>(backend, tensor_group);
+  parts->decoder = std::make_unique<Decoder>(backend, config_, *rule_, *parts->parallel);
+  const auto lay_out = [&] {
+    ParameterSet& set = parts->parameters;
+    set.layout(arena, plan.training);
+    // The gaps between tensors as well: they take part in every sum.
+    for (const TensorView flat : {set.values(), set.gradients(), set.moments1(), set.moments2()}) {
+      if (flat) backend.zero(flat);
+    }
+  };
+  if (full_) {
+    parts->decoder->declare_parameters(parts->parameters);
+    lay_out();
+    parts->decoder->load_trainable(source, plan.positions, parts->parameters);
+  } else {
+    parts->decoder->load_frozen(source, plan.positions, plan.limits.tokens);
+  }
+  if (adapted_) {
+    parts->adapter = std::make_unique<Adapter>(backend, *parts->decoder, tensor_group.rank(), adapter_options_,
+                                               structure_, options_.train.seed);
+    parts->adapter->declare(parts->parameters);
+    lay_out();
+    parts->adapter->connect(parts->parameters, arena);
+  }
+  parts->activations =
+      parts->decoder->take_activations(arena, {.limits = plan.limits, .training = plan.training});
+  return parts;
+}
+
+// One step on the largest micro-batch, with operations that do nothing, counts every buffer that a real one will take.
+std::int64_t Instance::rehearse(const InstancePlan& plan) const {
+  const std::unique_ptr<Backend> backend = make_backend(BackendKind::kRehearsal, {});
+  RehearsalCommunicator tensor_group(machine_.grid.tensor.rank, machine_.grid.tensor.size);
+  Arena arena;
+  NoWeights source;
+  const std::unique_ptr<Parts> parts = assemble(*backend, tensor_group, arena, source, plan);
+  const Activations& activations = parts->activations;
+  const PassContext pass{*backend,         *parts->parallel,
+                         arena,            activations.storage.positions,
+                         activations.storage.places, 1,
+                         plan.training};
+  if (parts->adapter) parts->adapter->refresh_norms(tensor_group, arena);
+  parts->decoder->forward(pass, activations.storage, activations, {.gradients = plan.training});
+  if (plan.training) parts->decoder->backward(pass, activations.storage, activations);
+  if (parts->adapter && plan.training) parts->adapter->finish_gradients(tensor_group, arena);
+  return arena.peak_bytes();
+}
+
+PassContext Instance::pass(const DeviceBatch& batch, std::int64_t step, bool training) {
+  return {machine_.backend, *parts_->parallel, *arena_, batch.positions, batch.places, step, training};
+}
+
+void Instance::refresh_norms() {
+  if (adapter()) adapter()->refresh_norms(*machine_.grid.tensor_group, *arena_);
+}
+
+void Instance::finish_gradients() {
+  if (adapter()) adapter()->finish_gradients(*machine_.grid.tensor_group, *arena_);
+}
+
+}  // namespace shardora

@@ -1,0 +1,125 @@
+#include "runtime/train/run_state.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "runtime/comm/agreement.h"
+#include "runtime/io/files.h"
+
+namespace shardora {
+namespace {
+
+std::vector<float> to_host(Backend& backend, TensorView view) {
+  std::vector<float> host(static_cast<std::size_t>(view.elements()));
+  backend.copy_to_host(view_of(std::span(host), view.shape), view);
+  backend.synchronize();
+  return host;
+}
+
+std::int64_t replica_checksum(Backend& backend, TensorView view) {
+  const std::vector<float> host = to_host(backend, view);
+  return static_cast<std::int64_t>(checksum(std::as_bytes(std::span(host))));
+}
+
+const std::string& counter(const std::map<std::string, std::string>& metadata, const std::string& key,
+                           const std::filesystem::path& file) {
+  const auto found = metadata.find(key);
+  if (found == metadata.end()) refuse(ExitStatus::kBadInput, "{}: counter {} is missing", file.string(), key);
+  return found->second;
+}
+
+}  // namespace
+
+InitialMagnitudes read_magnitudes(Backend& backend, const ParameterSet& parameters) {
+  InitialMagnitudes initial;
+  for (std::size_t i = 0; i < parameters.all().size(); ++i) {
+    if (parameters.all()[i].kind == ParameterKind::kMagnitude) initial[i] = to_host(backend, parameters.value(i));
+  }
+  return initial;
+}
+
+TensorMap gather_state(Backend& backend, Communicator& tensor_group, const PlacementRule& rule,
+                       const ParameterSet& parameters, const InitialMagnitudes& initial) {
+  TensorMap state;
+  const auto gather = [&](const std::string& what, const Parameter& parameter, TensorView shard) {
+    HostTensor logical = gather_logical(backend, tensor_group, rule, parameter, shard);
+    if (tensor_group.rank() == 0) state.emplace(what + parameter.name, std::move(logical));
+  };
+  for (std::size_t i = 0; i < parameters.all().size(); ++i) {
+    const Parameter& parameter = parameters.all()[i];
+    gather("moment1.", parameter, parameters.moment1(i));
+    gather("moment2.", parameter, parameters.moment2(i));
+    if (const auto found = initial.find(i); found != initial.end()) {
+      // Through the gradient's place, which holds nothing between steps.
+      backend.copy_from_host(parameters.gradient(i), view_of(std::span(found->second), parameter.local));
+      gather("initial.", parameter, parameters.gradient(i));
+    }
+  }
+  return state;
+}
+
+void write_state(const std::filesystem::path& file, const TensorMap& state, const Counters& counters) {
+  write_safetensors(file, state,
+                    {{"format", "shardora.state.v1"},
+                     {"step", std::to_string(counters.step)},
+                     {"tokens", std::to_string(counters.tokens)},
+                     {"best_loss", fmt::format("{:a}", counters.best_loss)},
+                     {"best_step", std::to_string(counters.best_step)},
+                     {"evaluations_without_gain", std::to_string(counters.evaluations_without_gain)}});
+}
+
+Counters load_state(const std::filesystem::path& file, Backend& backend, ParameterSet& parameters,
+                    InitialMagnitudes& initial) {
+  TensorMap state = read_safetensors(file);
+  const auto take = [&](const std::string& name, const Parameter& parameter) -> HostTensor& {
+    const auto found = state.find(name);
+    if (found == state.end()) refuse(ExitStatus::kMismatch, "{}: tensor {} is missing", file.string(), name);
+    if (found->second.shape != parameter.logical_shape) {
+      refuse(ExitStatus::kMismatch, "{}: tensor {} has shape {}, this run needs {}", file.string(), name,
+             to_string(Shape(found->second.shape)), to_string(Shape(parameter.logical_shape)));
+    }
+    return found->second;
+  };
+  for (std::size_t i = 0; i < parameters.all().size(); ++i) {
+    const Parameter& parameter = parameters.all()[i];
+    scatter_logical(backend, parameter, take("moment1." + parameter.name, parameter).f32(), parameters.moment1(i));
+    scatter_logical(backend, parameter, take("moment2." + parameter.name, parameter).f32(), parameters.moment2(i));
+    if (parameter.kind != ParameterKind::kMagnitude) continue;
+    std::vector<float>& m0 = initial[i];
+    m0.resize(static_cast<std::size_t>(parameter.local.elements()));
+    copy_to_local(take("initial." + parameter.name, parameter).f32(), parameter.logical_shape,
+                  parameter.placement.axis, parameter.placement.stored, m0);
+  }
+  const auto metadata = SafetensorsFile(file).metadata();
+  const auto whole = [&](const char* key) { return std::strtoll(counter(metadata, key, file).c_str(), nullptr, 10); };
+  return {.step = whole("step"),
+          .tokens = whole("tokens"),
+          .best_loss = std::strtod(counter(metadata, "best_loss", file).c_str(), nullptr),
+          .best_step = whole("best_step"),
+          .evaluations_without_gain = whole("evaluations_without_gain")};
+}
+
+void require_equal_replicas(Backend& backend, const ProcessGrid& grid, const ParameterSet& parameters) {
+  const std::int64_t replicated = parameters.replicated_elements();
+  bool tensor_equal = true, data_equal = true;
+  for (const TensorView flat : {parameters.values(), parameters.moments1(), parameters.moments2()}) {
+    const auto equal = [&](Communicator& group, TensorView view) {
+      const std::int64_t mine = replica_checksum(backend, view);
+      return group.all_reduce(mine, Reduction::kMin) == group.all_reduce(mine, Reduction::kMax);
+    };
+    tensor_equal = equal(*grid.tensor_group, flat.rows(0, replicated)) && tensor_equal;
+    data_equal = equal(*grid.data_group, flat) && data_equal;
+  }
+  agree(*grid.world, [&] {
+    if (!tensor_equal || !data_equal) {
+      refuse(ExitStatus::kCorruption,
+             "replicated adapter state differs between the ranks of {} group: nothing was saved; resume from the last "
+             "checkpoint, and check this machine's memory",
+             tensor_equal ? "a data" : "a tensor");
+    }
+  });
+}
+
+}  // namespace shardora

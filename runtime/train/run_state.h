@@ -1,0 +1,39 @@
+// What a checkpoint holds beside the adapter: AdamW's moments and the counters, as full logical tensors, so that any ranks
+// x tensor split resumes it to the bit.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "runtime/train/instance.h"
+
+namespace shardora {
+
+struct Counters {
+  std::int64_t step = 0;
+  std::int64_t tokens = 0;  // seen so far
+  double best_loss = 0;
+  std::int64_t best_step = 0;  // 0: none yet
+  std::int64_t evaluations_without_gain = 0;
+};
+
+// m as the run began with it, this rank's shards, by index into the parameter set: what magnitude drift is told against.
+using InitialMagnitudes = std::map<std::size_t, std::vector<float>>;
+InitialMagnitudes read_magnitudes(Backend& backend, const ParameterSet& parameters);
+
+// Collective over the tensor group; complete on tensor rank 0.
+TensorMap gather_state(Backend& backend, Communicator& tensor_group, const PlacementRule& rule,
+                       const ParameterSet& parameters, const InitialMagnitudes& initial);
+void write_state(const std::filesystem::path& file, const TensorMap& state, const Counters& counters);
+// Each rank reads the file and keeps its shards. Throws Error(kMismatch) where tensors are missing or misshapen.
+Counters load_state(const std::filesystem::path& file, Backend& backend, ParameterSet& parameters,
+                    InitialMagnitudes& initial);
+
+// Values and moments of replicated tensors are bitwise equal over the tensor group, and all of them over the data group.
+// Throws AgreedError(kCorruption) on all ranks, naming the group, where they are not. Collective over the world.
+void require_equal_replicas(Backend& backend, const ProcessGrid& grid, const ParameterSet& parameters);
+
+}  // namespace shardora

@@ -1,0 +1,170 @@
+#include "runtime/train/trainer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "runtime/comm/agreement.h"
+#include "runtime/train/gradients.h"
+#include "runtime/train/optimizer.h"
+
+namespace shardora {
+namespace {
+
+constexpr double kAutomaticSaveSeconds = 600;
+
+double epoch_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+Trainer::~Trainer() = default;
+
+TrainSummary Trainer::run() {
+  if (earlier_) return *earlier_;
+  say_hello();
+  Progress progress(writes(), counters_.step + 1, steps_);
+  bool stopped_early = false, enough = false;
+  std::int64_t step = counters_.step;
+  while (step < steps_ && !stopped_early && !enough) {
+    ++step;
+    const Step done = train_step(step);
+    counters_.step = step;
+    report(step, done);
+    progress.step(step, done.loss, static_cast<double>(done.tokens) / done.seconds);
+    const bool evaluates = options_.train.eval_every > 0 && step % options_.train.eval_every == 0 && step < steps_;
+    if (evaluates) evaluate_all(step);
+    enough = options_.train.early_stopping > 0 &&
+             counters_.evaluations_without_gain >= options_.train.early_stopping;
+    const Decision decision = decide(step, done.seconds);
+    stopped_early = decision.stop && step < steps_ && !enough;
+    if (decision.save || stopped_early) save(step);
+  }
+  return finish(step, stopped_early);
+}
+
+Trainer::Step Trainer::train_step(std::int64_t step) {
+  const double begin = monotonic_seconds();
+  Backend& backend = machine_.backend;
+  const ProcessGrid& grid = machine_.grid;
+  const Decoder& decoder = instance_->decoder();
+  const Activations& activations = instance_->activations();
+  const StepPlan plan = sampler_->plan(step);
+  backend.zero(instance_->parameters().gradients());
+  backend.zero(activations.loss);
+  const LossPlan loss{.gradient_scale = static_cast<float>(1.0 / static_cast<double>(plan.target_count)),
+                      .gradients = true};
+  for (const Batch& batch :
+       micro_batches(plan.sequences, train_views_, grid.data.rank, grid.data.size, packing_)) {
+    const DeviceBatch on_device = decoder.upload(batch, activations);
+    const PassContext pass = instance_->pass(on_device, step, true);
+    decoder.forward(pass, on_device, activations, loss);
+    decoder.backward(pass, on_device, activations);
+  }
+  instance_->finish_gradients();
+  reduce_gradients(backend, grid, instance_->parameters());
+  const double norm = gradient_norm(backend, grid, instance_->parameters());
+  double sums[2] = {0, 0};
+  backend.copy_to_host(view_of(std::span<double>(sums), {2}), activations.loss);
+  backend.synchronize();
+  const double mean = grid.data_group->all_reduce(sums[0], Reduction::kSum) / static_cast<double>(plan.target_count);
+  if (!std::isfinite(mean) || !std::isfinite(norm)) {  // reduced values: every rank decides alike
+    throw AgreedError(ExitStatus::kNotFinite,
+                      writes() ? fmt::format("step {}: loss {} and gradient norm {} must be finite; nothing of this "
+                                             "step was applied or saved; lower train.learning_rate, or look at the data "
+                                             "of this step",
+                                             step, mean, norm)
+                               : std::string());
+  }
+  optimizer_step(backend, instance_->parameters(), options_.train, *schedule_, step,
+                 clip_factor(norm, options_.train.clip_norm));
+  if (instance_->adapter()) instance_->adapter()->parameters_changed();
+  instance_->refresh_norms();
+  backend.synchronize();
+  return {.loss = mean, .gradient_norm = norm, .seconds = monotonic_seconds() - begin, .tokens = plan.token_count};
+}
+
+void Trainer::report(std::int64_t step, const Step& done) {
+  counters_.tokens += done.tokens;
+  trained_tokens_ += done.tokens;
+  trained_seconds_ += done.seconds;
+  last_loss_ = done.loss;
+  if (step % options_.output.log_every != 0 && step != steps_) return;
+  const std::optional<StepMetrics::Drift> drift = magnitude_drift();
+  metrics_.write({.step = step,
+                  .loss = done.loss,
+                  .learning_rate = (*schedule_)(step),
+                  .gradient_norm = done.gradient_norm,
+                  .tokens = done.tokens,
+                  .seconds = done.seconds,
+                  .tokens_per_second = static_cast<double>(done.tokens) / done.seconds,
+                  .peak_memory_bytes = peak_memory_bytes(),
+                  .magnitude_drift = drift});
+}
+
+// abs(m / m0 - 1) over all logical magnitudes; replicated ones are counted by tensor rank 0.
+std::optional<StepMetrics::Drift> Trainer::magnitude_drift() {
+  if (initial_magnitudes_.empty()) return std::nullopt;
+  const ParameterSet& parameters = instance_->parameters();
+  Communicator& tensor_group = *machine_.grid.tensor_group;
+  const InitialMagnitudes now = read_magnitudes(machine_.backend, parameters);
+  double sum = 0, largest = 0, count = 0;
+  for (const auto& [index, values] : now) {
+    if (parameters.all()[index].placement.axis < 0 && tensor_group.rank() != 0) continue;
+    const std::vector<float>& before = initial_magnitudes_.at(index);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (before[i] == 0) continue;
+      const double drift = std::abs(static_cast<double>(values[i]) / static_cast<double>(before[i]) - 1);
+      sum += drift, largest = std::max(largest, drift), count += 1;
+    }
+  }
+  sum = tensor_group.all_reduce(sum, Reduction::kSum);
+  count = tensor_group.all_reduce(count, Reduction::kSum);
+  return StepMetrics::Drift{.mean = count > 0 ? sum / count : 0,
+                            .max = tensor_group.all_reduce(largest, Reduction::kMax)};
+}
+
+void Trainer::evaluate_all(std::int64_t step) {
+  evaluations_.clear();
+  double total = 0, targets = 0;
+  for (std::size_t i = 0; i < eval_sets_.size(); ++i) {
+    const Evaluation result =
+        evaluate_dataset(*instance_, machine_, eval_sets_[i], options_.data.eval[i].name, packing_);
+    metrics_.write_evaluation(step, result.name, result.loss, result.perplexity, result.tokens);
+    total += result.loss * static_cast<double>(result.tokens);
+    targets += static_cast<double>(result.tokens);
+    evaluations_.push_back(result);
+  }
+  if (eval_sets_.empty()) return;
+  const double loss = total / targets;
+  const bool better = counters_.best_step == 0 || loss < counters_.best_loss;
+  counters_.evaluations_without_gain = better ? 0 : counters_.evaluations_without_gain + 1;
+  if (!better) return;
+  counters_.best_loss = loss;
+  counters_.best_step = step;
+  if (options_.train.save_best) save(step);
+}
+
+// Rank 0's clock and any rank's signal, known to all ranks alike.
+Trainer::Decision Trainer::decide(std::int64_t step, double step_seconds) {
+  double stop = machine_.stop_requested.load() ? 1 : 0, save = 0;
+  const std::int64_t every = options_.output.checkpoint_every;
+  if (every > 0 && step % every == 0) save = 1;
+  if (writes()) {
+    const double limit = options_.train.stop_at;
+    if (limit > 0 && epoch_seconds() + step_seconds + save_seconds_ > limit) stop = 1;
+    if (every < 0 && monotonic_seconds() - last_save_ > kAutomaticSaveSeconds) save = 1;
+  }
+  Communicator& world = *machine_.grid.world;
+  return {.stop = world.all_reduce(stop, Reduction::kMax) > 0, .save = world.all_reduce(save, Reduction::kMax) > 0};
+}
+
+TrainSummary train(const RunOptions& options, const Machine& machine) {
+  Trainer trainer(options, machine);
+  return trainer.run();
+}
+
+}  // namespace shardora

@@ -1,0 +1,84 @@
+// The training loop, and what stands around it: starting fresh, from an adapter or from a checkpoint; evaluation, saving,
+// stopping in time; the files a run leaves. train() in run.h is its only user.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/data/batch.h"
+#include "runtime/observe/metrics.h"
+#include "runtime/observe/progress.h"
+#include "runtime/train/checkpoints.h"
+#include "runtime/train/evaluate.h"
+#include "runtime/train/run_folder.h"
+#include "runtime/train/run_identity.h"
+#include "runtime/train/run_state.h"
+#include "runtime/train/schedule.h"
+
+namespace shardora {
+
+class Trainer {
+ public:
+  // Everything that can be refused is refused here, before weights are read. Collective over the world.
+  Trainer(const RunOptions& options, const Machine& machine);
+  ~Trainer();
+  TrainSummary run();
+
+ private:
+  struct Step {
+    double loss = 0, gradient_norm = 0, seconds = 0;
+    std::int64_t tokens = 0;
+  };
+
+  // trainer_start.cc
+  void open_output();
+  void open_inputs();
+  void choose_steps();
+  void build_instance();
+  void resume();
+  void say_hello() const;
+  // trainer.cc
+  Step train_step(std::int64_t step);
+  void report(std::int64_t step, const Step& done);
+  std::optional<StepMetrics::Drift> magnitude_drift();
+  void evaluate_all(std::int64_t step);
+  struct Decision {
+    bool stop = false, save = false;
+  };
+  Decision decide(std::int64_t step, double step_seconds);
+  // trainer_save.cc
+  void save(std::int64_t step);
+  TrainSummary finish(std::int64_t step, bool stopped_early);
+  void gather_values(PeftAdapter& adapter, TensorMap& model);
+  void write_values(const std::filesystem::path& folder, PeftAdapter& adapter, TensorMap& model);
+  void take_best(const std::filesystem::path& output);
+  std::optional<TrainSummary> finished_before();
+
+  bool writes() const { return machine_.grid.world->rank() == 0; }
+
+  RunOptions options_;
+  Machine machine_;
+  std::unique_ptr<RunFolder> folder_;       // rank 0
+  std::unique_ptr<Checkpoints> checkpoints_;  // rank 0
+  std::string resume_from_;                 // a checkpoint's path; empty: from the start
+  std::optional<TrainSummary> earlier_;     // the run was finished before
+  ModelFiles files_;
+  std::vector<Dataset> train_sets_, eval_sets_;
+  std::vector<const Dataset*> train_views_;
+  RunIdentity identity_;
+  std::unique_ptr<Sampler> sampler_;
+  PackingOptions packing_;
+  std::int64_t steps_ = 0;
+  std::unique_ptr<Schedule> schedule_;
+  std::unique_ptr<Instance> instance_;
+  InitialMagnitudes initial_magnitudes_;
+  Counters counters_;
+  Metrics metrics_;
+  std::vector<Evaluation> evaluations_;
+  double started_ = 0, last_save_ = 0, save_seconds_ = 0, last_loss_ = 0, trained_seconds_ = 0;
+  std::int64_t trained_tokens_ = 0, saved_step_ = -1;
+};
+
+}  // namespace shardora

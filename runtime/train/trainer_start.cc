@@ -1,0 +1,170 @@
+// How a run begins: the output folder, the inputs, the agreement of all ranks, then the weights.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "runtime/comm/agreement.h"
+#include "runtime/io/files.h"
+#include "runtime/train/summary.h"
+#include "runtime/train/trainer.h"
+
+namespace shardora {
+
+namespace fs = std::filesystem;
+
+Trainer::Trainer(const RunOptions& options, const Machine& machine)
+    : options_(options),
+      machine_(machine),
+      packing_{options.train.micro_batch_tokens, options.data.packing},
+      started_(monotonic_seconds()),
+      last_save_(started_) {
+  open_inputs();
+  choose_steps();
+  open_output();
+  if (earlier_) return;
+  build_instance();
+  if (!resume_from_.empty()) resume();
+}
+
+void Trainer::open_inputs() {
+  Communicator& world = *machine_.grid.world;
+  std::string data_fingerprint;
+  agree(world, [&] {
+    files_ = open_model_files(options_);
+    for (const DataSource& source : options_.data.train) {
+      train_sets_.push_back(open_dataset(source, files_.config, options_.data));
+      data_fingerprint += train_sets_.back().fingerprint() + fmt::format(":{} ", source.share);
+    }
+    for (const DataSource& source : options_.data.eval) {
+      eval_sets_.push_back(open_dataset(source, files_.config, options_.data));
+    }
+    if (options_.train.global_batch < machine_.grid.data.size) {
+      refuse(ExitStatus::kUsage, "train.global_batch = {} is less than the data-parallel size {}: every rank needs a sequence",
+             options_.train.global_batch, machine_.grid.data.size);
+    }
+  });
+  std::string eval_fingerprint;
+  for (const Dataset& dataset : eval_sets_) eval_fingerprint += dataset.fingerprint() + " ";
+  require_agreement(world, {{"model", files_.fingerprint + files_.adapter_fingerprint},
+                            {"data.train", data_fingerprint},
+                            {"data.eval", eval_fingerprint},
+                            {"split", fmt::format("tensor {} of {} ranks", machine_.grid.tensor.size, world.size())}});
+  identity_ = run_identity(options_, files_.fingerprint, data_fingerprint);
+  for (const Dataset& dataset : train_sets_) train_views_.push_back(&dataset);
+}
+
+void Trainer::choose_steps() {
+  agree(*machine_.grid.world, [&] {
+    std::vector<Sampler::Source> sources;
+    for (std::size_t i = 0; i < train_sets_.size(); ++i) {
+      sources.push_back({.dataset = &train_sets_[i], .share = options_.data.train[i].share});
+    }
+    sampler_ = std::make_unique<Sampler>(sources, options_.train.global_batch, options_.data.shuffle,
+                                         options_.train.seed);
+    steps_ = options_.train.steps > 0 ? options_.train.steps : sampler_->steps_in(options_.train.epochs);
+    schedule_ = std::make_unique<Schedule>(options_.train, steps_);
+    if (options_.train.save_best && eval_sets_.empty()) {
+      refuse(ExitStatus::kUsage, "train.save_best needs data.eval: there is nothing to compare");
+    }
+    const auto has_idle = [](const Dataset* set) {
+      for (std::int64_t i = 0; i < set->size(); ++i) {
+        if (set->target_count(i) == 0) return true;
+      }
+      return false;
+    };
+    if (std::any_of(train_views_.begin(), train_views_.end(), has_idle)) {
+      for (std::int64_t step = 1; step <= steps_; ++step) sampler_->plan(step);  // refuses a step without targets
+    }
+  });
+}
+
+// Rank 0 alone lists and chooses; what it chose is told to all.
+void Trainer::open_output() {
+  Communicator& world = *machine_.grid.world;
+  agree(world, [&] {
+    if (!writes()) return;
+    folder_ = std::make_unique<RunFolder>(options_.output.dir, options_.output.overwrite);
+    for (const std::string& name : folder_->removed()) machine_.log.warn("output.overwrite: removed " + name);
+    machine_.log.to_file(folder_->dir() / "logs" / "rank-0.log");
+    checkpoints_ = std::make_unique<Checkpoints>(folder_->dir(), options_.output.keep);
+    earlier_ = finished_before();
+    const std::string& resume = options_.output.resume;
+    std::optional<Checkpoints::Found> found;
+    if (resume == "auto") {
+      found = checkpoints_->newest([&](const std::string& text) { machine_.log.warn(text); });
+    } else if (resume != "never") {
+      found = Checkpoints::open(resume);
+    }
+    if (found) {
+      require_same_run(found->manifest.configuration_json, identity_, found->path.string());
+      resume_from_ = found->path.string();
+      counters_.step = found->manifest.step;
+    }
+    if (found && counters_.step > steps_) {
+      refuse(ExitStatus::kMismatch, "{} is at step {}, past this run's {} steps: raise train.steps", resume_from_,
+             counters_.step, steps_);
+    }
+    replace_file(folder_->dir() / "config.resolved.cfg", machine_.resolved_config);
+    if (!earlier_) metrics_ = Metrics(folder_->dir() / "metrics.jsonl", counters_.step);
+  });
+  resume_from_ = world.broadcast(resume_from_, 0);
+  const std::string summary = world.broadcast(earlier_ ? summary_text(*earlier_) : std::string(), 0);
+  if (!summary.empty()) earlier_ = summary_from(summary);
+  agree(world, [&] {
+    if (!writes()) machine_.log.to_file(fs::path(options_.output.dir) / "logs" / fmt::format("rank-{}.log", world.rank()));
+  });
+}
+
+void Trainer::build_instance() {
+  InstancePlan plan{.training = true};
+  const auto fit = [&](std::span<const Dataset* const> datasets, std::int64_t sequences) {
+    const BatchLimits limits = batch_limits(datasets, sequences, packing_);
+    plan.limits.tokens = std::max(plan.limits.tokens, limits.tokens);
+    plan.limits.sequences = std::max(plan.limits.sequences, limits.sequences);
+    for (const Dataset* dataset : datasets) plan.positions = std::max(plan.positions, dataset->longest());
+  };
+  fit(train_views_, options_.train.global_batch);
+  for (const Dataset& dataset : eval_sets_) {
+    const Dataset* const one[] = {&dataset};
+    fit(one, kEvaluationSequences);
+  }
+  RunOptions options = options_;
+  if (!resume_from_.empty()) {  // the checkpoint's own adapter, or under full its model, in place of where the run began
+    (options.adapter.method == AdapterMethod::kFull ? options.model.path : options.adapter.path) = resume_from_;
+    if (options.adapter.method == AdapterMethod::kFull) options.model.init = "load";
+    agree(*machine_.grid.world, [&] { files_ = open_model_files(options); });
+  }
+  instance_ = std::make_unique<Instance>(options, machine_, files_, plan);
+  initial_magnitudes_ = read_magnitudes(machine_.backend, instance_->parameters());
+}
+
+void Trainer::resume() {
+  agree(*machine_.grid.world, [&] {
+    counters_ = load_state(fs::path(resume_from_) / "state.safetensors", machine_.backend, instance_->parameters(),
+                           initial_magnitudes_);
+  });
+  saved_step_ = counters_.step;
+  machine_.log.info(fmt::format("continues from {} at step {} of {}", resume_from_, counters_.step, steps_));
+}
+
+void Trainer::say_hello() const {
+  const ParameterSet& parameters = instance_->parameters();
+  std::int64_t total = 0;
+  for (const NamedShape& tensor : instance_->decoder().tensors()) total += Shape(tensor.shape).elements();
+  constexpr double kMiB = 1 << 20;
+  machine_.log.info(fmt::format("{}: {} parameters, {} trained ({:.3g} %)", options_.model.path, total,
+                                parameters.logical_elements(),
+                                100.0 * static_cast<double>(parameters.logical_elements()) / static_cast<double>(total)));
+  std::string memory = fmt::format("weights {:.1f}", static_cast<double>(instance_->decoder().weight_bytes()) / kMiB);
+  for (const auto& [segment, bytes] : instance_->arena().segments()) {
+    memory += fmt::format(", {} {:.1f}", segment, static_cast<double>(bytes) / kMiB);
+  }
+  machine_.log.info(fmt::format("memory of a rank, MiB: {}", memory));
+  const auto most = micro_batches(sampler_->plan(1).sequences, train_views_, 0, machine_.grid.data.size, packing_).size();
+  machine_.log.info(fmt::format("{} steps of {} sequences, data parallel {} x tensor parallel {}; step 1 takes {} "
+                                "micro-batches on rank 0",
+                                steps_, options_.train.global_batch, machine_.grid.data.size, machine_.grid.tensor.size,
+                                most));
+}
+
+}  // namespace shardora
