@@ -105,7 +105,7 @@ TEST_F(DropoutTest, WritesInPlaceOrAccumulates) {
   EXPECT_EQ(read(op.x), written);
 }
 
-TEST_F(DropoutTest, NotANumberIsHiddenInDroppedElementsAtMost) {
+TEST_F(DropoutTest, NotANumberIsNeverHidden) {
   const TensorView y = unwritten({1, 64});
   dropout(*backend_, {.x = floats({1, 64}, Vector(64, std::nan(""))),
                       .y = y,
@@ -113,7 +113,7 @@ TEST_F(DropoutTest, NotANumberIsHiddenInDroppedElementsAtMost) {
                       .places = make<std::int64_t>({1}, Vector{0}),
                       .positions = ints({0}),
                       .probability = 0.5F});
-  for (const float value : read(y)) EXPECT_TRUE(std::isnan(value));  // 0 * NaN: never hidden
+  for (const float value : read(y)) EXPECT_TRUE(std::isnan(value));  // dropped: 0 * NaN
 }
 
 }  // namespace
