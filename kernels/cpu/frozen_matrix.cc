@@ -1,7 +1,9 @@
 // A frozen weight on the CPU: fp32, once per layout that the products need. Rows are read from whichever copy is there,
 // so no plain copy is kept beside the blocked ones.
 #include <algorithm>
+#include <deque>
 #include <optional>
+#include <vector>
 
 #include "kernels/cpu/convert.h"
 #include "kernels/cpu/cpu.h"
@@ -39,7 +41,13 @@ class FrozenMatrix final : public WeightMatrix {
  public:
   FrozenMatrix(Backend& backend, const FrozenMatrixPlan& plan, const TensorView& weight)
       : out_(plan.out_features), in_(plan.in_features) {
-    if (out_ == 0 || in_ == 0) return;
+    if (out_ == 0 || in_ == 0) {  // nothing to multiply or to lay out
+      const auto nowhere = [](std::int64_t count) {
+        return std::vector<std::int64_t>(static_cast<std::size_t>(count));
+      };
+      copies_.push_back({{nowhere(out_), nowhere(in_)}, DeviceBuffer(backend, 0)});
+      return;
+    }
     const WeightLayout row_major = WeightLayout::strided(out_, in_, in_, 1);
     if (plan.for_forward) {
       WeightLayout layout = WeightLayout::preferred(plan.typical_tokens, in_, out_);

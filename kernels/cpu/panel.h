@@ -5,9 +5,9 @@
 // Called within one thread, from loops that are parallel outside.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 
 namespace shardora::cpu {
 namespace {  // each file its own copy: this folder may be compiled for several instruction sets in one program
@@ -31,6 +31,9 @@ constexpr std::size_t kRows = 3;
 #endif
 constexpr std::size_t kVectors = kPanel / kVector;
 using Vector = float __attribute__((vector_size(kVector * sizeof(float))));
+// The same anywhere in an array of floats. Loads and stores go through it, not through memcpy: that one would send
+// every row over the stack.
+using Unaligned = float __attribute__((vector_size(kVector * sizeof(float)), aligned(alignof(float)), may_alias));
 
 struct Panel {
   const float* a;
@@ -46,44 +49,45 @@ struct Panel {
 
 inline float* row_of(const Panel& p, std::size_t r) { return p.c + static_cast<std::int64_t>(r) * p.c_row; }
 
+// Everything below is unrolled, so that `sums` lives in registers.
 template <std::size_t Rows>
-inline void load_rows(const Panel& p, Vector (&sums)[Rows][kVectors]) {
-  for (std::size_t r = 0; r < Rows; ++r) {
-    if (p.width == kPanel) {
-      std::memcpy(sums[r], row_of(p, r), sizeof sums[r]);
-    } else {
-      std::memcpy(sums[r], row_of(p, r), static_cast<std::size_t>(p.width) * sizeof(float));
-    }
-  }
-}
-
-template <std::size_t Rows>
-inline void store_rows(const Panel& p, const Vector (&sums)[Rows][kVectors]) {
-  for (std::size_t r = 0; r < Rows; ++r) {
-    if (p.width == kPanel) {
-      std::memcpy(row_of(p, r), sums[r], sizeof sums[r]);
-    } else {
-      std::memcpy(row_of(p, r), sums[r], static_cast<std::size_t>(p.width) * sizeof(float));
-    }
-  }
-}
-
-template <std::size_t Rows>
-inline void multiply_rows(const Panel& p) {
+inline void multiply_full_rows(const Panel& p) {
   Vector sums[Rows][kVectors] = {};
-  if (p.accumulate) load_rows<Rows>(p, sums);
+  if (p.accumulate) {
+#pragma GCC unroll 16
+    for (std::size_t r = 0; r < Rows; ++r) {
+#pragma GCC unroll 4
+      for (std::size_t v = 0; v < kVectors; ++v) sums[r][v] = reinterpret_cast<const Unaligned*>(row_of(p, r))[v];
+    }
+  }
   const float* a = p.a;
   const float* b = p.b;
   for (std::int64_t k = 0; k < p.inner; ++k, a += p.a_inner, b += p.b_row) {
-    Vector row[kVectors];
-    std::memcpy(row, b, sizeof row);
+    const Unaligned* const row = reinterpret_cast<const Unaligned*>(b);
 #pragma GCC unroll 16
     for (std::size_t r = 0; r < Rows; ++r) {
 #pragma GCC unroll 4
       for (std::size_t v = 0; v < kVectors; ++v) sums[r][v] += a[static_cast<std::int64_t>(r) * p.a_row] * row[v];
     }
   }
-  store_rows<Rows>(p, sums);
+#pragma GCC unroll 16
+  for (std::size_t r = 0; r < Rows; ++r) {
+#pragma GCC unroll 4
+    for (std::size_t v = 0; v < kVectors; ++v) reinterpret_cast<Unaligned*>(row_of(p, r))[v] = sums[r][v];
+  }
+}
+
+// A narrow panel goes through a full one beside it.
+template <std::size_t Rows>
+inline void multiply_rows(const Panel& p) {
+  if (p.width == kPanel) return multiply_full_rows<Rows>(p);
+  PanelRow full[Rows] = {};
+  Panel wide = p;
+  wide.c = full[0].x;
+  wide.c_row = kPanel;
+  for (std::size_t r = 0; p.accumulate && r < Rows; ++r) std::copy_n(row_of(p, r), p.width, full[r].x);
+  multiply_full_rows<Rows>(wide);
+  for (std::size_t r = 0; r < Rows; ++r) std::copy_n(full[r].x, p.width, row_of(p, r));
 }
 
 template <std::size_t Rows>

@@ -1,0 +1,76 @@
+// Layouts of oneDNN's own: this machine's may be plain, others' are blocked and padded, so blocks are asked for by
+// name.
+#include "kernels/cpu/onednn.h"
+
+#include <set>
+
+#include "tests/support/random_tensor.h"
+
+namespace shardora {
+namespace {
+
+using cpu::ElementOffsets;
+using cpu::WeightLayout;
+using cpu::WeightProduct;
+using dnnl::memory;
+using support::index;
+using support::Vector;
+
+constexpr std::int64_t kInner = 17, kColumns = 70;
+
+WeightLayout tagged(memory::format_tag tag) {
+  return WeightLayout(memory::desc({kInner, kColumns}, memory::data_type::f32, tag));
+}
+
+class OneDnnLayout : public testing::TestWithParam<memory::format_tag> {};
+
+TEST_P(OneDnnLayout, EveryElementHasItsOwnPlaceWithinTheMemory) {
+  const WeightLayout layout = tagged(GetParam());
+  const ElementOffsets at = layout.offsets();
+  std::set<std::int64_t> places;
+  for (const std::int64_t row : at.rows) {
+    for (const std::int64_t column : at.columns) places.insert(row + column);
+  }
+  EXPECT_EQ(places.size(), index(kInner * kColumns));
+  EXPECT_GE(*places.begin(), 0);
+  EXPECT_LT(*places.rbegin() * 4, layout.bytes());
+}
+
+TEST_P(OneDnnLayout, ProductsReadTheElementsWhereTheOffsetsPutThem) {
+  const WeightLayout layout = tagged(GetParam());
+  const ElementOffsets at = layout.offsets();
+  const Vector w = support::random_vector(kInner * kColumns, 1);
+  const Vector x = support::random_vector(3 * kInner, 2);
+  std::vector<float> packed(index(layout.bytes()) / sizeof(float));
+  Vector expected(index(3 * kColumns), 0.5);
+  for (std::int64_t k = 0; k < kInner; ++k) {
+    for (std::int64_t n = 0; n < kColumns; ++n) {
+      const double value = w[index(k * kColumns + n)];
+      packed[index(at.rows[index(k)] + at.columns[index(n)])] = static_cast<float>(value);
+      for (std::int64_t m = 0; m < 3; ++m) expected[index(m * kColumns + n)] += x[index(m * kInner + k)] * value;
+    }
+  }
+  const std::vector<float> left(x.begin(), x.end());
+  std::vector<float> y(expected.size(), 0.5F);
+  WeightProduct(layout, kInner, kColumns, packed.data()).run(3, left.data(), y.data(), true);
+  support::expect_close(y, expected, support::kFp32, "y");
+}
+
+INSTANTIATE_TEST_SUITE_P(Plain, OneDnnLayout, testing::Values(memory::format_tag::ab, memory::format_tag::ba));
+INSTANTIATE_TEST_SUITE_P(Blocked, OneDnnLayout,
+                         testing::Values(memory::format_tag::BA16a16b, memory::format_tag::BA16a48b,
+                                         memory::format_tag::BA16a64b, memory::format_tag::BA16a16b2a,
+                                         memory::format_tag::AB16b16a));
+
+TEST(OneDnn, KeepsPrimitivesForAFewTokenCountsOnly) {
+  std::vector<float> w(6, 1.0F), x(300, 1.0F), y(300);
+  WeightProduct product(WeightLayout::strided(2, 3, 3, 1), 2, 3, w.data());
+  for (std::int64_t m = 1; m <= 100; ++m) product.run(m, x.data(), y.data(), false);
+  EXPECT_LE(product.cached(), 16U);
+  const std::size_t cached = product.cached();
+  product.run(100, x.data(), y.data(), false);
+  EXPECT_EQ(product.cached(), cached);
+}
+
+}  // namespace
+}  // namespace shardora
