@@ -40,6 +40,7 @@ void low_rank_norm(Backend& backend, const LowRankNorm& op) { run(backend, op, c
 void direct_row_norms(Backend& backend, const DirectNorm& op) { run(backend, op, cpu::direct_row_norms); }
 void direct_column_norms(Backend& backend, const DirectNorm& op) { run(backend, op, cpu::direct_column_norms); }
 void norm_from_square(Backend& backend, const NormFromSquare& op) { run(backend, op, cpu::norm_from_square); }
+void initial_magnitude(Backend& backend, const InitialMagnitude& op) { run(backend, op, cpu::initial_magnitude); }
 void norm_gradient_factor(Backend& backend, const NormGradientFactor& op) { run(backend, op, cpu::norm_gradient_factor); }
 void magnitude_gradient(Backend& backend, const MagnitudeGradient& op) { run(backend, op, cpu::magnitude_gradient); }
 void add(Backend& backend, const Add& op) { run(backend, op, cpu::add); }

@@ -51,6 +51,7 @@ void low_rank_norm(const LowRankNorm& op);
 void direct_row_norms(const DirectNorm& op);
 void direct_column_norms(const DirectNorm& op);
 void norm_from_square(const NormFromSquare& op);
+void initial_magnitude(const InitialMagnitude& op);
 void norm_gradient_factor(const NormGradientFactor& op);
 void magnitude_gradient(const MagnitudeGradient& op);
 

@@ -116,6 +116,14 @@ void gain_minus_one(const GainMinusOne& op) {
   });
 }
 
+void initial_magnitude(const InitialMagnitude& op) {
+  const std::int64_t width = op.magnitude.elements();
+  SHARDORA_CHECK(op.norm.elements() == width);
+  const auto* n = op.norm.as<float>();
+  auto* m = op.magnitude.as<float>();
+  for_each_element(width, [=](std::int64_t j) { m[j] = formulas::floored_norm(n[j]); });
+}
+
 void norm_gradient_factor(const NormGradientFactor& op) {
   const std::int64_t width = op.c.elements();
   SHARDORA_CHECK(op.magnitude.elements() == width && op.norm.elements() == width && op.h.elements() == width);
@@ -123,7 +131,8 @@ void norm_gradient_factor(const NormGradientFactor& op) {
   const auto* n = op.norm.as<float>();
   const auto* h = op.h.as<float>();
   auto* c = op.c.as<float>();
-  for_each_element(width, [=](std::int64_t j) { c[j] = formulas::norm_gradient_factor(m[j], n[j], h[j]); });
+  const float s = op.scale;
+  for_each_element(width, [=](std::int64_t j) { c[j] = s * formulas::norm_gradient_factor(m[j], n[j], h[j]); });
 }
 
 void magnitude_gradient(const MagnitudeGradient& op) {
