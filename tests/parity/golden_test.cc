@@ -9,6 +9,7 @@
 
 #include "runtime/io/safetensors.h"
 #include "tests/parity/program.h"
+#include "tests/support/temporary_folder.h"
 
 namespace shardora::parity {
 namespace {
@@ -87,7 +88,7 @@ class Case {
             .final = read_tensors(final_folder() / (full() ? "model.safetensors" : kAdapterFile))};
   }
 
-  Training train(const Split& split, const ScratchFolder& scratch, const std::vector<std::string>& more = {}) const {
+  Training train(const Split& split, const TemporaryFolder& scratch, const std::vector<std::string>& more = {}) const {
     const fs::path output = scratch / ("run-" + std::to_string(runs_++));
     std::vector<std::string> words = {"train",
                                       "--model.path=" + file("model").string(),
@@ -188,7 +189,7 @@ void compare(const Training& run, const Training& reference, const Tensors& star
 class Golden : public testing::TestWithParam<std::string> {
  protected:
   const Case case_{GetParam()};
-  const ScratchFolder scratch_;
+  const TemporaryFolder scratch_;
 };
 
 TEST_P(Golden, EverySplitTrainsAsTheReferenceDoes) {
@@ -243,7 +244,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, Golden, testing::ValuesIn(case_names()), test_na
 // Equal for every way to cut one global batch with uneven masks into micro-batches.
 TEST(MicroBatches, AnyCutOfAStepTrainsAsTheReferenceDoes) {
   const Case golden("qwen2_dora");
-  const ScratchFolder scratch;
+  const TemporaryFolder scratch;
   const Training reference = golden.reference();
   const Tensors start = golden.start();
   for (const Split& split : {kOneRank, Split{2, 1}, Split{4, 2}}) {
@@ -260,7 +261,7 @@ TEST(MicroBatches, AnyCutOfAStepTrainsAsTheReferenceDoes) {
 // Three data ranks share eight sequences unevenly.
 TEST(MicroBatches, UnevenSharesTrainAsTheReferenceDoes) {
   const Case golden("llama_biases_dora");
-  const ScratchFolder scratch;
+  const TemporaryFolder scratch;
   compare(golden.train({3, 1}, scratch), golden.reference(), golden.start(), kOfReference);
 }
 

@@ -1,8 +1,6 @@
 // Starts the program under test as a user would, and reads what it left behind.
 #pragma once
 
-#include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 
 #include <cstdio>
@@ -26,26 +24,6 @@ struct Split {
 inline std::string to_string(const Split& split) {
   return std::to_string(split.ranks) + " ranks, tensor " + std::to_string(split.tensor);
 }
-
-// A folder that is gone with its owner.
-class ScratchFolder {
- public:
-  ScratchFolder() {
-    std::string name = (fs::temp_directory_path() / "shardora-parity-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder " + name);
-    path_ = name;
-  }
-  ~ScratchFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  fs::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
 
 inline std::string quoted(const std::string& word) {
   std::string out = "'";
