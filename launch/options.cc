@@ -42,8 +42,9 @@ auto parsed(const std::string& where, const Parse& parse) {
   try {
     return parse();
   } catch (const po::unknown_option& error) {
-    const std::string name = error.get_option_name();
-    refuse_unknown(name.substr(std::min(name.size(), name.find_first_not_of('-'))), where);
+    const std::string flag = error.get_option_name();  // "--key=value", or "key"
+    const std::string name = flag.substr(std::min(flag.size(), flag.find_first_not_of('-')));
+    refuse_unknown(name.substr(0, name.find('=')), where);
   } catch (const po::error& error) {
     refuse(ExitStatus::kUsage, "{} {}; expected section.key = value", error.what(), where);
   }

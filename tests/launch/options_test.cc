@@ -1,0 +1,366 @@
+// From words to options: each key reaches its field, sources win in order, wrong input is refused in words that help,
+// and the resolved configuration gives the same options again.
+#include "launch/options.h"
+
+#include <gmock/gmock.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include "kernels/check.h"
+#include "launch/help.h"
+
+namespace shardora {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+using testing::Pair;
+using Words = std::vector<std::string>;
+
+Words training(const Words& more) {
+  Words words = {"train", "--model.path=m", "--data.train=d", "--output.dir=o"};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+Words ten_steps(const Words& more) {
+  Words words = training({"--train.steps=10"});
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+std::string refusal(const Words& words) {
+  try {
+    parse_invocation(words);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), ExitStatus::kUsage);
+    return error.what();
+  }
+  return "(accepted)";
+}
+
+// A file that lives as long as the test.
+class ConfigFile {
+ public:
+  explicit ConfigFile(const std::string& text)
+      : path_(std::filesystem::temp_directory_path() / ("shardora_options_test_" + std::to_string(getpid()) + ".cfg")) {
+    std::ofstream(path_) << text;
+  }
+  ~ConfigFile() { std::filesystem::remove(path_); }
+  std::string flag() const { return "--config=" + path_.string(); }
+  std::string path() const { return path_.string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+class Variable {
+ public:
+  Variable(const char* name, const char* value) : name_(name) { setenv(name, value, 1); }
+  ~Variable() { unsetenv(name_); }
+
+ private:
+  const char* name_;
+};
+
+// Another value than the default for every key, as it is printed.
+const std::map<std::string, std::string> kSamples = {
+    {"model.path", "some/model"},
+    {"model.dtype", "float32"},
+    {"model.init", "random"},
+    {"adapter.method", "lora"},
+    {"adapter.rank", "7"},
+    {"adapter.alpha", "12.5"},
+    {"adapter.rslora", "true"},
+    {"adapter.dropout", "0.25"},
+    {"adapter.dropout_scope", "adapter"},
+    {"adapter.target_modules", "q_proj, v_proj"},
+    {"adapter.exclude_modules", "lm_head"},
+    {"adapter.layers", "0, 1, 2, 12"},
+    {"adapter.rank_pattern", "layers\\.[0-9]{1,2}\\.q_proj:4, (?:k|v)_proj:16"},
+    {"adapter.alpha_pattern", "q_proj:0.5"},
+    {"adapter.magnitude_axis", "input"},
+    {"adapter.norm_gradient", "exact"},
+    {"adapter.path", "some/adapter"},
+    {"data.train", "a.safetensors:2, b.safetensors:0.5"},
+    {"data.eval", "old=a.safetensors, new=b.safetensors"},
+    {"data.sequence_length", "2048"},
+    {"data.overlong", "drop"},
+    {"data.shuffle", "false"},
+    {"data.packing", "false"},
+    {"train.steps", "17"},
+    {"train.epochs", "1.5"},
+    {"train.global_batch", "127"},
+    {"train.micro_batch_tokens", "512"},
+    {"train.eval_every", "9"},
+    {"train.save_best", "true"},
+    {"train.early_stopping", "3"},
+    {"train.stop_at", "1700000000.5"},
+    {"train.seed", "18446744073709551615"},
+    {"train.learning_rate", "0.001"},
+    {"train.magnitude_learning_rate", "0.003"},
+    {"train.b_learning_rate_ratio", "16"},
+    {"train.warmup_steps", "0.03"},
+    {"train.schedule", "linear"},
+    {"train.min_learning_rate", "1e-05"},
+    {"train.weight_decay", "0.01"},
+    {"train.beta1", "0.8"},
+    {"train.beta2", "0.95"},
+    {"train.epsilon", "1e-06"},
+    {"train.clip_norm", "0.5"},
+    {"parallel.tensor", "2"},
+    {"parallel.backend", "cpu"},
+    {"parallel.threads", "3"},
+    {"parallel.bind", "keep"},
+    {"output.dir", "some/run"},
+    {"output.log_every", "5"},
+    {"output.checkpoint_every", "100"},
+    {"output.keep", "4"},
+    {"output.resume", "never"},
+    {"output.overwrite", "true"},
+    {"merge.dtype", "bfloat16"},
+    {"merge.verify", "true"},
+    {"generate.prompts", "p.safetensors"},
+    {"generate.max_new_tokens", "33"},
+    {"generate.stop_tokens", "2, 151643"},
+};
+
+TEST(OptionTable, EveryKeySetsItsOwnFieldAndNoOther) {
+  const RunOptions defaults;
+  for (const OptionKey& option : option_table()) {
+    ASSERT_TRUE(kSamples.contains(option.name)) << option.name << " has no sample here";
+    const std::string& sample = kSamples.at(option.name);
+    RunOptions options;
+    EXPECT_TRUE(option.value.store(sample, options)) << option.name;
+    EXPECT_EQ(option.value.print(options), sample) << option.name;
+    EXPECT_NE(sample, option.value.print(defaults)) << option.name << ": the sample must differ from the default";
+    for (const OptionKey& other : option_table()) {
+      if (other.name == option.name) continue;
+      EXPECT_EQ(other.value.print(options), other.value.print(defaults)) << option.name;
+    }
+  }
+  EXPECT_EQ(kSamples.size(), option_table().size());
+}
+
+TEST(OptionTable, EveryDefaultIsAValueThatTheKeyAccepts) {
+  for (const OptionKey& option : option_table()) {
+    RunOptions options;
+    EXPECT_TRUE(option.value.store(option.value.print(RunOptions{}), options)) << option.name;
+  }
+}
+
+TEST(OptionTable, SectionsStandTogetherSoThatAPrintedFileNamesEachOnce) {
+  const std::string text = resolved_config(RunOptions{});
+  for (const char* section :
+       {"[model]", "[adapter]", "[data]", "[train]", "[parallel]", "[output]", "[merge]", "[generate]"}) {
+    EXPECT_NE(text.find(section), std::string::npos) << section;
+    EXPECT_EQ(text.find(section), text.rfind(section)) << section;
+  }
+}
+
+TEST(ParseInvocation, TakesBothFormsOfAFlag) {
+  EXPECT_EQ(parse_invocation(ten_steps({"--adapter.rank=4"})).options.adapter.rank, 4);
+  EXPECT_EQ(parse_invocation(ten_steps({"--adapter.rank", "5"})).options.adapter.rank, 5);
+}
+
+TEST(ParseInvocation, TheCommandLineWinsOverTheEnvironmentWhichWinsOverTheFile) {
+  const ConfigFile file("[adapter]\nrank = 3  # a remark\nalpha = 3\n[train]\nbeta1 = 0.3\n");
+  const Variable rank("SHARDORA_ADAPTER_RANK", "2"), alpha("SHARDORA_ADAPTER_ALPHA", "2");
+  const RunOptions options = parse_invocation(ten_steps({file.flag(), "--adapter.rank=1"})).options;
+  EXPECT_EQ(options.adapter.rank, 1);
+  EXPECT_EQ(options.adapter.alpha, 2);
+  EXPECT_EQ(options.train.beta1, 0.3);
+  EXPECT_EQ(options.train.beta2, 0.999);
+}
+
+TEST(ParseInvocation, ALengthOnTheCommandLineReplacesTheFilesOther) {
+  const ConfigFile file("[train]\nepochs = 3\n");
+  const RunOptions options = parse_invocation(training({file.flag(), "--train.steps=10"})).options;
+  EXPECT_EQ(options.train.steps, 10);
+  EXPECT_EQ(options.train.epochs, 0);
+  EXPECT_EQ(parse_invocation(training({file.flag(), "--train.steps=0"})).options.train.epochs, 3);
+}
+
+TEST(ParseInvocation, AFileMaySayMoreThanTheCommandUses) {
+  const ConfigFile file("[model]\npath = m\n[data]\neval = d\n[train]\nsteps = 5\n[output]\ndir = o\n");
+  EXPECT_EQ(parse_invocation({"eval", file.flag()}).options.model.path, "m");
+}
+
+TEST(ParseInvocation, ReadsListsPatternsAndSources) {
+  const RunOptions options =
+      parse_invocation(ten_steps({"--adapter.layers= 4-6, 1,5 ", "--adapter.target_modules=q_proj , o_proj",
+                                  "--adapter.rank_pattern=^a{1,2}$:4,(?:b|c):8", "--data.eval=x=1.st, y=2.st"}))
+          .options;
+  EXPECT_THAT(options.adapter.layers, ElementsAre(1, 4, 5, 6));
+  EXPECT_THAT(options.adapter.target_modules, ElementsAre("q_proj", "o_proj"));
+  EXPECT_THAT(options.adapter.rank_pattern, ElementsAre(Pair("^a{1,2}$", 4), Pair("(?:b|c)", 8)));
+  ASSERT_EQ(options.data.eval.size(), 2u);
+  EXPECT_EQ(options.data.eval[1].name, "y");
+  EXPECT_EQ(options.data.eval[1].path, "2.st");
+  ASSERT_EQ(options.data.train.size(), 1u);
+  EXPECT_EQ(options.data.train[0].path, "d");
+  EXPECT_EQ(options.data.train[0].share, 1);
+}
+
+TEST(ParseInvocation, AColonOrEqualsSignOfThePathsOwnIsLeftThere) {
+  const RunOptions options = parse_invocation(ten_steps({"--data.eval=runs/lr=1/d.st"})).options;
+  EXPECT_EQ(options.data.eval[0].path, "runs/lr=1/d.st");
+  RunOptions other;
+  EXPECT_TRUE(find_option("data.train")->value.store("c:/d.st", other));
+  EXPECT_EQ(other.data.train[0].path, "c:/d.st");
+}
+
+TEST(ParseInvocation, RefusesValuesByNamingKeyValuePlaceAndWhatWasExpected) {
+  EXPECT_THAT(refusal(ten_steps({"--adapter.rank=0"})),
+              AllOf(HasSubstr("adapter.rank = '0'"), HasSubstr("on the command line"),
+                    HasSubstr("expected a whole number from 1 to 65536")));
+  EXPECT_THAT(refusal(ten_steps({"--adapter.dropout=1"})), HasSubstr("a number from 0, below 1"));
+  EXPECT_THAT(refusal(ten_steps({"--adapter.method=dara"})), HasSubstr("one of dora, lora, full"));
+  const Variable rank("SHARDORA_ADAPTER_RANK", "x");
+  EXPECT_THAT(refusal(ten_steps({})), HasSubstr("adapter.rank = 'x' in the environment"));
+  const ConfigFile file("[adapter]\nrank = -1\n");
+  unsetenv("SHARDORA_ADAPTER_RANK");
+  EXPECT_THAT(refusal(ten_steps({file.flag()})), HasSubstr("adapter.rank = '-1' in " + file.path()));
+}
+
+TEST(ParseInvocation, RefusesWhatIsNotAWholeValue) {
+  for (const char* wrong : {"--adapter.rank=4x",
+                            "--adapter.rank=4.0",
+                            "--adapter.rank=99999999999999999999",
+                            "--adapter.rank= ",
+                            "--adapter.alpha=nan",
+                            "--adapter.alpha=inf",
+                            "--adapter.alpha=0",
+                            "--train.learning_rate=1e-4e",
+                            "--train.seed=-1",
+                            "--adapter.rslora=yes",
+                            "--adapter.layers=3-1",
+                            "--adapter.layers=1,,2",
+                            "--adapter.layers=-1",
+                            "--adapter.rank_pattern=a",
+                            "--adapter.rank_pattern=a:0",
+                            "--adapter.rank_pattern=:4",
+                            "--data.train=a:0",
+                            "--data.train=a:-1",
+                            "--data.train=a,",
+                            "--data.eval=a.st,b.st",
+                            "--data.eval=x=a.st,x=b.st",
+                            "--output.checkpoint_every=often",
+                            "--output.checkpoint_every=-1",
+                            "--output.keep=1",
+                            "--parallel.tensor=0",
+                            "--model.path=with#hash",
+                            "--train.beta1=1"}) {
+    EXPECT_THAT(refusal(ten_steps({wrong})), HasSubstr("expected")) << wrong;
+  }
+}
+
+TEST(ParseInvocation, RefusesUnknownKeysEverywhereAndSuggestsTheNearest) {
+  EXPECT_THAT(refusal(ten_steps({"--adapter.rnk=4"})),
+              AllOf(HasSubstr("unknown key 'adapter.rnk' on the command line"), HasSubstr("'adapter.rank'")));
+  EXPECT_THAT(refusal(ten_steps({"--rank=4"})), HasSubstr("did you mean 'adapter.rank'"));
+  EXPECT_THAT(refusal(ten_steps({"--train.tensor=4"})), HasSubstr("did you mean 'parallel.tensor'"));
+  const ConfigFile file("[train]\nlearning_rat = 1\n");
+  EXPECT_THAT(refusal(ten_steps({file.flag()})),
+              AllOf(HasSubstr("'train.learning_rat' in " + file.path()), HasSubstr("'train.learning_rate'")));
+  const Variable seed("SHARDORA_TRAIN_SEDE", "1");
+  EXPECT_THAT(refusal(ten_steps({})), AllOf(HasSubstr("SHARDORA_TRAIN_SEDE"), HasSubstr("'train.seed'")));
+}
+
+TEST(ParseInvocation, AShortenedKeyIsUnknown) {
+  EXPECT_THAT(refusal(ten_steps({"--adapter.ran=4"})), HasSubstr("unknown key 'adapter.ran'"));
+}
+
+TEST(ParseInvocation, VariablesOfOthersAreLeftAlone) {
+  const Variable other("SHARDORA_IMAGE", "x");
+  EXPECT_EQ(refusal(ten_steps({})), "(accepted)");
+}
+
+TEST(ParseInvocation, RefusesAKeyThatTheCommandDoesNotUseOnItsCommandLine) {
+  EXPECT_THAT(refusal({"eval", "--model.path=m", "--data.eval=d", "--train.steps=4"}),
+              HasSubstr("train.steps is not used by eval"));
+}
+
+TEST(ParseInvocation, RefusesRepeatedKeysStrayWordsAndMissingValues) {
+  EXPECT_THAT(refusal(ten_steps({"--adapter.rank=4", "--adapter.rank=5"})), HasSubstr("adapter.rank is given twice"));
+  EXPECT_THAT(refusal(ten_steps({"lora"})), HasSubstr("unexpected word 'lora'"));
+  EXPECT_THAT(refusal(ten_steps({"--adapter.rank"})), HasSubstr("adapter.rank"));
+  const ConfigFile file("[adapter]\nrank = 4\nrank = 5\n");
+  EXPECT_THAT(refusal(ten_steps({file.flag()})), HasSubstr("adapter.rank is given twice in"));
+}
+
+TEST(ParseInvocation, RefusesBrokenOrMissingFiles) {
+  EXPECT_THAT(refusal(ten_steps({"--config=/nowhere.cfg"})), HasSubstr("'/nowhere.cfg'"));
+  EXPECT_THAT(refusal(ten_steps({"--config=/tmp"})), HasSubstr("'/tmp'"));
+  const ConfigFile broken("[adapter]\nrank is 4\n");
+  EXPECT_THAT(refusal(ten_steps({broken.flag()})), HasSubstr("rank is 4"));
+  const ConfigFile nested("config = other.cfg\n");
+  EXPECT_THAT(refusal(ten_steps({nested.flag()})), HasSubstr("command line only"));
+}
+
+TEST(ParseInvocation, NamesTheCommandsAndTheMissingKey) {
+  EXPECT_THAT(refusal({}), HasSubstr("a command is missing"));
+  EXPECT_THAT(refusal({"trian"}), AllOf(HasSubstr("'trian'"), HasSubstr("train, eval, merge, generate, inspect")));
+  EXPECT_THAT(refusal({"train", "--model.path=m", "--data.train=d", "--train.steps=1"}),
+              AllOf(HasSubstr("output.dir is missing"), HasSubstr("train needs")));
+  EXPECT_THAT(refusal({"eval", "--model.path=m"}), HasSubstr("data.eval is missing"));
+  EXPECT_THAT(refusal({"merge", "--model.path=m", "--output.dir=o"}), HasSubstr("adapter.path is missing"));
+  EXPECT_THAT(refusal({"generate", "--model.path=m"}), HasSubstr("generate.prompts is missing"));
+  EXPECT_THAT(refusal({"inspect"}), HasSubstr("nothing to inspect"));
+  EXPECT_EQ(refusal({"inspect", "--output.resume=runs/a/checkpoints/step-5"}), "(accepted)");
+}
+
+TEST(ParseInvocation, RefusesKeysThatDoNotFitTogether) {
+  EXPECT_THAT(refusal(training({})), HasSubstr("exactly one of them"));
+  EXPECT_THAT(refusal(ten_steps({"--train.epochs=1"})), HasSubstr("exactly one of them"));
+  EXPECT_THAT(refusal(ten_steps({"--model.init=random"})), HasSubstr("adapter.method = full"));
+  EXPECT_THAT(refusal(ten_steps({"--train.min_learning_rate=1"})), HasSubstr("at most train.learning_rate"));
+  EXPECT_THAT(refusal(ten_steps({"--train.save_best=true"})), HasSubstr("expected data.eval"));
+  EXPECT_THAT(refusal(ten_steps({"--train.eval_every=5"})), HasSubstr("expected data.eval"));
+  EXPECT_THAT(refusal(ten_steps({"--train.early_stopping=5", "--data.eval=e"})), HasSubstr("train.eval_every"));
+}
+
+TEST(ResolvedConfig, GivenAsAFileGivesTheSameOptionsAgain) {
+  Words words = {"train"};
+  for (const auto& [name, sample] : kSamples) {
+    const bool contradicts = name == "train.epochs" || name == "model.init";
+    if ((find_option(name)->used_by & kTrain) != 0 && !contradicts) words.push_back("--" + name + "=" + sample);
+  }
+  const RunOptions first = parse_invocation(words).options;
+  const ConfigFile file(resolved_config(first));
+  const RunOptions again = parse_invocation({"train", file.flag()}).options;
+  EXPECT_EQ(resolved_config(again), resolved_config(first));
+  EXPECT_THAT(resolved_config(first), HasSubstr("\n[adapter]\nmethod = lora\nrank = 7\n"));
+}
+
+TEST(ResolvedConfig, ItsFolderCanBeReplacedOnTheCommandLine) {
+  const ConfigFile file(resolved_config(parse_invocation(ten_steps({})).options));
+  EXPECT_EQ(parse_invocation({"train", file.flag(), "--output.dir=other"}).options.output.dir, "other");
+}
+
+TEST(AgreedConfig, HoldsWhatChangesResultsAndNotWhereTheyGo) {
+  const std::string text = agreed_config(parse_invocation(ten_steps({})).options);
+  EXPECT_THAT(text, AllOf(HasSubstr("train.steps = 10\n"), HasSubstr("parallel.tensor = 1\n"),
+                          HasSubstr("output.checkpoint_every = auto\n")));
+  EXPECT_THAT(text, AllOf(Not(HasSubstr("output.dir")), Not(HasSubstr("parallel.threads"))));
+}
+
+TEST(Help, NamesEveryKeyOfTheCommandWithItsDefaultAndNoOther) {
+  for (const CommandInfo& command : command_table()) {
+    const std::string help = command_help(command);
+    for (const OptionKey& option : option_table()) {
+      const bool listed = help.find("--" + option.name + "\n") != std::string::npos;
+      EXPECT_EQ(listed, (option.used_by & command.bit) != 0) << command.name << " " << option.name;
+    }
+    EXPECT_THAT(general_help(), HasSubstr(command.name));
+  }
+  EXPECT_THAT(command_help(command_table()[0]), HasSubstr("from 1 to 65536; default: 16"));
+}
+
+}  // namespace
+}  // namespace shardora
