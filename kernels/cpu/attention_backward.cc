@@ -125,7 +125,7 @@ void hide_invisible(const Block& block, Range rows, const Keys& keys, std::int64
   const AttentionMask& mask = block.group.op.forward.mask;
   const std::int64_t shift = block.group.sequence.shift();
   const Range all = keys.positions;
-  if (all.count() == kPanel && all_visible(mask, {shift + rows.first, shift + rows.last}, all)) return;
+  if (all_visible(mask, {shift + rows.first, shift + rows.last}, all)) return;
   for (std::int64_t i = rows.first; i < rows.last; ++i) {
     const Range seen = overlap(visible_keys(mask, {shift + i, shift + i + 1}, all.last), all);
     for (float* const row : {block.p(i), block.ds(i, panel)}) {
