@@ -17,7 +17,7 @@ CONFIG = {
     "hidden_size": 96, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4,
     "num_key_value_heads": 2, "head_dim": 24, "max_position_embeddings": 256, "hidden_act": "silu",
     "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "attention_bias": False, "mlp_bias": False,
-    "attention_dropout": 0.0, "tie_word_embeddings": True, "initializer_range": 0.02, "use_cache": True,
+    "attention_dropout": 0.0, "tie_word_embeddings": True, "initializer_range": 0.08, "use_cache": True,
     "bos_token_id": tokenizer.BEGIN, "eos_token_id": tokenizer.END, "pad_token_id": tokenizer.PADDING,
     "torch_dtype": "float32",
 }
