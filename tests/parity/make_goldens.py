@@ -75,7 +75,8 @@ PEFT_CASES = {
 OWN_CASES = {f"{model}_{axis}_{gradient}": (model, axis, gradient)
              for model in ("llama_biases", "qwen2")
              for axis, gradient in (("input", "detached"), ("input", "exact"), ("output", "exact"))}
-FULL_CASES = {"full_llama_tied": "llama_tied", "full_qwen2_tied": "qwen2_tied", "full_qwen3": "qwen3"}
+FULL_CASES = {"full_llama_tied": ("llama_tied", {}, []), "full_qwen3": ("qwen3", {}, []),
+              "full_qwen2_tied": ("qwen2_tied", SCHEDULE, SCHEDULE_ARGUMENTS)}
 
 
 class Maker:
@@ -154,10 +155,10 @@ class Maker:
                     reference.dora_disk_name, dict(method="dora", reference="float64"))
         reference.save_dora_adapter(model, folder / "final", f"models/{name}", RANK, ALPHA, axis)
 
-    def full(self, case, name):
+    def full(self, case, name, training, arguments):
         folder = self.begin(case)
         model = self.load(name).requires_grad_(True)
-        self.finish(case, name, model, {}, ["--adapter.method=full"], lambda n: n,
+        self.finish(case, name, model, training, ["--adapter.method=full"] + arguments, lambda n: n,
                     dict(method="full", reference="transformers"))
         model.float().save_pretrained(folder / "final")
         (folder / "final" / "generation_config.json").unlink(missing_ok=True)
@@ -195,10 +196,10 @@ def main():
     arguments = parser.parse_args()
     maker = Maker(arguments.out)
     maker.check_own_dora()
-    for cases, make in ((PEFT_CASES, maker.peft), (OWN_CASES, maker.own), (FULL_CASES, lambda c, m: maker.full(c, m))):
+    for cases, make in ((PEFT_CASES, maker.peft), (OWN_CASES, maker.own), (FULL_CASES, maker.full)):
         for case, what in cases.items():
             if not arguments.cases or case in arguments.cases:
-                make(case, *what) if isinstance(what, tuple) else make(case, what)
+                make(case, *what)
 
 
 if __name__ == "__main__":

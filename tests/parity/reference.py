@@ -259,7 +259,7 @@ def save_dora_adapter(model, folder, base_name, rank, alpha, axis):
                   layers_to_transform=None, layers_pattern=None, rank_pattern={}, alpha_pattern={}, revision=None,
                   auto_mapping=None)
     if axis == "input":
-        config |= dict(peft_type="SHARDORA", magnitude_axis="input")
+        config |= dict(peft_type="SHARDORA", shardora_magnitude_axis="input")
     (folder / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True))
 
 
@@ -277,21 +277,30 @@ def learning_rate(k, steps, peak, schedule="constant", warmup=0, lowest=0.0):
 
 
 def train(model, data, steps, global_batch, peak=2e-4, clip=1.0, weight_decay=0.0, magnitude_peak=None, b_ratio=1.0,
-          schedule="constant", warmup=0, lowest=0.0, micro_batch=None, first_step=1, total_steps=None):
+          schedule="constant", warmup=0, lowest=0.0, micro_batch=None):
     """Returns losses, gradient norms before clipping, learning rates, and the first step's gradients by parameter."""
     named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
 
-    def group(of, ratio, decay):
-        members = [p for n, p in named if of(n)]
-        return [dict(params=members, ratio=ratio, weight_decay=decay)] if members else []
+    def group(of, peak_rate, ratio, decay):
+        members = [p for n, p in named if of(n, p)]
+        return [dict(params=members, peak=peak_rate, ratio=ratio, weight_decay=decay)] if members else []
 
-    is_m, is_b = (lambda n: "magnitude" in n), (lambda n: "lora_B" in n)
-    optimizer = torch.optim.AdamW(group(is_m, 1.0 if magnitude_peak is None else magnitude_peak / peak, 0.0) +
-                                  group(is_b, b_ratio, weight_decay) +
-                                  group(lambda n: not is_m(n) and not is_b(n), 1.0, weight_decay),
+    def is_m(n, p):
+        return "magnitude" in n
+
+    def is_b(n, p):
+        return "lora_B" in n
+
+    def is_matrix(n, p):
+        return not is_b(n, p) and p.dim() >= 2
+
+    optimizer = torch.optim.AdamW(group(is_m, magnitude_peak or peak, 1.0, 0.0) +
+                                  group(is_b, peak, b_ratio, weight_decay) +
+                                  group(is_matrix, peak, 1.0, weight_decay) +
+                                  group(lambda n, p: not is_m(n, p) and p.dim() < 2, peak, 1.0, 0.0),
                                   lr=peak, betas=(0.9, 0.999), eps=1e-8)
     losses, norms, rates, first = [], [], [], {}
-    for k in range(first_step, first_step + steps):
+    for k in range(1, steps + 1):
         batch = [data[((k - 1) * global_batch + i) % len(data)] for i in range(global_batch)]
         count, total = sum(int(targets.sum()) for _, targets in batch), 0.0
         for at in range(0, global_batch, micro_batch or global_batch):
@@ -304,12 +313,14 @@ def train(model, data, steps, global_batch, peak=2e-4, clip=1.0, weight_decay=0.
         if clip:
             for _, p in named:
                 p.grad.mul_(min(1.0, clip / (norm + 1e-6)))
-        rate = learning_rate(k, total_steps or steps, peak, schedule, warmup, lowest)
+        def rate(of_peak):
+            return learning_rate(k, steps, of_peak, schedule, warmup, lowest)
+
         for g in optimizer.param_groups:
-            g["lr"] = rate * g["ratio"]
+            g["lr"] = rate(g["peak"]) * g["ratio"]
         optimizer.step()
         optimizer.zero_grad()
         losses.append(total / count)
         norms.append(norm)
-        rates.append(rate)
+        rates.append(rate(peak))
     return dict(losses=losses, gradient_norms=norms, learning_rates=rates), first
