@@ -66,8 +66,8 @@ BlockSaved Block::take_saved(Arena& arena, std::int64_t tokens) const {
   s.x2 = take({tokens, hidden_size});
   s.rstd2 = take({tokens});
   s.gate_saved = saved_of(gate), s.up_saved = saved_of(up), s.down_saved = saved_of(down);
-  if (!gate.keeps_product()) s.gate = take({tokens, gate.out_features});
-  if (!up.keeps_product()) s.up = take({tokens, up.out_features});
+  if (!gate.rebuilds_output()) s.gate = take({tokens, gate.out_features});
+  if (!up.rebuilds_output()) s.up = take({tokens, up.out_features});
   s.activated = take({tokens, gate.out_features});
   return s;
 }

@@ -8,6 +8,10 @@ namespace shardora {
 
 bool Linear::keeps_product() const { return output_axis(); }
 
+bool Linear::rebuilds_output() const {
+  return output_axis() && (adapter->dropout == 0 || adapter->dropout_scope == DropoutScope::kAdapter);
+}
+
 LinearSaved Linear::take_saved(Arena& arena, std::string_view segment, std::int64_t tokens) const {
   LinearSaved saved;
   if (keeps_product()) saved.u = arena.take(segment, DType::kF32, {tokens, out_features});
@@ -34,7 +38,7 @@ void Linear::forward(const PassContext& pass, TensorView x, const LinearSaved& s
 }
 
 void Linear::rebuild_output(const PassContext& pass, const LinearSaved& saved, TensorView y) const {
-  SHARDORA_CHECK(keeps_product() && !drops_all(pass));
+  SHARDORA_CHECK(rebuilds_output());
   scale_columns_forward(pass.backend, {.u = saved.u, .gain = adapter->gain, .bias = bias, .y = y});
 }
 

@@ -73,11 +73,13 @@ class Linear {
 
   // Whether forward keeps u beside y; if not, y is all there is.
   bool keeps_product() const;
+  // Whether y can be made again from u. Not under dropout in scope `input`, where y holds what u does not.
+  bool rebuilds_output() const;
   LinearSaved take_saved(Arena& arena, std::string_view segment, std::int64_t tokens) const;
 
   // y [tokens, out] = this layer of x [tokens, in]. Where keeps_product(), y may be scratch.
   void forward(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView y) const;
-  // y from what forward kept; only where keeps_product().
+  // y from what forward kept; only where rebuilds_output().
   void rebuild_output(const PassContext& pass, const LinearSaved& saved, TensorView y) const;
   // dx (=|+=) this layer's input gradient (partial over the tensor group for column-parallel layers, see
   // TensorParallel); empty dx: not needed. dy [tokens, out]. Parameter gradients accumulate.

@@ -18,7 +18,7 @@ std::size_t ParameterSet::declare(const PlacementRule& rule, int tensor_rank, st
   return parameters_.size() - 1;
 }
 
-void ParameterSet::layout(Arena& arena) {
+void ParameterSet::layout(Arena& arena, bool training) {
   std::int64_t at = 0;
   const auto place = [&](GradientPart part) {
     for (Parameter& parameter : parameters_) {
@@ -32,6 +32,7 @@ void ParameterSet::layout(Arena& arena) {
   complete_end_ = place(GradientPart::kComplete);
   end_ = place(GradientPart::kSharded);
   values_ = arena.take("parameters", DType::kF32, {end_});
+  if (!training) return;
   gradients_ = arena.take("gradients", DType::kF32, {end_});
   moments1_ = arena.take("optimizer", DType::kF32, {end_});
   moments2_ = arena.take("optimizer", DType::kF32, {end_});

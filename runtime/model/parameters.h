@@ -32,8 +32,8 @@ class ParameterSet {
   // Declares one tensor; the index finds its views after layout().
   std::size_t declare(const PlacementRule& rule, int tensor_rank, std::string name,
                       std::vector<std::int64_t> logical_shape, ParameterKind kind);
-  // Orders the parts and takes the four buffers. Call once (per arena: measuring, then real).
-  void layout(Arena& arena);
+  // Orders the parts and takes the buffers: values, and, to train them, gradients and moments. Call once.
+  void layout(Arena& arena, bool training);
 
   const std::vector<Parameter>& all() const { return parameters_; }
   TensorView value(std::size_t index) const { return shard(values_, index); }

@@ -1,0 +1,176 @@
+// A small random model in memory, as one tensor-parallel group of all test ranks and, beside it, whole on one rank: what
+// the group computes must equal what the one computes.
+#pragma once
+
+#include <cmath>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/comm/rehearsal_communicator.h"
+#include "runtime/train/gradients.h"
+#include "runtime/train/instance.h"
+#include "tests/support/mpi_test.h"
+
+namespace shardora::testing {
+
+// Heads for tensor sizes 1, 2 and 4; 2 KV heads, which four ranks share; a vocabulary that neither 2 nor 4 divides.
+inline ModelConfig small_config() {
+  ModelConfig config{.model_type = "llama",
+                     .hidden_size = 24,
+                     .intermediate_size = 37,
+                     .num_hidden_layers = 2,
+                     .num_attention_heads = 4,
+                     .num_key_value_heads = 2,
+                     .head_dim = 6,
+                     .vocab_size = 53,
+                     .max_position_embeddings = 64,
+                     .initializer_range = 0.2};
+  config.sliding_windows = {0, 5};
+  return config;
+}
+
+inline RunOptions small_options(AdapterOptions adapter) {
+  RunOptions options;
+  options.adapter = std::move(adapter);
+  options.adapter.rank = options.adapter.rank == 16 ? 3 : options.adapter.rank;
+  options.train.seed = 7;
+  return options;
+}
+
+// Three packed sequences, some of their tokens targets.
+inline Batch small_batch() {
+  Batch batch;
+  batch.offsets = {0};
+  for (const int length : {9, 1, 7}) {
+    const auto place = static_cast<std::int64_t>(batch.offsets.size());
+    for (int i = 0; i < length; ++i) {
+      batch.tokens.push_back(static_cast<std::int32_t>((batch.tokens.size() * 17 + 5) % 53));
+      batch.positions.push_back(i);
+      batch.places.push_back(place);
+      if (i + 1 < length && i % 3 != 1) {
+        batch.target_rows.push_back(static_cast<std::int32_t>(batch.tokens.size()) - 1);
+        batch.targets.push_back(static_cast<std::int32_t>((batch.tokens.size() * 17 + 5) % 53));
+      }
+    }
+    batch.offsets.push_back(static_cast<std::int32_t>(batch.tokens.size()));
+  }
+  return batch;
+}
+
+class SmallModel {
+ public:
+  // `alone`: all of the model on this rank; else cut over all test ranks.
+  SmallModel(const RunOptions& options, const ModelConfig& config, bool alone, bool training = true)
+      : backend_(make_backend(BackendKind::kCpu, {.threads = 1})), log_(0, true), solo_(0, 1) {
+    Communicator* tensor = alone ? static_cast<Communicator*>(&solo_) : &test_world();
+    grid_ = {.tensor = {tensor->rank(), tensor->size()}, .world = tensor, .data_group = &solo_, .tensor_group = tensor};
+    machine_ = std::make_unique<Machine>(Machine{*backend_, grid_, log_, stop_, ""});
+    const Batch batch = small_batch();
+    instance_ = std::make_unique<Instance>(
+        options, *machine_, ModelFiles{.folder = {}, .config = config},
+        InstancePlan{.limits = {.tokens = batch.size(), .sequences = 3}, .positions = 16, .training = training});
+  }
+
+  Instance& instance() { return *instance_; }
+  Backend& backend() { return *backend_; }
+  const ProcessGrid& grid() const { return grid_; }
+
+  // Moves B away from 0 and m away from the norm, the same logical values at every split.
+  void perturb() {
+    for_each_parameter([&](std::size_t, const Parameter& parameter, std::vector<float>& logical) {
+      const RandomKey key = random_key(11, "perturb", parameter.name);
+      for (std::size_t i = 0; i < logical.size(); ++i) {
+        const double noise = static_cast<double>(random_bits(key, i) >> 11U) * 0x1p-53 - 0.5;
+        if (parameter.kind == ParameterKind::kB) logical[i] = static_cast<float>(0.6 * noise);
+        if (parameter.kind == ParameterKind::kMagnitude) logical[i] *= static_cast<float>(1 + 0.6 * noise);
+      }
+    });
+    changed();
+  }
+  void changed() {
+    if (instance_->adapter()) instance_->adapter()->parameters_changed();
+    instance_->refresh_norms();
+  }
+
+  // One step's loss and finished, reduced gradients.
+  double run(std::int64_t step = 1) {
+    const Batch batch = small_batch();
+    backend_->zero(instance_->parameters().gradients());
+    const double loss = loss_only(step, true);
+    instance_->finish_gradients();
+    reduce_gradients(*backend_, grid_, instance_->parameters());
+    return loss;
+  }
+  double loss_only(std::int64_t step = 1, bool gradients = false) {
+    const Batch batch = small_batch();
+    const Activations& activations = instance_->activations();
+    backend_->zero(activations.loss);
+    const DeviceBatch device = instance_->decoder().upload(batch, activations);
+    const PassContext pass = instance_->pass(device, step, true);
+    const float scale = 1.0F / static_cast<float>(batch.targets.size());
+    instance_->decoder().forward(pass, device, activations, {.gradient_scale = scale, .gradients = gradients});
+    if (gradients) instance_->decoder().backward(pass, device, activations);
+    return activations.loss.as<double>()[0] / static_cast<double>(batch.targets.size());
+  }
+
+  // Logical tensors on every rank that asks: values or gradients by name.
+  std::map<std::string, std::vector<float>> gather(bool gradients) {
+    std::map<std::string, std::vector<float>> all;
+    ParameterSet& set = instance_->parameters();
+    for (std::size_t i = 0; i < set.all().size(); ++i) {
+      HostTensor logical = gather_logical(*backend_, *grid_.tensor_group, instance_->rule(), set.all()[i],
+                                          gradients ? set.gradient(i) : set.value(i));
+      if (grid_.tensor.rank == 0) all[set.all()[i].name] = {logical.f32().begin(), logical.f32().end()};
+    }
+    return all;
+  }
+
+  // Sets values from logical ones computed by `change` from the current ones.
+  template <class Change>
+  void for_each_parameter(const Change& change) {
+    ParameterSet& set = instance_->parameters();
+    for (std::size_t i = 0; i < set.all().size(); ++i) {
+      const Parameter& parameter = set.all()[i];
+      HostTensor host = gather_logical(*backend_, *grid_.tensor_group, instance_->rule(), parameter, set.value(i));
+      std::int64_t elements = 1;
+      for (const std::int64_t size : parameter.logical_shape) elements *= size;
+      std::vector<float> logical(static_cast<std::size_t>(elements));
+      if (grid_.tensor.rank == 0) std::copy_n(host.f32().begin(), logical.size(), logical.begin());
+      grid_.tensor_group->broadcast(view_of(std::span(logical), {elements}), 0, {});
+      change(i, parameter, logical);
+      scatter_logical(*backend_, parameter, logical, set.value(i));
+    }
+  }
+
+ private:
+  std::unique_ptr<Backend> backend_;
+  Log log_;
+  RehearsalCommunicator solo_;
+  std::atomic<bool> stop_ = false;
+  ProcessGrid grid_;
+  std::unique_ptr<Machine> machine_;
+  std::unique_ptr<Instance> instance_;
+};
+
+inline double norm_of(const std::vector<float>& values) {
+  double sum = 0;
+  for (const float value : values) sum += static_cast<double>(value) * static_cast<double>(value);
+  return std::sqrt(sum);
+}
+
+// Largest ||a - b|| / ||b|| over tensors of equal names; 1e9 where names differ.
+inline double worst_difference(const std::map<std::string, std::vector<float>>& a,
+                               const std::map<std::string, std::vector<float>>& b) {
+  double worst = a.size() == b.size() ? 0 : 1e9;
+  for (const auto& [name, right] : b) {
+    if (!a.contains(name) || a.at(name).size() != right.size()) return 1e9;
+    std::vector<float> difference = a.at(name);
+    for (std::size_t i = 0; i < difference.size(); ++i) difference[i] -= right[i];
+    worst = std::max(worst, norm_of(difference) / std::max(norm_of(right), 1e-30));
+  }
+  return worst;
+}
+
+}  // namespace shardora::testing
