@@ -63,7 +63,8 @@ ordered_json inspect_model(const std::filesystem::path& folder) {
                               {"dtype", config.dtype}};
   fmt::print("model {}\n", printable(folder.string()));
   for (const auto& [key, value] : model.items()) {
-    if (key != "path") fmt::print("  {:<26}{}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+    if (key != "path")
+      fmt::print("  {:<26}{}\n", key, value.is_string() ? printable(value.get<std::string>()) : value.dump());
   }
   return model;
 }

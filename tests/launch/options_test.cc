@@ -184,6 +184,9 @@ TEST(ParseInvocation, ALengthOnTheCommandLineReplacesTheFilesOther) {
   EXPECT_EQ(options.train.steps, 10);
   EXPECT_EQ(options.train.epochs, 0);
   EXPECT_EQ(parse_invocation(training({file.flag(), "--train.steps=0"})).options.train.epochs, 3);
+  const Variable steps("SHARDORA_TRAIN_STEPS", "20");
+  EXPECT_EQ(parse_invocation(training({file.flag()})).options.train.steps, 20);
+  EXPECT_EQ(parse_invocation(training({"--train.epochs=2"})).options.train.epochs, 2);
 }
 
 TEST(ParseInvocation, AFileMaySayMoreThanTheCommandUses) {
@@ -229,34 +232,38 @@ TEST(ParseInvocation, RefusesValuesByNamingKeyValuePlaceAndWhatWasExpected) {
 }
 
 TEST(ParseInvocation, RefusesWhatIsNotAWholeValue) {
-  for (const char* wrong : {"--adapter.rank=4x",
-                            "--adapter.rank=4.0",
-                            "--adapter.rank=99999999999999999999",
-                            "--adapter.rank= ",
-                            "--adapter.alpha=nan",
-                            "--adapter.alpha=inf",
-                            "--adapter.alpha=0",
-                            "--train.learning_rate=1e-4e",
-                            "--train.seed=-1",
-                            "--adapter.rslora=yes",
-                            "--adapter.layers=3-1",
-                            "--adapter.layers=1,,2",
-                            "--adapter.layers=-1",
-                            "--adapter.rank_pattern=a",
-                            "--adapter.rank_pattern=a:0",
-                            "--adapter.rank_pattern=:4",
-                            "--data.train=a:0",
-                            "--data.train=a:-1",
-                            "--data.train=a,",
-                            "--data.eval=a.st,b.st",
-                            "--data.eval=x=a.st,x=b.st",
-                            "--output.checkpoint_every=often",
-                            "--output.checkpoint_every=-1",
-                            "--output.keep=1",
-                            "--parallel.tensor=0",
-                            "--model.path=with#hash",
-                            "--train.beta1=1"}) {
-    EXPECT_THAT(refusal(ten_steps({wrong})), HasSubstr("expected")) << wrong;
+  const std::pair<const char*, const char*> wrong[] = {{"adapter.rank", "4x"},
+                                                       {"adapter.rank", "4.0"},
+                                                       {"adapter.rank", "99999999999999999999"},
+                                                       {"adapter.rank", "65537"},
+                                                       {"adapter.alpha", "nan"},
+                                                       {"adapter.alpha", "inf"},
+                                                       {"adapter.alpha", "0"},
+                                                       {"train.learning_rate", "1e-4e"},
+                                                       {"train.seed", "-1"},
+                                                       {"adapter.rslora", "yes"},
+                                                       {"adapter.layers", "3-1"},
+                                                       {"adapter.layers", "1,,2"},
+                                                       {"adapter.layers", "-1"},
+                                                       {"adapter.rank_pattern", "a"},
+                                                       {"adapter.rank_pattern", "a:0"},
+                                                       {"adapter.rank_pattern", ":4"},
+                                                       {"data.train", "a:0"},
+                                                       {"data.train", "a:-1"},
+                                                       {"data.train", ":1"},
+                                                       {"data.train", "a,"},
+                                                       {"data.eval", "a.st,b.st"},
+                                                       {"data.eval", "x=a.st,x=b.st"},
+                                                       {"data.eval", "x="},
+                                                       {"output.checkpoint_every", "often"},
+                                                       {"output.checkpoint_every", "-1"},
+                                                       {"output.keep", "1"},
+                                                       {"parallel.tensor", "0"},
+                                                       {"model.path", "with#hash"},
+                                                       {"train.beta1", "1"}};
+  for (const auto& [key, value] : wrong) {
+    const std::string told = refusal({"train", fmt::format("--{}={}", key, value)});
+    EXPECT_THAT(told, AllOf(HasSubstr(fmt::format("{} = '{}'", key, value)), HasSubstr("expected")));
   }
 }
 
