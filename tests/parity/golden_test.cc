@@ -8,19 +8,22 @@
 #include <optional>
 
 #include "runtime/io/safetensors.h"
-#include "tests/parity/program.h"
-#include "tests/support/temporary_folder.h"
+#include "tests/support/run_program.h"
 
-namespace shardora::parity {
+namespace shardora {
 namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
 
 // Largest relative differences.
 struct Tolerance {
   double loss, gradient_norm, gradient, update;
 };
-constexpr Tolerance kOfReference = {.loss = 1e-5, .gradient_norm = 1e-4, .gradient = 1e-4, .update = 2e-3};
-constexpr Tolerance kOfOneRank = {.loss = 2e-6, .gradient_norm = 1e-5, .gradient = 1e-5, .update = 1e-3};
-constexpr double kHeldOutLoss = 1e-5;  // of adapters and models that PEFT wrote, and of merged ones
+// Seen: 1e-7, 6e-7, 4e-6 and 3e-4 against the float64 references, the same between splits.
+constexpr Tolerance kOfReference = {.loss = 1e-6, .gradient_norm = 1e-5, .gradient = 3e-5, .update = 2e-3};
+constexpr Tolerance kOfOneRank = {.loss = 1e-6, .gradient_norm = 1e-5, .gradient = 3e-5, .update = 1e-3};
+constexpr double kHeldOutLoss = 1e-6;  // of adapters and models that PEFT wrote, and of merged ones
 
 constexpr Split kOneRank = {1, 1};
 constexpr Split kSplits[] = {{2, 1}, {2, 2}, {4, 1}, {4, 2}, {4, 4}};
@@ -102,7 +105,7 @@ class Case {
     // So small that a step takes several micro-batches wherever there are fewer ranks than sequences.
     if (more.empty()) words.push_back("--train.micro_batch_tokens=32");
     words.insert(words.end(), more.begin(), more.end());
-    run_program(split, words, scratch / "log");
+    must_run(split, words);
 
     Training run;
     std::ifstream metrics(output / "metrics.jsonl");
@@ -217,7 +220,7 @@ TEST_P(Golden, HeldOutLossesOfBaseStartEndAndMergeAreTheReferences) {
     std::vector<std::string> words = {"eval", "--model.path=" + model.string(),
                                       "--data.eval=" + case_.file("held_out").string()};
     if (adapter) words.push_back("--adapter.path=" + adapter->string());
-    return run_program(split, words, scratch_ / "log").at("loss").get<double>();
+    return must_run(split, words).at("loss").get<double>();
   };
   const fs::path base = case_.file("model");
   expect_close(loss(base, {}, kOneRank), case_.held_out_loss("base"), kHeldOutLoss, "base model");
@@ -231,10 +234,8 @@ TEST_P(Golden, HeldOutLossesOfBaseStartEndAndMergeAreTheReferences) {
   }
   expect_close(loss(base, case_.final_folder(), kOneRank), case_.held_out_loss("final"), kHeldOutLoss, "last adapter");
   const fs::path merged = scratch_ / "merged";
-  run_program(kOneRank,
-              {"merge", "--model.path=" + base.string(), "--adapter.path=" + case_.init().string(),
-               "--output.dir=" + merged.string(), "--merge.dtype=float32"},
-              scratch_ / "log");
+  must_run(kOneRank, {"merge", "--model.path=" + base.string(), "--adapter.path=" + case_.init().string(),
+                      "--output.dir=" + merged.string(), "--merge.dtype=float32"});
   expect_close(loss(merged, {}, kOneRank), case_.held_out_loss("init"), kHeldOutLoss, "merged model");
 }
 
@@ -266,4 +267,4 @@ TEST(MicroBatches, UnevenSharesTrainAsTheReferenceDoes) {
 }
 
 }  // namespace
-}  // namespace shardora::parity
+}  // namespace shardora
