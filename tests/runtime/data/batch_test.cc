@@ -56,6 +56,17 @@ TEST_F(BatchTest, ARowIsATargetRowWhereTheNextTokenIsMasked) {
   EXPECT_THAT(packed[0].targets, ElementsAre(7, 8, 4));
 }
 
+TEST_F(BatchTest, TheLastRowOfACutSequencePredictsNothing) {
+  write_dataset(folder_ / "c", {{5, 6, 7, 8}, {0, 4}, std::nullopt, {{"format", "shardora.dataset.v1"}}, {}});
+  const Dataset cut(folder_ / "c", 10, 2, Overlong::kTruncate);
+  const std::array<const Dataset*, 1> sets = {&cut};
+  const std::vector<SequenceRef> refs = {{0, 0, 0}};
+  const auto packed = micro_batches(refs, sets, 0, 1, {});
+  EXPECT_THAT(packed[0].tokens, ElementsAre(5, 6));
+  EXPECT_THAT(packed[0].target_rows, ElementsAre(0));
+  EXPECT_THAT(packed[0].targets, ElementsAre(6));
+}
+
 TEST_F(BatchTest, StartsANewMicroBatchWhereTheNextSequenceDoesNotFit) {
   // lengths 4 1 3 | 17 alone | 2 5 | 4 1 | 6 2, at most 8 tokens
   std::vector<std::int64_t> sizes;
