@@ -61,8 +61,8 @@ void parse_scaling(const ordered_json& object, const JsonFields& rope, ModelConf
 }
 
 bool same_rope(const ModelConfig& left, const ModelConfig& right) {
-  return left.rope_scaling == right.rope_scaling && left.rope_factor == right.rope_factor &&
-         left.rope_low_freq_factor == right.rope_low_freq_factor &&
+  return left.rope_theta == right.rope_theta && left.rope_scaling == right.rope_scaling &&
+         left.rope_factor == right.rope_factor && left.rope_low_freq_factor == right.rope_low_freq_factor &&
          left.rope_high_freq_factor == right.rope_high_freq_factor &&
          left.rope_original_max_position_embeddings == right.rope_original_max_position_embeddings;
 }

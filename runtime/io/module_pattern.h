@@ -1,7 +1,8 @@
 // A regular expression of PEFT, matched against dotted module names.
 #pragma once
 
-#include <regex>
+#include <cstdint>
+#include <memory>
 #include <string>
 
 #include "kernels/check.h"
@@ -23,7 +24,8 @@ class ModulePattern {
   std::string pattern_;
   Match match_;
   bool plain_;  // only letters, digits, _, - and dots: adapters list hundreds of these, and std::regex is slow
-  std::regex regex_;
+  struct Compiled;
+  std::shared_ptr<const Compiled> compiled_;  // null where plain
 };
 
 }  // namespace shardora

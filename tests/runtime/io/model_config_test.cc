@@ -124,6 +124,9 @@ TEST(ModelConfig, WhereBothSpellingsOfRotaryEmbeddingsAreThereTheNewerThetaWinsA
   expect_config_refused("llama", R"({"rope_scaling":{"type":"linear","factor":2},
                                      "rope_parameters":{"rope_type":"linear","factor":4}})",
                         "remove one of them");
+  expect_config_refused("llama", R"({"rope_scaling":{"type":"linear","factor":2},
+                                     "rope_parameters":{"rope_type":"linear","factor":2,"rope_theta":7}})",
+                        "remove one of them");
 }
 
 TEST(ModelConfig, RefusesRotaryEmbeddingsItDoesNotCompute) {
