@@ -2,6 +2,7 @@
 
 #include "launch/commands/commands.h"
 #include "launch/commands/result.h"
+#include "runtime/train/summary.h"
 
 namespace shardora {
 

@@ -18,15 +18,4 @@ void print_result(const Machine& machine, const ordered_json& result) {
   });
 }
 
-ordered_json to_json(const std::vector<Evaluation>& evaluations) {
-  ordered_json all = ordered_json::object();
-  for (const Evaluation& one : evaluations) {
-    const ordered_json values = {
-        {"loss", one.loss}, {"perplexity", one.perplexity}, {"accuracy", one.accuracy}, {"tokens", one.tokens}};
-    if (one.name.empty()) return values;
-    all[one.name] = values;
-  }
-  return all;
-}
-
 }  // namespace shardora

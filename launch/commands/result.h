@@ -2,7 +2,6 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
-#include <vector>
 
 #include "runtime/train/run.h"
 
@@ -10,8 +9,5 @@ namespace shardora {
 
 // Throws AgreedError(kIo) where it cannot be written.
 void print_result(const Machine& machine, const nlohmann::ordered_json& result);
-
-// One object for a single set; one object under its name for each of several.
-nlohmann::ordered_json to_json(const std::vector<Evaluation>& evaluations);
 
 }  // namespace shardora

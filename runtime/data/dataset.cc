@@ -108,7 +108,8 @@ std::vector<std::uint8_t> read_mask(const SafetensorsFile& file, std::span<const
 
 }  // namespace
 
-Dataset::Dataset(const std::filesystem::path& path, std::int64_t vocabulary, std::int64_t longest, Overlong overlong) {
+Dataset::Dataset(const std::filesystem::path& path, std::int64_t vocabulary, std::int64_t longest, Overlong overlong,
+                 Use use) {
   SHARDORA_CHECK(vocabulary >= 1 && longest >= 1);
   const SafetensorsFile file(path);
   const std::string name = printable(path.string());
@@ -139,7 +140,7 @@ Dataset::Dataset(const std::filesystem::path& path, std::int64_t vocabulary, std
   }
   if (size() == 0)
     refuse_dataset(name, "all {} sequences are longer than {} tokens and were dropped", dropped_, longest);
-  if (targets() == 0) {
+  if (targets() == 0 && use == Use::kLearning) {
     refuse_dataset(name, "no token is a target: nothing to learn from{}", cut_ > 0 ? " after truncation" : "");
   }
 }

@@ -18,7 +18,10 @@ class Dataset {
   // Throws Error(kBadInput) naming the file: ids outside [0, vocabulary), offsets out of order, empty sequences, a
   // first token that is a target, no target at all, missing, unknown or misshapen tensors. `longest` bounds a sequence;
   // a longer one is an error, cut, or dropped, as `overlong` says; cut and dropped ones are counted.
-  Dataset(const std::filesystem::path& path, std::int64_t vocabulary, std::int64_t longest, Overlong overlong);
+  // Prompts, which are continued and not learned from, need no target.
+  enum class Use : std::uint8_t { kLearning, kPrompts };
+  Dataset(const std::filesystem::path& path, std::int64_t vocabulary, std::int64_t longest, Overlong overlong,
+          Use use = Use::kLearning);
 
   struct Sequence {
     std::span<const std::int32_t> tokens;

@@ -113,7 +113,8 @@ class Generator {
 };
 
 std::vector<Continuation> read_prompts(const RunOptions& options, const ModelConfig& config) {
-  const Dataset prompts(options.generate.prompts, config.vocab_size, config.max_position_embeddings, Overlong::kError);
+  const Dataset prompts(options.generate.prompts, config.vocab_size, config.max_position_embeddings, Overlong::kError,
+                        Dataset::Use::kPrompts);
   std::vector<Continuation> all;
   for (std::int64_t i = 0; i < prompts.size(); ++i) {
     const auto tokens = prompts[i].tokens;

@@ -50,7 +50,8 @@ Instance::Instance(const RunOptions& options, const Machine& machine, const Mode
     structure_ = files.adapter ? files.adapter->config : to_peft_config(options.adapter);
     structure_.base_model_name_or_path = options.model.path;
     rule_ = std::make_unique<PlacementRule>(config_, grid.tensor.size, adapter_options_);
-    arena_ = std::make_unique<Arena>(machine.backend, rehearse(plan));
+    plan_ = rehearse(plan);
+    arena_ = std::make_unique<Arena>(machine.backend, plan_.peak_bytes());
     std::unique_ptr<WeightSource> source;
     if (files.weights) {
       source = std::make_unique<FolderWeights>(*files.weights);
@@ -103,7 +104,7 @@ std::unique_ptr<Instance::Parts> Instance::assemble(Backend& backend, Communicat
 }
 
 // One step on the largest micro-batch, with operations that do nothing, counts every buffer that a real one will take.
-std::int64_t Instance::rehearse(const InstancePlan& plan) const {
+Arena Instance::rehearse(const InstancePlan& plan) const {
   const std::unique_ptr<Backend> backend = make_backend(BackendKind::kRehearsal, {});
   RehearsalCommunicator tensor_group(machine_.grid.tensor.rank, machine_.grid.tensor.size);
   Arena arena;
@@ -118,7 +119,7 @@ std::int64_t Instance::rehearse(const InstancePlan& plan) const {
   parts->decoder->forward(pass, activations.storage, activations, {.gradients = plan.training});
   if (plan.training) parts->decoder->backward(pass, activations.storage, activations);
   if (parts->adapter && plan.training) parts->adapter->finish_gradients(tensor_group, arena);
-  return arena.peak_bytes();
+  return arena;
 }
 
 PassContext Instance::pass(const DeviceBatch& batch, std::int64_t step, bool training) {

@@ -45,6 +45,7 @@ class Instance {
   const PeftConfig& structure() const { return structure_; }
   const AdapterOptions& adapter_options() const { return adapter_options_; }
   Arena& arena() { return *arena_; }
+  const Arena& plan() const { return plan_; }  // the rehearsal's: bytes by segment
   const PlacementRule& rule() const { return *rule_; }
 
   PassContext pass(const DeviceBatch& batch, std::int64_t step, bool training);
@@ -61,7 +62,7 @@ class Instance {
   };
   std::unique_ptr<Parts> assemble(Backend& backend, Communicator& tensor_group, Arena& arena, WeightSource& source,
                                   const InstancePlan& plan) const;
-  std::int64_t rehearse(const InstancePlan& plan) const;  // bytes of the arena
+  Arena rehearse(const InstancePlan& plan) const;
 
   RunOptions options_;
   Machine machine_;
@@ -70,6 +71,7 @@ class Instance {
   AdapterOptions adapter_options_;
   ModelConfig config_;
   std::unique_ptr<PlacementRule> rule_;
+  Arena plan_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<Parts> parts_;
 };

@@ -6,19 +6,22 @@
 
 namespace shardora {
 
-std::string summary_text(const TrainSummary& summary) {
-  nlohmann::ordered_json evaluations = nlohmann::ordered_json::array();
-  for (const Evaluation& e : summary.evaluations) {
-    evaluations.push_back({{"name", e.name},
-                           {"loss", e.loss},
-                           {"perplexity", e.perplexity},
-                           {"accuracy", e.accuracy},
-                           {"tokens", e.tokens}});
+nlohmann::ordered_json to_json(const std::vector<Evaluation>& evaluations) {
+  nlohmann::ordered_json all = nlohmann::ordered_json::object();
+  for (const Evaluation& one : evaluations) {
+    const nlohmann::ordered_json values = {
+        {"loss", one.loss}, {"perplexity", one.perplexity}, {"accuracy", one.accuracy}, {"tokens", one.tokens}};
+    if (one.name.empty()) return values;
+    all[one.name] = values;
   }
+  return all;
+}
+
+std::string summary_text(const TrainSummary& summary) {
   const nlohmann::ordered_json json = {{"command", "train"},
                                        {"steps", summary.steps},
                                        {"loss", summary.loss},
-                                       {"eval", evaluations},
+                                       {"eval", to_json(summary.evaluations)},
                                        {"tokens_per_second", summary.tokens_per_second},
                                        {"trained_parameters", summary.trained_parameters},
                                        {"total_parameters", summary.total_parameters},
@@ -39,12 +42,18 @@ TrainSummary summary_from(const std::string& text) {
                          .total_parameters = json.at("total_parameters").get<std::int64_t>(),
                          .stopped_early = json.at("stopped_early").get<bool>(),
                          .output = json.at("output").get<std::string>()};
-    for (const auto& e : json.at("eval")) {
-      summary.evaluations.push_back({.name = e.at("name").get<std::string>(),
+    const nlohmann::ordered_json& eval = json.at("eval");
+    const auto add = [&](const std::string& name, const nlohmann::ordered_json& e) {
+      summary.evaluations.push_back({.name = name,
                                      .loss = e.at("loss").get<double>(),
                                      .perplexity = e.at("perplexity").get<double>(),
                                      .accuracy = e.at("accuracy").get<double>(),
                                      .tokens = e.at("tokens").get<std::int64_t>()});
+    };
+    if (eval.contains("loss") && eval.at("loss").is_number()) {
+      add("", eval);
+    } else {
+      for (const auto& [name, figures] : eval.items()) add(name, figures);
     }
     return summary;
   } catch (const nlohmann::json::exception& error) {

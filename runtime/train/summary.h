@@ -1,11 +1,16 @@
 // A training run's result as one line of JSON: the last line of standard output, and result.json.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <vector>
 
 #include "runtime/train/run.h"
 
 namespace shardora {
+
+// One object of figures for a single set, else one a set by its name.
+nlohmann::ordered_json to_json(const std::vector<Evaluation>& evaluations);
 
 std::string summary_text(const TrainSummary& summary);
 // Throws Error(kBadInput) where the text is not one.

@@ -156,7 +156,7 @@ void Trainer::say_hello() const {
                                 parameters.logical_elements(),
                                 100.0 * static_cast<double>(parameters.logical_elements()) / static_cast<double>(total)));
   std::string memory = fmt::format("weights {:.1f}", static_cast<double>(instance_->decoder().weight_bytes()) / kMiB);
-  for (const auto& [segment, bytes] : instance_->arena().segments()) {
+  for (const auto& [segment, bytes] : instance_->plan().segments()) {
     memory += fmt::format(", {} {:.1f}", segment, static_cast<double>(bytes) / kMiB);
   }
   machine_.log.info(fmt::format("memory of a rank, MiB: {}", memory));

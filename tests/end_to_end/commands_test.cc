@@ -1,0 +1,202 @@
+// eval, merge and generate on what train wrote, and the refusals of bad input: one line, the documented status, at once,
+// no rank left behind.
+#include <chrono>
+
+#include "tests/end_to_end/small_run.h"
+
+namespace shardora {
+namespace {
+
+using ::testing::HasSubstr;
+
+double eval_loss(const Split& split, const fs::path& model, const std::optional<fs::path>& adapter) {
+  Words words = {"eval", "--model.path=" + model.string(), "--data.eval=" + kHeldOut.string()};
+  if (adapter) words.push_back("--adapter.path=" + adapter->string());
+  return must_run(split, words).at("loss");
+}
+
+class Trained : public ::testing::TestWithParam<std::string> {
+ protected:
+  // An adapter that has clearly moved.
+  void train(const fs::path& output) {
+    must_run({2, 2}, train_words(output) + Words{"--train.steps=12", "--train.schedule=constant"} +
+                         (GetParam() == "input" ? Words{"--adapter.magnitude_axis=input"} : Words{}) +
+                         (GetParam() == "lora" ? Words{"--adapter.method=lora"} : Words{}));
+  }
+};
+
+TEST_P(Trained, AdapterMergesIntoAModelOfTheSameLossAndWords) {
+  const TemporaryFolder folder;
+  train(folder / "run");
+  const fs::path adapter = folder / "run/adapter", merged = folder / "merged";
+  must_run({1, 1}, {"merge", "--model.path=" + kModel.string(), "--adapter.path=" + adapter.string(),
+                    "--output.dir=" + merged.string()});
+  const double base = eval_loss({1, 1}, kModel, {}), adapted = eval_loss({2, 2}, kModel, adapter),
+               folded = eval_loss({1, 1}, merged, {});
+  EXPECT_NEAR(adapted, folded, 1e-5 * adapted);
+  EXPECT_GT(std::abs(adapted - base), 1e-2);
+  const auto words = [&](const fs::path& model, const std::optional<fs::path>& with, const Split& split) {
+    Words generate = {"generate", "--model.path=" + model.string(), "--generate.prompts=" + kHeldOut.string(),
+                      "--generate.max_new_tokens=5"};
+    if (with) generate.push_back("--adapter.path=" + with->string());
+    return must_run(split, generate).at("sequences");
+  };
+  const json one = words(kModel, adapter, {1, 1});
+  EXPECT_EQ(one, words(kModel, adapter, {4, 4}));
+  EXPECT_EQ(one, words(kModel, adapter, {2, 1}));
+  EXPECT_EQ(one, words(merged, {}, {1, 1}));
+  EXPECT_NE(one, words(kModel, {}, {1, 1}));
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, Trained, ::testing::Values("dora", "input", "lora"),
+                         [](const auto& parameter) { return parameter.param; });
+
+TEST(EveryTrainableTensor, HasMovedByTheThirdStep) {
+  const TemporaryFolder folder;
+  must_run({1, 1}, train_words(folder / "still", "1e-30") + Words{"--train.steps=1"});
+  must_run({1, 1}, train_words(folder / "moved") + Words{"--train.steps=3"});
+  const auto file = [](const fs::path& run) { return read_safetensors(run / "adapter/adapter_model.safetensors"); };
+  const TensorMap before = file(folder / "still"), after = file(folder / "moved");
+  EXPECT_EQ(before.size(), after.size());
+  for (const auto& [name, tensor] : after) EXPECT_NE(tensor.bytes, before.at(name).bytes) << name;
+}
+
+TEST(ACheckpoint, IsTakenForItsAdapter) {
+  const TemporaryFolder folder;
+  must_run({1, 1}, train_words(folder / "run") + Words{"--train.steps=2", "--output.checkpoint_every=1"});
+  EXPECT_EQ(eval_loss({1, 1}, kModel, folder / "run/adapter"), eval_loss({1, 1}, kModel, folder / "run/checkpoints/step-2"));
+}
+
+TEST(TheResolvedConfiguration, RepeatsTheRun) {
+  const TemporaryFolder folder;
+  must_run({1, 1}, train_words(folder / "first") + Words{"--train.steps=2"});
+  must_run({1, 1}, {"train", "--config=" + (folder / "first/config.resolved.cfg").string(),
+                    "--output.dir=" + (folder / "second").string()});
+  EXPECT_EQ(adapter_bytes(folder / "first"), adapter_bytes(folder / "second"));
+}
+
+// A dataset file with one thing wrong.
+struct Fault {
+  std::vector<std::int32_t> tokens = {1, 2, 3, 4};
+  std::vector<std::int64_t> offsets = {0, 4};
+  std::vector<std::uint8_t> mask = {0, 1, 1, 1};
+};
+
+void write_dataset(const fs::path& path, const Fault& fault) {
+  const auto tensor = [](DType dtype, const auto& values) {
+    HostTensor host{.dtype = dtype, .shape = {std::ssize(values)}};
+    const auto bytes = std::as_bytes(std::span(values));
+    host.bytes.assign(bytes.begin(), bytes.end());
+    return host;
+  };
+  write_safetensors(path,
+                    {{"tokens", tensor(DType::kI32, fault.tokens)},
+                     {"offsets", tensor(DType::kI64, fault.offsets)},
+                     {"loss_mask", tensor(DType::kU8, fault.mask)}},
+                    {{"format", "shardora.dataset.v1"}});
+}
+
+class BadInput : public ::testing::Test {
+ protected:
+  // Refused on two ranks, quickly, with one line from one rank.
+  void expect(int status, const std::string& words_said, const Words& words) {
+    const auto begin = std::chrono::steady_clock::now();
+    const ProgramRun run = run_program({2, 2}, words);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+    EXPECT_EQ(run.status, status) << run.errors;
+    EXPECT_THAT(run.errors, HasSubstr(words_said));
+    EXPECT_EQ(run.output, "");
+    EXPECT_LT(seconds.count(), 60) << "a refusal hangs";
+    std::size_t lines = 0;
+    for (std::size_t at = run.errors.find("shardora: [rank"); at != std::string::npos;
+         at = run.errors.find("shardora: [rank", at + 1)) {
+      lines += run.errors.compare(run.errors.find(']', at), 12, "] shardora 0") != 0;  // not the greeting
+    }
+    EXPECT_EQ(lines, 1U) << run.errors;
+  }
+  Words with(const Words& more) { return train_words(folder_ / "run") + Words{"--train.steps=1"} + more; }
+  Words with_dataset(const Fault& fault) {
+    write_dataset(folder_ / "data", fault);
+    Words words = with({});
+    std::erase(words, "--data.train=" + kData.string());
+    words.push_back("--data.train=" + (folder_ / "data").string());
+    return words;
+  }
+  TemporaryFolder folder_;
+};
+
+TEST_F(BadInput, TensorSizeThatDoesNotDivideNamesThoseThatDo) {
+  const ProgramRun run = run_program({3, 3}, with({}));
+  EXPECT_EQ(run.status, 64);
+  EXPECT_THAT(run.errors, HasSubstr("1, 2, 4"));
+}
+TEST_F(BadInput, IdOutsideTheVocabulary) { expect(65, "vocabulary", with_dataset({.tokens = {1, 2, 999, 4}})); }
+TEST_F(BadInput, EmptySequence) { expect(65, "empty", with_dataset({.offsets = {0, 0, 4}})); }
+TEST_F(BadInput, OffsetsOutOfOrder) { expect(65, "offsets", with_dataset({.offsets = {0, 3, 2, 4}})); }
+TEST_F(BadInput, AllTargetsMasked) { expect(65, "target", with_dataset({.mask = {0, 0, 0, 0}})); }
+TEST_F(BadInput, MissingDataset) {
+  Words words = with({});
+  std::erase(words, "--data.train=" + kData.string());
+  expect(65, "none.safetensors", words + Words{"--data.train=none.safetensors"});
+}
+TEST_F(BadInput, OutputFolderOfSomebodyElse) {
+  std::ofstream(folder_ / "letter.txt") << "dear";
+  Words words = with({});
+  std::erase(words, "--output.dir=" + (folder_ / "run").string());
+  expect(73, "not empty", words + Words{"--output.dir=" + folder_.path().string()});
+}
+TEST_F(BadInput, FewerSequencesThanRanks) { expect(64, "global_batch", [&] {
+  Words words = with({});
+  std::erase(words, "--train.global_batch=6");
+  return words + Words{"--train.global_batch=0"};
+}()); }
+TEST_F(BadInput, TargetThatMatchesNothing) { expect(64, "w_proj", with({"--adapter.target_modules=w_proj"})); }
+TEST_F(BadInput, RandomWeightsWithoutFullTraining) { expect(64, "full", with({"--model.init=random"})); }
+
+TEST_F(BadInput, DamagedModels) {
+  const fs::path model = folder_ / "model";
+  const auto fresh = [&] {
+    fs::remove_all(model);
+    fs::copy(kModel, model, fs::copy_options::recursive);
+    Words words = with({});
+    std::erase(words, "--model.path=" + kModel.string());
+    return words + Words{"--model.path=" + model.string()};
+  };
+  Words words = fresh();
+  fs::resize_file(model / "model.safetensors", fs::file_size(model / "model.safetensors") - 1);
+  expect(65, "model.safetensors", words);
+  words = fresh();
+  TensorMap tensors = read_safetensors(model / "model.safetensors");
+  const auto rewrite = [&] {
+    fs::remove(model / "model.safetensors");
+    write_safetensors(model / "model.safetensors", tensors, {{"format", "pt"}});
+  };
+  HostTensor norm = tensors.at("model.norm.weight");
+  tensors.erase("model.norm.weight");
+  rewrite();
+  expect(65, "model.norm.weight", words);
+  tensors["model.norm.weight"] = norm;
+  tensors["model.extra.weight"] = norm;
+  rewrite();
+  expect(65, "model.extra.weight", words);
+  tensors.erase("model.extra.weight");
+  tensors["model.norm.weight"].shape.push_back(1);
+  rewrite();
+  expect(65, "model.norm.weight", words);
+  json config = json::parse(text_of(kModel / "config.json"));
+  config["model_type"] = "mamba";
+  words = fresh();
+  std::ofstream(model / "config.json") << config;
+  expect(65, "mamba", words);
+}
+
+TEST_F(BadInput, OutputFolderInUse) {
+  const std::string hold = "flock " + quoted((folder_ / "run/run.lock").string()) + " sleep 5 &";
+  fs::create_directories(folder_ / "run");
+  std::ofstream(folder_ / "run/run.lock") << "{}";
+  ASSERT_EQ(std::system(hold.c_str()), 0);
+  expect(73, "another run is using it", with({}));
+}
+
+}  // namespace
+}  // namespace shardora
