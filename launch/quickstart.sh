@@ -82,7 +82,7 @@ install() { ./launch/install.sh build; }
 
 build() {
   {
-    cmake -S . -B build/quickstart-release -G Ninja -DCMAKE_BUILD_TYPE=Release -DSHARDORA_TESTS=OFF --log-level=WARNING &&
+    cmake --preset release -B build/quickstart-release -DSHARDORA_TESTS=OFF --log-level=WARNING &&
       cmake --build build/quickstart-release --target shardora
   } >&2
 }

@@ -26,14 +26,14 @@ struct AdaptedModule {
   Linear* linear = nullptr;  // not owned
   std::int64_t rank = 0;
   double alpha = 0;
-  std::size_t a = 0, b = 0, m = 0;  // indices into the ParameterSet; m for DoRA only
-  Range used;                       // rows of the stored magnitude that this rank computes with
-  bool reduced = false;             // its norm is a sum over the tensor group
-  bool owner = true;                // this rank speaks for its rows in sums over weights
-  bool partial_h = false;           // h is a sum over the tensor group
-  TensorView squared_weight;        // w of the used range
+  std::size_t a = 0, b = 0, m = 0;            // indices into the ParameterSet; m for DoRA only
+  Range used;                                 // rows of the stored magnitude that this rank computes with
+  bool reduced = false;                       // its norm is a sum over the tensor group
+  bool owner = true;                          // this rank speaks for its rows in sums over weights
+  bool partial_h = false;                     // h is a sum over the tensor group
+  TensorView squared_weight;                  // w of the used range
   TensorView squared, reference, norm, gain;  // of the stored range
-  LinearAdapter lent;               // what the linear layer sees
+  LinearAdapter lent;                         // what the linear layer sees
 };
 
 class Adapter {
@@ -85,9 +85,9 @@ class Adapter {
   int tensor_rank_;
   AdapterOptions options_;
   std::uint64_t seed_;
-  const PlacementRule& rule_;                         // not owned
-  const std::vector<NamedShape>& logical_tensors_;    // not owned
-  ParameterSet* parameters_ = nullptr;  // not owned
+  const PlacementRule& rule_;                       // not owned
+  const std::vector<NamedShape>& logical_tensors_;  // not owned
+  ParameterSet* parameters_ = nullptr;              // not owned
   std::vector<AdaptedModule> modules_;
   AdapterVersion version_{.parameters = 1, .norms = 0};
   TensorView squares_, reduced_squares_;  // squared and reference of all modules; the summed ones first

@@ -28,8 +28,8 @@ void Adapter::finish_gradients(Communicator& tensor_group, Arena& scratch) {
   }
 }
 
-// Where KV heads are shared on the output axis, each sharer's own part of h suffices: the terms of its rows are linear in
-// h and see the same W, A and B. Elsewhere a term mixes a part of h with a part of W, so h must be complete first.
+// Where KV heads are shared on the output axis, each sharer's own part of h suffices: the terms of its rows are linear
+// in h and see the same W, A and B. Elsewhere a term mixes a part of h with a part of W, so h must be complete first.
 bool Adapter::h_is_summed(const AdaptedModule& module) const {
   return module.partial_h && module.used.size == module.norm.size(0);
 }

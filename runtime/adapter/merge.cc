@@ -27,7 +27,8 @@ void merge_linear(Backend& backend, const MergeInput& input) {
   }
   for (std::int64_t o = 0; o < input.out; ++o) {
     for (std::int64_t i = 0; i < input.in; ++i) {
-      input.weight[static_cast<std::size_t>(o * input.in + i)] *= gain[static_cast<std::size_t>(input.output_axis ? o : i)];
+      input.weight[static_cast<std::size_t>(o * input.in + i)] *=
+          gain[static_cast<std::size_t>(input.output_axis ? o : i)];
     }
   }
 }

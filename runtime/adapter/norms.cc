@@ -31,8 +31,7 @@ void Adapter::refresh_norms(Communicator& tensor_group, Arena& scratch) {
     repair_cancelling(tensor_group, scratch);
     for (const AdaptedModule& module : modules_) {
       norm_from_square(backend_, {.squared = module.squared, .norm = module.norm});
-      dora_gain(backend_,
-                {.magnitude = parameters_->value(module.m), .norm = module.norm, .gain = module.gain});
+      dora_gain(backend_, {.magnitude = parameters_->value(module.m), .norm = module.norm, .gain = module.gain});
     }
   }
   version_.norms = version_.parameters;

@@ -15,9 +15,10 @@ const char* method_name(AdapterMethod method) { return method == AdapterMethod::
 template <class Value, class Word>
 Value settle(const char* key, const Value& has, const Value& asked, const Value& unset, const Word& word) {
   if (asked != unset && asked != has) {
-    refuse(ExitStatus::kMismatch,
-           "adapter.{} = {}, but the adapter given by adapter.path has {}: leave the key out, or start from a new adapter",
-           key, word(asked), word(has));
+    refuse(
+        ExitStatus::kMismatch,
+        "adapter.{} = {}, but the adapter given by adapter.path has {}: leave the key out, or start from a new adapter",
+        key, word(asked), word(has));
   }
   return has;
 }

@@ -19,15 +19,16 @@ using WeightLayout = std::vector<std::pair<std::string, std::vector<std::string>
 WeightLayout make_layout(const std::vector<NamedShape>& tensors, const std::string& dtype);
 
 struct ModelFolderContent {
-  std::filesystem::path base;       // its tokenizer, templates and generation config are copied; config.json too
+  std::filesystem::path base;  // its tokenizer, templates and generation config are copied; config.json too
   WeightLayout layout;
   std::vector<NamedShape> tensors;  // shapes of everything in the layout
   std::string dtype;                // as safetensors says it: "F32", "BF16", "F16"; empty: `dtype_of` each tensor
   std::function<std::string(const std::string&)> dtype_of;
 };
 
-// Whole or not there: written beside `folder` under a temporary name and renamed; an old `folder` is replaced. `produce`
-// gives the bytes of each tensor in the order of the layout. config.json's dtype is set where `dtype` is given.
+// Whole or not there: written beside `folder` under a temporary name and renamed; an old `folder` is replaced.
+// `produce` gives the bytes of each tensor in the order of the layout. config.json's dtype is set where `dtype` is
+// given.
 void write_model_folder(const std::filesystem::path& folder, const ModelFolderContent& content,
                         const std::function<std::vector<std::byte>(const NamedShape&)>& produce);
 

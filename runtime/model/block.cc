@@ -30,7 +30,8 @@ BlockSaved first_rows(BlockSaved s, std::int64_t tokens) {
                            &s.attended, &s.lse, &s.m, &s.x2, &s.rstd2, &s.gate, &s.up, &s.activated}) {
     *view = first_rows(*view, tokens);
   }
-  for (LinearSaved* saved : {&s.q_saved, &s.k_saved, &s.v_saved, &s.o_saved, &s.gate_saved, &s.up_saved, &s.down_saved}) {
+  for (LinearSaved* saved :
+       {&s.q_saved, &s.k_saved, &s.v_saved, &s.o_saved, &s.gate_saved, &s.up_saved, &s.down_saved}) {
     *saved = first_rows(*saved, tokens);
   }
   return s;

@@ -19,16 +19,16 @@ struct NormWeight {
 
 // A micro-batch on the device, and the tables that its positions index.
 struct DeviceBatch {
-  TensorView tokens, positions;  // int32 [tokens]
-  TensorView places;             // int64 [tokens]
-  TensorView offsets;            // int32 [sequences + 1]
+  TensorView tokens, positions;     // int32 [tokens]
+  TensorView places;                // int64 [tokens]
+  TensorView offsets;               // int32 [sequences + 1]
   TensorView target_rows, targets;  // int32 [targets]
   TensorView cosines, sines;        // [positions, head_dim / 2]
 };
 
 // What a layer keeps of one micro-batch.
 struct BlockSaved {
-  TensorView h, x1, rstd1;               // [tokens, hidden], [tokens]
+  TensorView h, x1, rstd1;  // [tokens, hidden], [tokens]
   LinearSaved q_saved, k_saved, v_saved, o_saved, gate_saved, up_saved, down_saved;
   TensorView q_raw, k_raw, q_rstd, k_rstd;  // before the norm by head; empty without one
   TensorView q, k, v, attended, lse;        // after rope; [tokens, heads, head_dim]
@@ -39,7 +39,7 @@ struct BlockSaved {
 class Block {
  public:
   Linear q, k, v, o, gate, up, down;
-  NormWeight input_norm, post_norm, q_norm, k_norm;  // q_norm, k_norm empty without
+  NormWeight input_norm, post_norm, q_norm, k_norm;                     // q_norm, k_norm empty without
   std::int64_t hidden_size = 0, heads = 0, kv_heads = 0, head_dim = 0;  // heads of this rank
   float epsilon = 0;
   AttentionMask mask;

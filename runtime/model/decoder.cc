@@ -27,7 +27,9 @@ std::int64_t Decoder::chunk_rows() const {
 
 Activations Decoder::take_activations(Arena& arena, const ActivationPlan& plan) const {
   const std::int64_t tokens = plan.limits.tokens, hidden = config_.hidden_size;
-  const auto take = [&](std::string_view segment, DType dtype, Shape shape) { return arena.take(segment, dtype, shape); };
+  const auto take = [&](std::string_view segment, DType dtype, Shape shape) {
+    return arena.take(segment, dtype, shape);
+  };
   const auto floats = [&](Shape shape) { return take("activations", DType::kF32, shape); };
   Activations a;
   a.storage = {.tokens = take("batch", DType::kI32, {tokens}),

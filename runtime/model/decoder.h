@@ -22,10 +22,10 @@ struct ActivationPlan {
 struct Activations {
   DeviceBatch storage;  // room for the largest micro-batch
   std::vector<BlockSaved> slots;
-  TensorView h_last;                                           // [tokens, hidden]: the last block's output
-  TensorView head_x, head_normed, head_rstd, d_head;           // rows that predict a target
-  TensorView logits, row_max, sums;                            // one chunk of rows
-  TensorView loss;                                             // float64 [2]: sum of losses, correct predictions
+  TensorView h_last;                                  // [tokens, hidden]: the last block's output
+  TensorView head_x, head_normed, head_rstd, d_head;  // rows that predict a target
+  TensorView logits, row_max, sums;                   // one chunk of rows
+  TensorView loss;                                    // float64 [2]: sum of losses, correct predictions
 };
 
 // How a forward pass treats the loss.
@@ -62,7 +62,7 @@ class Decoder {
   // Logits over this rank's columns of the vocabulary at the batch's target rows, into activations.logits, which holds
   // them only if there are at most chunk_rows().
   TensorView logits(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
-  std::int64_t chunk_rows() const;  // rows of the head's input that are worked on at a time
+  std::int64_t chunk_rows() const;                  // rows of the head's input that are worked on at a time
   Range vocabulary() const { return vocabulary_; }  // this rank's columns
 
   // Every logical tensor of the base with its shape.

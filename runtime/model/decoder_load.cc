@@ -158,7 +158,8 @@ void Decoder::load_frozen(WeightSource& source, std::int64_t positions, std::int
   if (!tied) head_ = matrix(kHead, 0, vocabulary_, {});
   for (Linear* linear : linears()) {
     const bool column = linear->kind == LinearKind::kColumn;
-    linear->weight = matrix(linear->name + ".weight", column ? 0 : 1, column ? linear->out_range : linear->in_range, {});
+    linear->weight =
+        matrix(linear->name + ".weight", column ? 0 : 1, column ? linear->out_range : linear->in_range, {});
   }
   for_each_vector([&](const std::string& name, TensorView& view, TensorView&, Range range) {
     view = device_vector(source, name, range);

@@ -76,8 +76,7 @@ void Linear::forward_dropping_all(const PassContext& pass, TensorView x, const L
     weight->forward(dropped, saved.u, false);
     matmul(pass.backend, {.a = dropped, .b = adapter->a, .c = saved.z, .transpose_b = true});
     const TensorView e = scope.take(y.shape);
-    matmul(pass.backend,
-           {.a = saved.z, .b = adapter->b, .c = e, .transpose_b = true, .scale = adapter->scale});
+    matmul(pass.backend, {.a = saved.z, .b = adapter->b, .c = e, .transpose_b = true, .scale = adapter->scale});
     dropout_gain_forward(pass.backend, {.base = y, .p = saved.u, .e = e, .gain = adapter->gain, .y = y, .u = saved.u});
   } else {
     const TensorView mixed = scope.take(x.shape);  // x + (g - 1).x'
@@ -105,7 +104,8 @@ void Linear::backward(const PassContext& pass, TensorView x, const LinearSaved& 
                       : backward_output(pass, x, saved, dy, dx, accumulate);
 }
 
-void Linear::backward_plain(const PassContext& pass, TensorView x, TensorView dy, TensorView dx, bool accumulate) const {
+void Linear::backward_plain(const PassContext& pass, TensorView x, TensorView dy, TensorView dx,
+                            bool accumulate) const {
   if (dbias) column_sum(pass.backend, {.dy = dy, .dbias = dbias});
   if (trainable) trainable->weight_gradient(dy, x);
   if (dx) weight->input_gradient(dy, dx, accumulate);
@@ -152,8 +152,7 @@ void Linear::backward_input(const PassContext& pass, TensorView x, const LinearS
   } else {
     matmul(pass.backend, {.a = dz, .b = adapter->a, .c = dscaled, .accumulate = true});
   }
-  scale_columns_backward(pass.backend,
-                         {.dy = dscaled, .u = x, .gain = adapter->gain, .du = dscaled, .h = adapter->h});
+  scale_columns_backward(pass.backend, {.dy = dscaled, .u = x, .gain = adapter->gain, .du = dscaled, .h = adapter->h});
   if (dx && accumulate) add(pass.backend, {.x = dscaled, .y = dx});
 }
 

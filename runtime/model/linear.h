@@ -6,8 +6,8 @@
 //   magnitude on the input axis    x~ = g.x,   y = x~ W^T + s (x~ A^T) B^T + b
 //   row-parallel layers sum u (or y) over the tensor group before anything that is not linear; the bias is added once
 //
-// Dropout (mask D) in scope `adapter` touches the adapter's input only; in scope `input`, as PEFT has it, it touches all
-// that the adapter changes:  output axis  y = x W^T + (g - 1).(x' W^T) + g.s (x' A^T) B^T + b,  x' = D.x
+// Dropout (mask D) in scope `adapter` touches the adapter's input only; in scope `input`, as PEFT has it, it touches
+// all that the adapter changes:  output axis  y = x W^T + (g - 1).(x' W^T) + g.s (x' A^T) B^T + b,  x' = D.x
 //                            input axis   y = (x + (g - 1).x') W^T + s ((g.x') A^T) B^T + b
 #pragma once
 
@@ -38,8 +38,8 @@ struct LinearAdapter {
   MagnitudeAxis axis = MagnitudeAxis::kOutput;
   float dropout = 0;
   DropoutScope dropout_scope = DropoutScope::kInput;
-  RandomKey dropout_key;            // of (seed, module)
-  std::int64_t first_feature = 0;   // of this shard's input, in the logical layer
+  RandomKey dropout_key;                    // of (seed, module)
+  std::int64_t first_feature = 0;           // of this shard's input, in the logical layer
   const AdapterVersion* version = nullptr;  // not owned
 };
 
@@ -47,9 +47,9 @@ struct LinearAdapter {
 struct PassContext {
   Backend& backend;
   const TensorParallel& parallel;
-  Arena& scratch;        // released block by block
-  TensorView positions;  // int32 [tokens]
-  TensorView places;     // int64 [tokens]
+  Arena& scratch;         // released block by block
+  TensorView positions;   // int32 [tokens]
+  TensorView places;      // int64 [tokens]
   std::int64_t step = 0;  // keys the dropout masks
   bool training = false;  // dropout is active, and what backward needs is kept
 };
@@ -67,8 +67,8 @@ class Linear {
   std::int64_t in_features = 0, out_features = 0;  // of this shard
   Range in_range, out_range;                       // of the logical layer
   std::unique_ptr<WeightMatrix> weight;
-  TensorView bias, dbias;                    // [out] or empty; dbias where it trains
-  const LinearAdapter* adapter = nullptr;    // not owned; null: nothing to adapt here
+  TensorView bias, dbias;                      // [out] or empty; dbias where it trains
+  const LinearAdapter* adapter = nullptr;      // not owned; null: nothing to adapt here
   const TrainableMatrix* trainable = nullptr;  // the weight itself, where it trains
 
   // Whether forward keeps u beside y; if not, y is all there is.
@@ -98,7 +98,8 @@ class Linear {
   TensorView adapter_input(const PassContext& pass, TensorView x, TensorView scaled) const;
   void dropout_into(const PassContext& pass, TensorView x, TensorView y, bool accumulate) const;
   void forward_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView y) const;
-  void factor_gradients(const PassContext& pass, TensorView du, TensorView adapter_x, TensorView z, TensorView dz) const;
+  void factor_gradients(const PassContext& pass, TensorView du, TensorView adapter_x, TensorView z,
+                        TensorView dz) const;
   void backward_output(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy, TensorView dx,
                        bool accumulate) const;
   void backward_input(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy, TensorView dx,

@@ -61,8 +61,8 @@ HostTensor gather_logical(Backend& backend, Communicator& tensor_group, const Pl
   const auto parts = tensor_group.gather(mine, 0);
   HostTensor logical{.dtype = DType::kF32, .shape = parameter.logical_shape};
   if (tensor_group.rank() != 0) return logical;
-  const std::int64_t elements = std::accumulate(logical.shape.begin(), logical.shape.end(), std::int64_t{1},
-                                                std::multiplies<>());
+  const std::int64_t elements =
+      std::accumulate(logical.shape.begin(), logical.shape.end(), std::int64_t{1}, std::multiplies<>());
   logical.bytes.resize(static_cast<std::size_t>(elements) * sizeof(float));
   // Bytes are moved, never added: what is written is what the ranks hold, to the bit.
   for (int rank = 0; rank < tensor_group.size(); ++rank) {

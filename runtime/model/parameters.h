@@ -1,5 +1,5 @@
-// What trains: every trainable tensor's shard in one flat fp32 buffer, beside flat buffers of gradients and AdamW moments
-// of the same layout, in three parts so that each needs one collective:
+// What trains: every trainable tensor's shard in one flat fp32 buffer, beside flat buffers of gradients and AdamW
+// moments of the same layout, in three parts so that each needs one collective:
 //
 //   [ partial, replicated | complete, replicated | sharded ]
 #pragma once

@@ -41,9 +41,10 @@ PlacementRule::PlacementRule(const ModelConfig& config, int tensor_size, const A
   for (std::int64_t p = 1; p <= config.num_attention_heads; ++p) {
     if (works(config, p)) possible += (possible.empty() ? "" : ", ") + std::to_string(p);
   }
-  refuse(ExitStatus::kUsage,
-         "parallel.tensor = {} does not divide this model's heads ({} attention heads, {} key/value heads): use one of {}",
-         tensor_size, config.num_attention_heads, config.num_key_value_heads, possible);
+  refuse(
+      ExitStatus::kUsage,
+      "parallel.tensor = {} does not divide this model's heads ({} attention heads, {} key/value heads): use one of {}",
+      tensor_size, config.num_attention_heads, config.num_key_value_heads, possible);
 }
 
 LinearKind PlacementRule::kind(std::string_view module) {

@@ -33,7 +33,7 @@ struct Range {
 };
 
 struct Placement {
-  int axis = -1;  // the axis that is cut; -1: stored whole
+  int axis = -1;      // the axis that is cut; -1: stored whole
   Range stored = {};  // on that axis (axis 0 where stored whole): what this rank keeps where the tensor trains
   Range used = {};    // on the same axis: what this rank computes with, and keeps where it is frozen
   bool owner = true;  // this rank speaks for `used` in sums over weights

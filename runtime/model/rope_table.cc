@@ -9,7 +9,8 @@ namespace {
 float llama3_scaled(float frequency, const ModelConfig& config) {
   const auto original = static_cast<float>(config.rope_original_max_position_embeddings);
   const auto factor = static_cast<float>(config.rope_factor);
-  const auto low = static_cast<float>(config.rope_low_freq_factor), high = static_cast<float>(config.rope_high_freq_factor);
+  const auto low = static_cast<float>(config.rope_low_freq_factor),
+             high = static_cast<float>(config.rope_high_freq_factor);
   const float wavelength = 2.0F * std::numbers::pi_v<float> / frequency;
   if (wavelength < original / high) return frequency;
   if (wavelength > original / low) return frequency / factor;

@@ -1,6 +1,6 @@
-// Cosines and sines of the rotary embedding, computed in fp32 in the order that transformers computes them, so that long
-// positions round alike. Scaling: none, linear (frequencies / factor), llama3 (low frequencies / factor, a smooth ramp
-// between; Llama 3.1's rule).
+// Cosines and sines of the rotary embedding, computed in fp32 in the order that transformers computes them, so that
+// long positions round alike. Scaling: none, linear (frequencies / factor), llama3 (low frequencies / factor, a smooth
+// ramp between; Llama 3.1's rule).
 #pragma once
 
 #include <vector>

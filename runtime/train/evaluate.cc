@@ -9,8 +9,8 @@ namespace shardora {
 Dataset open_dataset(const DataSource& source, const ModelConfig& config, const DataOptions& options) {
   const std::int64_t limit = config.max_position_embeddings;
   if (options.sequence_length > limit) {
-    refuse(ExitStatus::kUsage, "data.sequence_length = {} is more than this model's {} positions", options.sequence_length,
-           limit);
+    refuse(ExitStatus::kUsage, "data.sequence_length = {} is more than this model's {} positions",
+           options.sequence_length, limit);
   }
   const std::int64_t longest = options.sequence_length > 0 ? options.sequence_length : limit;
   return Dataset(source.path, config.vocab_size, longest, options.overlong);

@@ -37,8 +37,7 @@ ModelFiles open_model_files(const RunOptions& options) {
   return files;
 }
 
-Instance::Instance(const RunOptions& options, const Machine& machine, const ModelFiles& files,
-                   const InstancePlan& plan)
+Instance::Instance(const RunOptions& options, const Machine& machine, const ModelFiles& files, const InstancePlan& plan)
     : options_(options),
       machine_(machine),
       full_(options.adapter.method == AdapterMethod::kFull && plan.training),
@@ -98,8 +97,7 @@ std::unique_ptr<Instance::Parts> Instance::assemble(Backend& backend, Communicat
     lay_out();
     parts->adapter->connect(parts->parameters, arena);
   }
-  parts->activations =
-      parts->decoder->take_activations(arena, {.limits = plan.limits, .training = plan.training});
+  parts->activations = parts->decoder->take_activations(arena, {.limits = plan.limits, .training = plan.training});
   return parts;
 }
 
@@ -111,10 +109,8 @@ Arena Instance::rehearse(const InstancePlan& plan) const {
   NoWeights source;
   const std::unique_ptr<Parts> parts = assemble(*backend, tensor_group, arena, source, plan);
   const Activations& activations = parts->activations;
-  const PassContext pass{*backend,         *parts->parallel,
-                         arena,            activations.storage.positions,
-                         activations.storage.places, 1,
-                         plan.training};
+  const PassContext pass{*backend, *parts->parallel, arena, activations.storage.positions, activations.storage.places,
+                         1,        plan.training};
   if (parts->adapter) parts->adapter->refresh_norms(tensor_group, arena);
   parts->decoder->forward(pass, activations.storage, activations, {.gradients = plan.training});
   if (plan.training) parts->decoder->backward(pass, activations.storage, activations);

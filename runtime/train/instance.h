@@ -1,5 +1,5 @@
-// A model made ready to run on this rank: decoder, adapter, parameters and activations in one planned arena. What train,
-// eval and generate have in common.
+// A model made ready to run on this rank: decoder, adapter, parameters and activations in one planned arena. What
+// train, eval and generate have in common.
 #pragma once
 
 #include <filesystem>
@@ -16,10 +16,10 @@ namespace shardora {
 struct ModelFiles {
   std::filesystem::path folder;
   ModelConfig config;
-  std::optional<ModelWeights> weights;      // empty: model.init = random
-  std::optional<PeftAdapter> adapter;       // adapter.path
-  std::string fingerprint;                  // of the base model, for the handshake and for resuming
-  std::string adapter_fingerprint;          // of adapter.path
+  std::optional<ModelWeights> weights;  // empty: model.init = random
+  std::optional<PeftAdapter> adapter;   // adapter.path
+  std::string fingerprint;              // of the base model, for the handshake and for resuming
+  std::string adapter_fingerprint;      // of adapter.path
 };
 // Throws Error naming the file. A checkpoint folder is taken for the adapter (or, under full, the model) in it.
 ModelFiles open_model_files(const RunOptions& options);

@@ -1,9 +1,10 @@
 // merge: a Hugging Face folder that any server loads, from a base and an adapter.
+#include "runtime/adapter/merge.h"
+
 #include <fmt/format.h>
 
 #include <cmath>
 
-#include "runtime/adapter/merge.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/io/files.h"
 #include "runtime/io/model_writer.h"
@@ -70,8 +71,8 @@ class Merger {
     const auto found = tensors().find(name);
     if (found == tensors().end()) refuse(ExitStatus::kBadInput, "adapter: tensor {} is missing", name);
     if (found->second.shape != shape) {
-      refuse(ExitStatus::kBadInput, "adapter: tensor {} has shape {}, this model needs {}: is it for another base?", name,
-             to_string(Shape(found->second.shape)), to_string(Shape(shape)));
+      refuse(ExitStatus::kBadInput, "adapter: tensor {} has shape {}, this model needs {}: is it for another base?",
+             name, to_string(Shape(found->second.shape)), to_string(Shape(shape)));
     }
     return found->second.f32();
   }

@@ -1,5 +1,5 @@
-// AdamW over the parameter set, clipping folded in. Weight decay touches A and B, never m; under `full` tensors of two and
-// more dimensions. B's learning rate is LoRA+'s ratio times A's (arXiv 2402.12354).
+// AdamW over the parameter set, clipping folded in. Weight decay touches A and B, never m; under `full` tensors of two
+// and more dimensions. B's learning rate is LoRA+'s ratio times A's (arXiv 2402.12354).
 #pragma once
 
 #include "runtime/model/parameters.h"

@@ -1,4 +1,5 @@
-// What must be the same for a checkpoint to continue as the same run: values by configuration key, kept in the manifest.
+// What must be the same for a checkpoint to continue as the same run: values by configuration key, kept in the
+// manifest.
 #pragma once
 
 #include <map>

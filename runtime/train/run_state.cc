@@ -89,8 +89,8 @@ Counters load_state(const std::filesystem::path& file, Backend& backend, Paramet
     if (parameter.kind != ParameterKind::kMagnitude) continue;
     std::vector<float>& m0 = initial[i];
     m0.resize(static_cast<std::size_t>(parameter.local.elements()));
-    copy_to_local(take("initial." + parameter.name, parameter).f32(), parameter.logical_shape,
-                  parameter.placement.axis, parameter.placement.stored, m0);
+    copy_to_local(take("initial." + parameter.name, parameter).f32(), parameter.logical_shape, parameter.placement.axis,
+                  parameter.placement.stored, m0);
   }
   const auto metadata = SafetensorsFile(file).metadata();
   const auto whole = [&](const char* key) { return std::strtoll(counter(metadata, key, file).c_str(), nullptr, 10); };

@@ -1,5 +1,5 @@
-// What a checkpoint holds beside the adapter: AdamW's moments and the counters, as full logical tensors, so that any ranks
-// x tensor split resumes it to the bit.
+// What a checkpoint holds beside the adapter: AdamW's moments and the counters, as full logical tensors, so that any
+// ranks x tensor split resumes it to the bit.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,8 @@ struct Counters {
   std::int64_t evaluations_without_gain = 0;
 };
 
-// m as the run began with it, this rank's shards, by index into the parameter set: what magnitude drift is told against.
+// m as the run began with it, this rank's shards, by index into the parameter set: what magnitude drift is told
+// against.
 using InitialMagnitudes = std::map<std::size_t, std::vector<float>>;
 InitialMagnitudes read_magnitudes(Backend& backend, const ParameterSet& parameters);
 
@@ -32,8 +33,8 @@ void write_state(const std::filesystem::path& file, const TensorMap& state, cons
 Counters load_state(const std::filesystem::path& file, Backend& backend, ParameterSet& parameters,
                     InitialMagnitudes& initial);
 
-// Values and moments of replicated tensors are bitwise equal over the tensor group, and all of them over the data group.
-// Throws AgreedError(kCorruption) on all ranks, naming the group, where they are not. Collective over the world.
+// Values and moments of replicated tensors are bitwise equal over the tensor group, and all of them over the data
+// group. Throws AgreedError(kCorruption) on all ranks, naming the group, where they are not. Collective over the world.
 void require_equal_replicas(Backend& backend, const ProcessGrid& grid, const ParameterSet& parameters);
 
 }  // namespace shardora

@@ -37,8 +37,7 @@ TrainSummary Trainer::run() {
     progress.step(step, done.loss, static_cast<double>(done.tokens) / done.seconds);
     const bool evaluates = options_.train.eval_every > 0 && step % options_.train.eval_every == 0 && step < steps_;
     if (evaluates) evaluate_all(step);
-    enough = options_.train.early_stopping > 0 &&
-             counters_.evaluations_without_gain >= options_.train.early_stopping;
+    enough = options_.train.early_stopping > 0 && counters_.evaluations_without_gain >= options_.train.early_stopping;
     const Decision decision = decide(step, done.seconds);
     stopped_early = decision.stop && step < steps_ && !enough;
     if (decision.save || stopped_early) save(step);
@@ -57,8 +56,7 @@ Trainer::Step Trainer::train_step(std::int64_t step) {
   backend.zero(activations.loss);
   const LossPlan loss{.gradient_scale = static_cast<float>(1.0 / static_cast<double>(plan.target_count)),
                       .gradients = true};
-  for (const Batch& batch :
-       micro_batches(plan.sequences, train_views_, grid.data.rank, grid.data.size, packing_)) {
+  for (const Batch& batch : micro_batches(plan.sequences, train_views_, grid.data.rank, grid.data.size, packing_)) {
     const DeviceBatch on_device = decoder.upload(batch, activations);
     const PassContext pass = instance_->pass(on_device, step, true);
     decoder.forward(pass, on_device, activations, loss);
@@ -73,11 +71,12 @@ Trainer::Step Trainer::train_step(std::int64_t step) {
   const double mean = grid.data_group->all_reduce(sums[0], Reduction::kSum) / static_cast<double>(plan.target_count);
   if (!std::isfinite(mean) || !std::isfinite(norm)) {  // reduced values: every rank decides alike
     throw AgreedError(ExitStatus::kNotFinite,
-                      writes() ? fmt::format("step {}: loss {} and gradient norm {} must be finite; nothing of this "
-                                             "step was applied or saved; lower train.learning_rate, or look at the data "
-                                             "of this step",
-                                             step, mean, norm)
-                               : std::string());
+                      writes()
+                          ? fmt::format("step {}: loss {} and gradient norm {} must be finite; nothing of this "
+                                        "step was applied or saved; lower train.learning_rate, or look at the data "
+                                        "of this step",
+                                        step, mean, norm)
+                          : std::string());
   }
   optimizer_step(backend, instance_->parameters(), options_.train, *schedule_, step,
                  clip_factor(norm, options_.train.clip_norm));

@@ -1,5 +1,5 @@
-// The training loop, and what stands around it: starting fresh, from an adapter or from a checkpoint; evaluation, saving,
-// stopping in time; the files a run leaves. train() in run.h is its only user.
+// The training loop, and what stands around it: starting fresh, from an adapter or from a checkpoint; evaluation,
+// saving, stopping in time; the files a run leaves. train() in run.h is its only user.
 #pragma once
 
 #include <memory>
@@ -60,10 +60,10 @@ class Trainer {
 
   RunOptions options_;
   Machine machine_;
-  std::unique_ptr<RunFolder> folder_;       // rank 0
+  std::unique_ptr<RunFolder> folder_;         // rank 0
   std::unique_ptr<Checkpoints> checkpoints_;  // rank 0
-  std::string resume_from_;                 // a checkpoint's path; empty: from the start
-  std::optional<TrainSummary> earlier_;     // the run was finished before
+  std::string resume_from_;                   // a checkpoint's path; empty: from the start
+  std::optional<TrainSummary> earlier_;       // the run was finished before
   ModelFiles files_;
   std::vector<Dataset> train_sets_, eval_sets_;
   std::vector<const Dataset*> train_views_;

@@ -20,7 +20,8 @@ void require_finite(const TensorMap& tensors) {
   for (const auto& [name, tensor] : tensors) {
     for (const float value : const_cast<HostTensor&>(tensor).f32()) {
       if (!std::isfinite(value)) {
-        refuse(ExitStatus::kNotFinite, "tensor {} is not finite: nothing was saved; resume from the last checkpoint", name);
+        refuse(ExitStatus::kNotFinite, "tensor {} is not finite: nothing was saved; resume from the last checkpoint",
+               name);
       }
     }
   }
@@ -47,8 +48,8 @@ void Trainer::gather_values(PeftAdapter& adapter, TensorMap& model) {
     return;
   }
   for (std::size_t i = 0; i < parameters.all().size(); ++i) {
-    HostTensor logical = gather_logical(machine_.backend, tensor_group, instance_->rule(), parameters.all()[i],
-                                        parameters.value(i));
+    HostTensor logical =
+        gather_logical(machine_.backend, tensor_group, instance_->rule(), parameters.all()[i], parameters.value(i));
     if (writes()) model.emplace(parameters.all()[i].name, std::move(logical));
   }
 }
@@ -60,9 +61,10 @@ void Trainer::write_values(const fs::path& folder, PeftAdapter& adapter, TensorM
   }
   require_finite(model);
   const std::vector<NamedShape>& tensors = instance_->decoder().tensors();
-  write_model_folder(folder / "model",
-                     {.base = options_.model.path, .layout = make_layout(tensors, "F32"), .tensors = tensors, .dtype = "F32"},
-                     [&](const NamedShape& tensor) { return model.at(tensor.name).bytes; });
+  write_model_folder(
+      folder / "model",
+      {.base = options_.model.path, .layout = make_layout(tensors, "F32"), .tensors = tensors, .dtype = "F32"},
+      [&](const NamedShape& tensor) { return model.at(tensor.name).bytes; });
 }
 
 void Trainer::save(std::int64_t step) {
@@ -101,13 +103,13 @@ void Trainer::save(std::int64_t step) {
 }
 
 TrainSummary Trainer::finish(std::int64_t step, bool stopped_early) {
-  TrainSummary summary{.steps = step,
-                       .loss = last_loss_,
-                       .seconds = monotonic_seconds() - started_,
-                       .tokens_per_second =
-                           trained_seconds_ > 0 ? static_cast<double>(trained_tokens_) / trained_seconds_ : 0,
-                       .trained_parameters = instance_->parameters().logical_elements(),
-                       .stopped_early = stopped_early};
+  TrainSummary summary{
+      .steps = step,
+      .loss = last_loss_,
+      .seconds = monotonic_seconds() - started_,
+      .tokens_per_second = trained_seconds_ > 0 ? static_cast<double>(trained_tokens_) / trained_seconds_ : 0,
+      .trained_parameters = instance_->parameters().logical_elements(),
+      .stopped_early = stopped_early};
   for (const NamedShape& tensor : instance_->decoder().tensors()) {
     summary.total_parameters += Shape(tensor.shape).elements();
   }
@@ -137,7 +139,8 @@ TrainSummary Trainer::finish(std::int64_t step, bool stopped_early) {
 
 // The best evaluation was an earlier one: its checkpoint's adapter (or model) takes the place of the last step's.
 void Trainer::take_best(const fs::path& output) {
-  const fs::path best = folder_->dir() / "checkpoints" / fmt::format("step-{}", counters_.best_step) / output.filename();
+  const fs::path best =
+      folder_->dir() / "checkpoints" / fmt::format("step-{}", counters_.best_step) / output.filename();
   remove_tree(output);
   make_folders(output);
   for (const fs::directory_entry& entry : fs::directory_iterator(best)) {
@@ -154,7 +157,8 @@ std::optional<TrainSummary> Trainer::finished_before() {
   if (options_.output.resume == "never" || !fs::exists(result)) return std::nullopt;
   TrainSummary summary = summary_from(read_text(result));
   if (summary.steps < steps_ && options_.train.early_stopping == 0) return std::nullopt;
-  machine_.log.info(fmt::format("{} is finished: nothing to do (output.overwrite = true starts anew)", options_.output.dir));
+  machine_.log.info(
+      fmt::format("{} is finished: nothing to do (output.overwrite = true starts anew)", options_.output.dir));
   return summary;
 }
 

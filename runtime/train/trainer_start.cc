@@ -39,7 +39,8 @@ void Trainer::open_inputs() {
       eval_sets_.push_back(open_dataset(source, files_.config, options_.data));
     }
     if (options_.train.global_batch < machine_.grid.data.size) {
-      refuse(ExitStatus::kUsage, "train.global_batch = {} is less than the data-parallel size {}: every rank needs a sequence",
+      refuse(ExitStatus::kUsage,
+             "train.global_batch = {} is less than the data-parallel size {}: every rank needs a sequence",
              options_.train.global_batch, machine_.grid.data.size);
     }
   });
@@ -59,8 +60,8 @@ void Trainer::choose_steps() {
     for (std::size_t i = 0; i < train_sets_.size(); ++i) {
       sources.push_back({.dataset = &train_sets_[i], .share = options_.data.train[i].share});
     }
-    sampler_ = std::make_unique<Sampler>(sources, options_.train.global_batch, options_.data.shuffle,
-                                         options_.train.seed);
+    sampler_ =
+        std::make_unique<Sampler>(sources, options_.train.global_batch, options_.data.shuffle, options_.train.seed);
     steps_ = options_.train.steps > 0 ? options_.train.steps : sampler_->steps_in(options_.train.epochs);
     schedule_ = std::make_unique<Schedule>(options_.train, steps_);
     if (options_.train.save_best && eval_sets_.empty()) {
@@ -111,7 +112,8 @@ void Trainer::open_output() {
   const std::string summary = world.broadcast(earlier_ ? summary_text(*earlier_) : std::string(), 0);
   if (!summary.empty()) earlier_ = summary_from(summary);
   agree(world, [&] {
-    if (!writes()) machine_.log.to_file(fs::path(options_.output.dir) / "logs" / fmt::format("rank-{}.log", world.rank()));
+    if (!writes())
+      machine_.log.to_file(fs::path(options_.output.dir) / "logs" / fmt::format("rank-{}.log", world.rank()));
   });
 }
 
@@ -129,7 +131,8 @@ void Trainer::build_instance() {
     fit(one, kEvaluationSequences);
   }
   RunOptions options = options_;
-  if (!resume_from_.empty()) {  // the checkpoint's own adapter, or under full its model, in place of where the run began
+  if (!resume_from_
+           .empty()) {  // the checkpoint's own adapter, or under full its model, in place of where the run began
     (options.adapter.method == AdapterMethod::kFull ? options.model.path : options.adapter.path) = resume_from_;
     if (options.adapter.method == AdapterMethod::kFull) options.model.init = "load";
     agree(*machine_.grid.world, [&] { files_ = open_model_files(options); });
@@ -152,19 +155,20 @@ void Trainer::say_hello() const {
   std::int64_t total = 0;
   for (const NamedShape& tensor : instance_->decoder().tensors()) total += Shape(tensor.shape).elements();
   constexpr double kMiB = 1 << 20;
-  machine_.log.info(fmt::format("{}: {} parameters, {} trained ({:.3g} %)", options_.model.path, total,
-                                parameters.logical_elements(),
-                                100.0 * static_cast<double>(parameters.logical_elements()) / static_cast<double>(total)));
+  machine_.log.info(
+      fmt::format("{}: {} parameters, {} trained ({:.3g} %)", options_.model.path, total, parameters.logical_elements(),
+                  100.0 * static_cast<double>(parameters.logical_elements()) / static_cast<double>(total)));
   std::string memory = fmt::format("weights {:.1f}", static_cast<double>(instance_->decoder().weight_bytes()) / kMiB);
   for (const auto& [segment, bytes] : instance_->plan().segments()) {
     memory += fmt::format(", {} {:.1f}", segment, static_cast<double>(bytes) / kMiB);
   }
   machine_.log.info(fmt::format("memory of a rank, MiB: {}", memory));
-  const auto most = micro_batches(sampler_->plan(1).sequences, train_views_, 0, machine_.grid.data.size, packing_).size();
-  machine_.log.info(fmt::format("{} steps of {} sequences, data parallel {} x tensor parallel {}; step 1 takes {} "
-                                "micro-batches on rank 0",
-                                steps_, options_.train.global_batch, machine_.grid.data.size, machine_.grid.tensor.size,
-                                most));
+  const auto most =
+      micro_batches(sampler_->plan(1).sequences, train_views_, 0, machine_.grid.data.size, packing_).size();
+  machine_.log.info(
+      fmt::format("{} steps of {} sequences, data parallel {} x tensor parallel {}; step 1 takes {} "
+                  "micro-batches on rank 0",
+                  steps_, options_.train.global_batch, machine_.grid.data.size, machine_.grid.tensor.size, most));
 }
 
 }  // namespace shardora

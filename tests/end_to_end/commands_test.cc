@@ -1,5 +1,5 @@
-// eval, merge and generate on what train wrote, and the refusals of bad input: one line, the documented status, at once,
-// no rank left behind.
+// eval, merge and generate on what train wrote, and the refusals of bad input: one line, the documented status, at
+// once, no rank left behind.
 #include <chrono>
 
 #include "tests/end_to_end/small_run.h"
@@ -64,7 +64,8 @@ TEST(EveryTrainableTensor, HasMovedByTheThirdStep) {
 TEST(ACheckpoint, IsTakenForItsAdapter) {
   const TemporaryFolder folder;
   must_run({1, 1}, train_words(folder / "run") + Words{"--train.steps=2", "--output.checkpoint_every=1"});
-  EXPECT_EQ(eval_loss({1, 1}, kModel, folder / "run/adapter"), eval_loss({1, 1}, kModel, folder / "run/checkpoints/step-2"));
+  EXPECT_EQ(eval_loss({1, 1}, kModel, folder / "run/adapter"),
+            eval_loss({1, 1}, kModel, folder / "run/checkpoints/step-2"));
 }
 
 TEST(TheResolvedConfiguration, RepeatsTheRun) {
@@ -145,11 +146,13 @@ TEST_F(BadInput, OutputFolderOfSomebodyElse) {
   std::erase(words, "--output.dir=" + (folder_ / "run").string());
   expect(73, "not empty", words + Words{"--output.dir=" + folder_.path().string()});
 }
-TEST_F(BadInput, FewerSequencesThanRanks) { expect(64, "global_batch", [&] {
-  Words words = with({});
-  std::erase(words, "--train.global_batch=6");
-  return words + Words{"--train.global_batch=0"};
-}()); }
+TEST_F(BadInput, FewerSequencesThanRanks) {
+  expect(64, "global_batch", [&] {
+    Words words = with({});
+    std::erase(words, "--train.global_batch=6");
+    return words + Words{"--train.global_batch=0"};
+  }());
+}
 TEST_F(BadInput, TargetThatMatchesNothing) { expect(64, "w_proj", with({"--adapter.target_modules=w_proj"})); }
 TEST_F(BadInput, RandomWeightsWithoutFullTraining) { expect(64, "full", with({"--model.init=random"})); }
 

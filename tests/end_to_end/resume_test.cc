@@ -1,4 +1,5 @@
-// A run that is stopped and continued is the run that was never stopped: to the bit at one split, to rounding at another.
+// A run that is stopped and continued is the run that was never stopped: to the bit at one split, to rounding at
+// another.
 #include "tests/end_to_end/small_run.h"
 
 namespace shardora {
@@ -7,8 +8,8 @@ namespace {
 constexpr int kStoppedEarly = 75;
 constexpr int kMismatch = 66;
 
-// Dropout, shuffling, warm-up and a falling rate: all that a resumed run could get wrong. 9 steps of 6 sequences cross the
-// epoch's end of the 32 sequences.
+// Dropout, shuffling, warm-up and a falling rate: all that a resumed run could get wrong. 9 steps of 6 sequences cross
+// the epoch's end of the 32 sequences.
 Words resumable(const fs::path& output) {
   return train_words(output) + Words{"--train.steps=9", "--adapter.dropout=0.2", "--train.warmup_steps=2",
                                      "--output.checkpoint_every=1", "--train.magnitude_learning_rate=2e-2"};
@@ -113,10 +114,13 @@ TEST(AFinishedRun, SaysItsResultAgain) {
 
 TEST(ARunThatStopsEarly, KeepsTheBestAdapter) {
   const TemporaryFolder folder;
-  const Words words = train_words(folder / "run") +
-                      Words{"--train.steps=40", "--train.eval_every=1", "--train.save_best=true",
-                            "--train.early_stopping=2", "--data.eval=" + kHeldOut.string(),
-                            "--train.schedule=constant", "--output.checkpoint_every=0"};
+  const Words words = train_words(folder / "run") + Words{"--train.steps=40",
+                                                          "--train.eval_every=1",
+                                                          "--train.save_best=true",
+                                                          "--train.early_stopping=2",
+                                                          "--data.eval=" + kHeldOut.string(),
+                                                          "--train.schedule=constant",
+                                                          "--output.checkpoint_every=0"};
   const json result = must_run({2, 2}, words);
   EXPECT_LT(result.at("steps"), 40);
   double best = 1e9;
@@ -126,8 +130,8 @@ TEST(ARunThatStopsEarly, KeepsTheBestAdapter) {
     if (object.contains("eval_loss")) best = std::min(best, object.at("eval_loss").get<double>());
   }
   const json evaluated =
-      must_run({1, 1}, {"eval", "--model.path=" + kModel.string(), "--adapter.path=" + (folder / "run/adapter").string(),
-                        "--data.eval=" + kHeldOut.string()});
+      must_run({1, 1}, {"eval", "--model.path=" + kModel.string(),
+                        "--adapter.path=" + (folder / "run/adapter").string(), "--data.eval=" + kHeldOut.string()});
   EXPECT_NEAR(evaluated.at("loss").get<double>(), best, 1e-5 * best);
 }
 

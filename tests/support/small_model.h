@@ -1,5 +1,5 @@
-// A small random model in memory, as one tensor-parallel group of all test ranks and, beside it, whole on one rank: what
-// the group computes must equal what the one computes.
+// A small random model in memory, as one tensor-parallel group of all test ranks and, beside it, whole on one rank:
+// what the group computes must equal what the one computes.
 #pragma once
 
 #include <cmath>

@@ -30,7 +30,8 @@ std::vector<Case> cases() {
           std::string name = axis == MagnitudeAxis::kOutput ? "output" : "input";
           name += gradient == NormGradient::kExact ? "_exact" : "_detached";
           if (dropout > 0) name += scope == DropoutScope::kInput ? "_dropout_input" : "_dropout_adapter";
-          all.push_back({name, {.dropout = dropout, .dropout_scope = scope, .magnitude_axis = axis, .norm_gradient = gradient}});
+          all.push_back(
+              {name, {.dropout = dropout, .dropout_scope = scope, .magnitude_axis = axis, .norm_gradient = gradient}});
         }
       }
     }
