@@ -76,6 +76,41 @@ TEST(TheResolvedConfiguration, RepeatsTheRun) {
   EXPECT_EQ(adapter_bytes(folder / "first"), adapter_bytes(folder / "second"));
 }
 
+// The loss is a sum over all targets of a step divided by their count, however the step is cut into micro-batches.
+TEST(MicroBatches, OfAnySizeGiveTheSameStep) {
+  const TemporaryFolder folder;
+  const Words constant = {"--train.steps=3", "--data.shuffle=false"};
+  must_run({1, 1}, train_words(folder / "whole") + constant);
+  must_run({1, 1}, train_words(folder / "start", "1e-30") + Words{"--train.steps=1"});
+  const auto expect_same = [&](const std::string& name, const Split& split, const Words& more) {
+    must_run(split, train_words(folder / name) + constant + more);
+    const std::vector<double> whole = values(folder / "whole", "gradient_norm");
+    const std::vector<double> cut = values(folder / name, "gradient_norm");
+    ASSERT_EQ(whole.size(), cut.size());
+    for (std::size_t i = 0; i < whole.size(); ++i) EXPECT_NEAR(cut[i] / whole[i], 1.0, 1e-5) << name;
+    EXPECT_LT(worst_update(folder / name, folder / "whole", folder / "start"), 1e-3) << name;
+  };
+  expect_same("small", {1, 1}, {"--train.micro_batch_tokens=20"});
+  expect_same("alone", {1, 1}, {"--data.packing=false"});
+  expect_same("cut", {4, 2}, {"--train.micro_batch_tokens=33"});
+}
+
+TEST(ALossThatIsNotFinite, EndsAllRanksWith76AndIsNeverSaved) {
+  const TemporaryFolder folder;
+  const ProgramRun run = run_program(
+      {2, 2}, train_words(folder / "run", "1e20") + Words{"--train.steps=5", "--train.clip_norm=0",
+                                                          "--train.schedule=constant", "--output.checkpoint_every=1"});
+  EXPECT_EQ(run.status, 76) << run.errors;
+  EXPECT_THAT(run.errors, HasSubstr("finite"));
+  EXPECT_FALSE(fs::exists(folder / "run/adapter"));
+  for (const auto& entry : fs::directory_iterator(folder / "run/checkpoints")) {
+    TensorMap tensors = read_safetensors(entry.path() / "adapter/adapter_model.safetensors");
+    for (auto& [name, tensor] : tensors) {
+      for (const float value : tensor.f32()) ASSERT_TRUE(std::isfinite(value)) << name;
+    }
+  }
+}
+
 // A dataset file with one thing wrong.
 struct Fault {
   std::vector<std::int32_t> tokens = {1, 2, 3, 4};

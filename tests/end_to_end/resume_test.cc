@@ -29,7 +29,9 @@ TEST_P(Resume, AfterEveryStepGivesTheBitsOfTheStraightRun) {
   }
   EXPECT_EQ(starts, 9);
   EXPECT_EQ(adapter_bytes(folder / "stopped"), adapter_bytes(folder / "straight"));
-  EXPECT_EQ(losses(folder / "stopped"), losses(folder / "straight"));
+  for (const char* key : {"loss", "gradient_norm", "learning_rate", "tokens"}) {
+    EXPECT_EQ(values(folder / "stopped", key), values(folder / "straight", key)) << key;
+  }
   EXPECT_EQ(losses(folder / "stopped").size(), 9U);
 }
 

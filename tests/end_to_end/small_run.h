@@ -36,15 +36,17 @@ inline Words train_words(const fs::path& output, const std::string& learning_rat
           "--output.dir=" + output.string()};
 }
 
-inline std::vector<double> losses(const fs::path& run) {
-  std::vector<double> values;
+// One figure of every optimizer step in metrics.jsonl.
+inline std::vector<double> values(const fs::path& run, const char* key) {
+  std::vector<double> found;
   std::ifstream file(run / "metrics.jsonl");
   for (std::string line; std::getline(file, line);) {
     const json object = json::parse(line);
-    if (object.contains("loss")) values.push_back(object.at("loss"));
+    if (object.contains("loss")) found.push_back(object.at(key));
   }
-  return values;
+  return found;
 }
+inline std::vector<double> losses(const fs::path& run) { return values(run, "loss"); }
 
 inline std::string adapter_bytes(const fs::path& run) { return text_of(run / "adapter/adapter_model.safetensors"); }
 

@@ -47,7 +47,8 @@ PATTERNS = dict(use_rslora=True, target_modules=["q_proj", "v_proj", "o_proj", "
 PATTERN_ARGUMENTS = ["--adapter.rslora=true", "--adapter.target_modules=q_proj,v_proj,o_proj,up_proj,down_proj",
                      "--adapter.rank_pattern=q_proj:2, layers.1.mlp.down_proj:6",
                      "--adapter.alpha_pattern=v_proj:12, mlp.up_proj:5"]
-SCHEDULE = dict(schedule="cosine", warmup=2, lowest=2e-5, weight_decay=0.1, magnitude_peak=1e-3, b_ratio=4.0)
+SCHEDULE = dict(schedule="cosine", warmup=2, lowest=2e-5, weight_decay=0.1, magnitude_peak=1e-3, b_ratio=4.0,
+                clip=1.2)  # above and below it
 SCHEDULE_ARGUMENTS = ["--train.schedule=cosine", "--train.warmup_steps=2", "--train.min_learning_rate=2e-5",
                       "--train.weight_decay=0.1", "--train.magnitude_learning_rate=1e-3",
                       "--train.b_learning_rate_ratio=4"]
@@ -112,10 +113,12 @@ class Maker:
 
     def finish(self, case, name, model, settings, arguments, disk_name, more):
         """Trains what the case prepared and writes what came of it."""
+        settings = dict(clip=CLIP) | settings
+        constant = "schedule" not in settings
         held_out = reference.read_dataset(self.data(name, "held-out"))
         before = reference.evaluate(model, held_out)
         result, gradients = reference.train(model, reference.read_dataset(self.data(name, "train")), STEPS, BATCH, PEAK,
-                                            CLIP, **settings)
+                                            **settings)
         base = reference.evaluate(self.load(name), held_out)
         after = reference.evaluate(model, held_out)
         save_file({disk_name(n): g.float().contiguous() for n, g in gradients.items()},
@@ -123,9 +126,9 @@ class Maker:
         expected = dict(model=f"models/{name}", train=f"data/{self.data(name, 'train').name}",
                         held_out=f"data/{self.data(name, 'held-out').name}", **more, arguments=arguments + [
                             f"--train.steps={STEPS}", f"--train.global_batch={BATCH}", f"--train.learning_rate={PEAK}",
-                            f"--train.clip_norm={CLIP}", "--data.shuffle=false"] + (
-                                [] if settings else ["--train.schedule=constant"]),
-                        **result, held_out_loss=dict(base=base, init=before, final=after))
+                            f"--train.clip_norm={settings['clip']}", "--data.shuffle=false"] + (
+                                ["--train.schedule=constant"] if constant else []),
+                        clip_norm=settings["clip"], **result, held_out_loss=dict(base=base, init=before, final=after))
         (self.out / case / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
         print(f"{case:28} loss {result['losses'][0]:.6f} -> {result['losses'][-1]:.6f}  norm {result['gradient_norms'][0]:.3f}"
               f"  held out: base {base:.4f} init {before:.4f} final {after:.4f}", flush=True)

@@ -2,6 +2,8 @@
 // differences of the loss, for every method, axis, dropout scope and norm gradient.
 #include <gmock/gmock.h>
 
+#include "runtime/comm/agreement.h"
+#include "runtime/train/run_state.h"
 #include "tests/support/small_model.h"
 
 namespace shardora {
@@ -124,6 +126,33 @@ TEST(Dropout, ChangesTheLossAndIsDrawnAnewEachStep) {
   EXPECT_EQ(first, again);
   EXPECT_NE(first, second);
   EXPECT_NE(first, plain.loss_only(1));
+}
+
+// One, two and four KV heads on as many ranks as there are: fewer, as many and more heads than ranks.
+TEST(KvHeads, OfAnyCountThatFitsGiveOneRanksGradients) {
+  for (const std::int64_t heads : {1, 2, 4}) {
+    ModelConfig config = small_config();
+    config.num_key_value_heads = heads;
+    for (const AdapterMethod method : {AdapterMethod::kDora, AdapterMethod::kFull}) {
+      const RunOptions options = small_options({.method = method, .norm_gradient = NormGradient::kExact});
+      SmallModel group(options, config, false), alone(options, config, true);
+      if (method == AdapterMethod::kDora) group.perturb(), alone.perturb();
+      EXPECT_NEAR(group.run() / alone.run(), 1.0, 2e-6);
+      const auto gathered = group.gather(true), whole = alone.gather(true);
+      if (test_world().rank() == 0) {
+        EXPECT_LT(worst_difference(gathered, whole), 5e-5) << heads;
+      }
+    }
+  }
+}
+
+TEST(Replicas, ThatDifferInOneBitAreFoundBeforeASave) {
+  SmallModel model(small_options({}), small_config(), false);
+  ParameterSet& set = model.instance().parameters();
+  EXPECT_NO_THROW(require_equal_replicas(model.backend(), model.grid(), set));
+  if (test_world().size() == 1) return;
+  if (test_world().rank() == 1) set.values().span<float>()[0] += 1e-3F;  // in the partial part: an A that all hold
+  EXPECT_THROW(require_equal_replicas(model.backend(), model.grid(), set), AgreedError);
 }
 
 TEST(Forward, WithStaleNormsIsRefused) {
