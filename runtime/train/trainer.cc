@@ -23,8 +23,34 @@ double epoch_seconds() {
 
 Trainer::~Trainer() = default;
 
+Trainer::Trainer(const RunOptions& options, const Machine& machine)
+    : options_(options),
+      machine_(machine),
+      packing_{options.train.micro_batch_tokens, options.data.packing},
+      started_(monotonic_seconds()),
+      last_save_(started_) {}
+
 TrainSummary Trainer::run() {
-  if (earlier_) return *earlier_;
+  try {
+    start();
+    return earlier_ ? *earlier_ : loop();
+  } catch (const Error& error) {
+    record_failure(error);
+    throw;
+  }
+}
+
+void Trainer::record_failure(const Error& error) {
+  if (!folder_) return;
+  const std::string reason = *error.what() == 0 ? "another rank failed: see its message" : error.what();
+  try {
+    folder_->write_exit(error.status(), reason, counters_.step);
+  } catch (const Error& second) {  // the first error is the one to end with
+    machine_.log.warn(second.what());
+  }
+}
+
+TrainSummary Trainer::loop() {
   say_hello();
   Progress progress(writes(), counters_.step + 1, steps_);
   bool stopped_early = false, enough = false;

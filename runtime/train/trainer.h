@@ -21,9 +21,10 @@ namespace shardora {
 
 class Trainer {
  public:
-  // Everything that can be refused is refused here, before weights are read. Collective over the world.
   Trainer(const RunOptions& options, const Machine& machine);
   ~Trainer();
+  // Everything that can be refused is refused before weights are read. However it ends, exit.json says so. Collective
+  // over the world.
   TrainSummary run();
 
  private:
@@ -32,7 +33,10 @@ class Trainer {
     std::int64_t tokens = 0;
   };
 
+  TrainSummary loop();
+  void record_failure(const Error& error);
   // trainer_start.cc
+  void start();
   void open_output();
   void open_inputs();
   void choose_steps();

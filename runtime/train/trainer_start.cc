@@ -12,12 +12,7 @@ namespace shardora {
 
 namespace fs = std::filesystem;
 
-Trainer::Trainer(const RunOptions& options, const Machine& machine)
-    : options_(options),
-      machine_(machine),
-      packing_{options.train.micro_batch_tokens, options.data.packing},
-      started_(monotonic_seconds()),
-      last_save_(started_) {
+void Trainer::start() {
   open_inputs();
   choose_steps();
   open_output();
@@ -138,6 +133,11 @@ void Trainer::build_instance() {
     agree(*machine_.grid.world, [&] { files_ = open_model_files(options); });
   }
   instance_ = std::make_unique<Instance>(options, machine_, files_, plan);
+  if (files_.adapter && resume_from_.empty()) {
+    const PeftConfig& has = files_.adapter->config;
+    machine_.log.info(fmt::format("starts from {}: {}, rank {}, alpha {:g}, as its adapter_config.json says",
+                                  options.adapter.path, has.use_dora ? "dora" : "lora", has.rank, has.alpha));
+  }
   initial_magnitudes_ = read_magnitudes(machine_.backend, instance_->parameters());
 }
 

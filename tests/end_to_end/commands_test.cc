@@ -103,6 +103,7 @@ TEST(ALossThatIsNotFinite, EndsAllRanksWith76AndIsNeverSaved) {
   EXPECT_EQ(run.status, 76) << run.errors;
   EXPECT_THAT(run.errors, HasSubstr("finite"));
   EXPECT_FALSE(fs::exists(folder / "run/adapter"));
+  EXPECT_EQ(json::parse(text_of(folder / "run/exit.json")).at("status"), 76);
   for (const auto& entry : fs::directory_iterator(folder / "run/checkpoints")) {
     TensorMap tensors = read_safetensors(entry.path() / "adapter/adapter_model.safetensors");
     for (auto& [name, tensor] : tensors) {
