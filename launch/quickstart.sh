@@ -11,7 +11,7 @@
 #   --data FILE      a dataset file, or JSON Lines with "prompt" and "completion"; a tenth is held out
 #   --output DIR     where everything is written (build/quickstart)
 #   --ranks N        processes to train with (2)
-#   -- --key=value   what follows goes to DoRA's training: -- --train.steps=50 --adapter.rank=8
+#   -- --key=value   what follows goes to DoRA's training: -- --train.epochs=2 --adapter.rank=8
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 

@@ -23,6 +23,12 @@ def is_dataset(path):
     return len(start) == 9 and start[8:] == b"{" and struct.unpack("<Q", start[:8])[0] < os.path.getsize(path)
 
 
+def longest_sequence(model):
+    """The model's limit, or none where its configuration names none."""
+    with open(os.path.join(model, "config.json"), encoding="utf-8") as file:
+        return json.load(file).get("max_position_embeddings") or sys.maxsize
+
+
 def end_token(model):
     """The id that ends a text: generation_config.json knows best, then config.json."""
     for name in ("generation_config.json", "config.json"):
@@ -64,9 +70,14 @@ def from_json_lines(path, model):
 
 def main(model, path, output):
     sequences = dataset.read(path) if is_dataset(path) else from_json_lines(path, model)
-    sequences = [sequence for sequence in sequences if any(sequence[1])]
+    limit = longest_sequence(model)
+    given = len(sequences)
+    sequences = [(tokens, mask) for tokens, mask in sequences if any(mask) and len(tokens) <= limit]
+    if len(sequences) < given:
+        print(f"{given - len(sequences)} sequences are longer than the model's {limit} tokens, or have nothing to learn: "
+              "left out", file=sys.stderr)
     if len(sequences) < 2:
-        sys.exit(f"{path} has {len(sequences)} sequences with something to learn, expected two or more")
+        sys.exit(f"{path}: {len(sequences)} of {given} sequences are left, expected two or more with something to learn")
     random.Random(0).shuffle(sequences)
     held_out = max(1, min(HELD_OUT_LIMIT, int(len(sequences) * HELD_OUT_SHARE)))
     folder = os.path.join(output, "data")

@@ -72,9 +72,11 @@ class QuickstartData(unittest.TestCase):
         self.assertEqual(vocabulary["A"], ord("A"))
         self.assertEqual(vocabulary["Ġ"], ord(" "))
 
-    def test_own_dataset_is_split_without_overlap_or_loss(self):
+    def test_own_dataset_is_split_without_overlap_or_loss_but_of_what_no_model_can_read(self):
+        (self.folder / "config.json").write_text('{"max_position_embeddings": 3}')
         sequences = [([k, k + 1000, k + 2000], [0, 0, 1]) for k in range(37)]
-        dataset.write(self.folder / "mine.safetensors", sequences)
+        useless = [([1, 2, 3, 4], [0, 1, 1, 1]), ([1, 2], [0, 0])]
+        dataset.write(self.folder / "mine.safetensors", sequences + useless)
         subprocess.run([sys.executable, QUICKSTART / "split.py", self.folder, self.folder / "mine.safetensors",
                         self.folder], check=True, capture_output=True)
         parts = [dataset.read(self.folder / f"data/skill.{part}.safetensors") for part in ("train", "eval")]
