@@ -80,6 +80,7 @@ void Trainer::save(std::int64_t step) {
   }
   agree(*machine_.grid.world, [&] {
     if (!writes()) return;
+    metrics_.sync();  // lines up to this step must not be lost where the checkpoint is not
     const ProcessGrid& grid = machine_.grid;
     const Manifest manifest{.step = step,
                             .world = fmt::format("{} ranks, tensor {}", grid.world->size(), grid.tensor.size),
