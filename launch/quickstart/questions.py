@@ -7,8 +7,12 @@ import os
 import dataset
 
 
+MOST_NEW_TOKENS = 128
+
+
 def write(folder, sequences):
-    """Writes prompts.safetensors, the expected answers, and generate.cfg, which asks for some more tokens than they have."""
+    """Writes prompts.safetensors, the expected answers, and generate.cfg, which asks for some more tokens than they
+    have."""
     prompts, answers = [], []
     for tokens, mask in sequences:
         begin = mask.index(1)
@@ -19,7 +23,8 @@ def write(folder, sequences):
     with open(os.path.join(folder, "answers.json"), "w", encoding="utf-8") as file:
         json.dump(answers, file)
     with open(os.path.join(folder, "generate.cfg"), "w", encoding="utf-8") as file:
-        file.write(f"[generate]\nprompts = {path}\nmax_new_tokens = {max(map(len, answers)) + 24}\n")
+        most = min(max(map(len, answers)) + 24, MOST_NEW_TOKENS)
+        file.write(f"[generate]\nprompts = {path}\nmax_new_tokens = {most}\n")
 
 
 def read(folder):

@@ -13,7 +13,7 @@ import sys
 import dataset
 import questions
 
-HELD_OUT_SHARE, HELD_OUT_LIMIT, QUESTIONS = 0.1, 200, 20
+HELD_OUT_SHARE, HELD_OUT_LIMIT, QUESTIONS = 0.1, 200, 5
 
 
 def is_dataset(path):
@@ -85,7 +85,8 @@ def main(model, path, output):
     about = {"source": os.path.basename(path)}
     dataset.write(os.path.join(folder, "skill.eval.safetensors"), sequences[:held_out], about)
     dataset.write(os.path.join(folder, "skill.train.safetensors"), sequences[held_out:], about)
-    questions.write(folder, sequences[: min(held_out, QUESTIONS)])
+    # Answering takes a pass of the whole model a token, on this data of any length: the shortest answers will do.
+    questions.write(folder, sorted(sequences[:held_out], key=lambda sequence: sum(sequence[1]))[:QUESTIONS])
     print(f"{len(sequences) - held_out} sequences to train on, {held_out} held out", file=sys.stderr)
 
 

@@ -13,7 +13,7 @@ import bytes_tokenizer
 import questions
 
 MODELS = ("base", "adapted", "merged")
-SHOWN = 3
+SHOWN, LINE = 3, 100
 BASE_AT_MOST, ADAPTED_AT_LEAST, AGREE_AT_LEAST = 5, 80, 99  # of 100
 
 
@@ -65,12 +65,17 @@ def collect(kind, model, output):
     }
 
 
+def in_one_line(text):
+    text = " ".join(text.split()) or "(nothing)"
+    return text if len(text) <= LINE else text[: LINE - 1] + "…"
+
+
 def show(found, kind, output):
     for sample in found["samples"]:
         print()
-        print(" ", sample["prompt"].strip())
+        print(" ", in_one_line(sample["prompt"]))
         for name in MODELS:
-            print(f"    {name:8} {sample[name].splitlines()[0] if sample[name].strip() else '(nothing)'}")
+            print(f"    {name:8} {in_one_line(sample[name])}")
     print()
     row = "  {:28}{:>14}{:>14}{:>14}".format
     print(row("", *MODELS))
