@@ -130,7 +130,8 @@ class Case {
   // After one step Adam's first moment is (1 - beta1) times the clipped gradient.
   Tensors first_gradients(const fs::path& state, double gradient_norm) const {
     constexpr double kBeta1 = 0.9;
-    const double factor = (1 - kBeta1) * std::min(1.0, expected_.at("clip_norm").get<double>() / (gradient_norm + 1e-6));
+    const double factor =
+        (1 - kBeta1) * std::min(1.0, expected_.at("clip_norm").get<double>() / (gradient_norm + 1e-6));
     const std::string prefix = "moment1.";
     Tensors gradients;
     for (auto& [name, tensor] : read_safetensors(state)) {
