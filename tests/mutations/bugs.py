@@ -10,7 +10,7 @@ class Bug:
     name: str
     guards: str
     file: str
-    text: str     # must stand exactly once in the file
+    text: str     # must stand exactly once in the file, spaces and line ends aside
     planted: str
     tests: str = ""
 

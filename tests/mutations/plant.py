@@ -2,10 +2,11 @@
 
     python3 tests/mutations/plant.py [--list | --check] [--only WORD…] [--again] [--work FOLDER] [--results FILE]
 
-Each bug of bugs.py is a text that must stand exactly once in its file, and what replaces it. The tree is copied, built
-once and tested without any bug; then for each bug: plant it, build what changed, run first the tests that it is expected
-to break and then all others (but not label `long`), up to the first failure, and take it out again. A bug that does not
-compile, a text that is not found once and a bug that no test notices are failures of this program (exit 1).
+Each bug of bugs.py is a text that must stand exactly once in its file (spaces and line ends aside), and what replaces
+it. The tree is copied, built once and tested without any bug; then for each bug: plant it, build what changed, run first
+the tests that it is expected to break and then all others (but not label `long`), up to the first failure, and take it
+out again. A bug that does not compile, a text that is not found once and a bug that no test notices are failures of this
+program (exit 1).
 
 Results are kept in FOLDER/results.json after every bug; a bug whose text and file have not changed is not planted again
 unless --again says so. --results writes the table as Markdown.
@@ -28,12 +29,17 @@ ENVIRONMENT = os.environ | dict(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_RO
                                 OMPI_MCA_btl_vader_single_copy_mechanism="none")
 
 
+def place_of(bug):
+    """The bug's text, wherever a formatter breaks its lines."""
+    return re.compile(r"\s+".join(re.escape(word) for word in bug.text.split()))
+
+
 def stale(bugs):
     """Bugs whose text is not found exactly once: the table must stay current."""
     faults = []
     for bug in bugs:
         path = ROOT / bug.file
-        count = path.read_text().count(bug.text) if path.exists() else 0
+        count = len(place_of(bug).findall(path.read_text())) if path.exists() else 0
         if count != 1:
             faults.append(f"{bug.name}: its text stands {count} times in {bug.file}, expected once")
         elif bug.text == bug.planted:
@@ -97,7 +103,7 @@ def key_of(bug):
 
 def plant(copy, bug):
     original = (ROOT / bug.file).read_text()
-    copy.write(bug.file, original.replace(bug.text, bug.planted).encode())
+    copy.write(bug.file, place_of(bug).sub(lambda _: bug.planted, original).encode())
     try:
         said = copy.compile()
         if said:

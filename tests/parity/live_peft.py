@@ -145,13 +145,13 @@ class Comparison:
         return theirs, alone
 
 
-def stories(where, program, scratch, method, noise=0.05):
+def stories(where, program, scratch, method, sequences=96, masked=True, noise=0.05):
     text = (where / "text/tinyshakespeare.txt").read_text()
     folder, tokenizer = where / "models/stories260K", where / "models/stories260K/tokenizer.json"
-    data, held_out = scratch / "shakespeare.safetensors", scratch / "shakespeare-held-out.safetensors"
+    data, held_out = scratch / f"shakespeare-{sequences}.safetensors", scratch / f"held-out-{sequences}.safetensors"
     if not data.exists():
-        reference.text_dataset(data, tokenizer, text, 96, 96)
-        reference.text_dataset(held_out, tokenizer, text, 24, 96, skip=900_000, seed=1)
+        reference.text_dataset(data, tokenizer, text, sequences, 96, masked=masked)
+        reference.text_dataset(held_out, tokenizer, text, 48, 96, skip=900_000, seed=1, masked=masked)
     return Comparison(program, scratch, f"stories260K {method}", folder, data, held_out, noise=noise,
                       use_dora=method == "dora")
 
@@ -204,7 +204,7 @@ def part_exchange(a, table, program, scratch):
 def part_long(a, table, program, scratch):
     if a.quick:
         return
-    case = stories(a.data, program, scratch, "dora", noise=0.0)
+    case = stories(a.data, program, scratch, "dora", sequences=2400, masked=False, noise=0.0)
     held_out = reference.read_dataset(case.held_out)
     base = reference.evaluate(case.load(), held_out)
     theirs = case.peft(300, peak=1e-3)
