@@ -83,17 +83,27 @@ class Copy:
         done = subprocess.run(["cmake", "--build", self.build], capture_output=True, text=True)
         return "" if done.returncode == 0 else done.stdout[-3000:] + done.stderr[-1000:]
 
-    def first_failure(self, only=None):
+    def first_failure(self, only=None, without=()):
         """The name of the first test that fails; None where all pass."""
-        words = ["ctest", "--test-dir", self.build, "-LE", "long", "-E", "mutations|live_peft", "-j", "2",
-                 "--stop-on-failure", "--timeout", "300"]
+        words = ["ctest", "--test-dir", self.build, "-LE", "long", "-E", "|".join(["mutations", "live_peft", *without]),
+                 "-j", "2", "--stop-on-failure", "--timeout", "300"]
         done = subprocess.run(words + (["-R", only] if only else []), capture_output=True, text=True, env=ENVIRONMENT)
         failed = re.findall(r"Test +#\d+: (\S+) \.*\s*(?:\*\*\*)(?!Not Run|Skipped)", done.stdout)
         if failed:
             return failed[0]
-        if done.returncode and "No tests were found" not in done.stdout + done.stderr:
-            return "(ctest) " + done.stdout[-300:]
+        if done.returncode or "No tests were found" in done.stdout + done.stderr:
+            sys.exit(f"ctest {only or ''}: {done.stdout[-1000:]}{done.stderr[-1000:]}")
         return None
+
+    def first_real_failure(self):
+        """As first_failure of all tests, but a test that passes when it is asked again had another reason to fail."""
+        chance = []
+        while failed := self.first_failure(without=chance):
+            alone = "^" + re.escape(failed) + "( |$)"
+            if self.first_failure(alone):
+                break
+            chance.append(alone)
+        return failed
 
 
 def key_of(bug):
@@ -108,7 +118,7 @@ def plant(copy, bug):
         said = copy.compile()
         if said:
             return dict(noticed="(does not compile)", said=said)
-        return dict(noticed=(copy.first_failure(bug.tests) if bug.tests else None) or copy.first_failure())
+        return dict(noticed=copy.first_failure(bug.tests) or copy.first_real_failure())
     finally:
         copy.write(bug.file, original.encode())
 
@@ -148,7 +158,7 @@ def main():
     kept = arguments.work / "results.json"
     results = json.loads(kept.read_text()) if kept.exists() else {}
     wanted = [b for b in bugs if arguments.again or results.get(b.name, {}).get("key") != key_of(b)]
-    if wanted and (failure := copy.first_failure()):
+    if wanted and (failure := copy.first_real_failure()):
         print(f"the tree without any bug fails {failure}")
         return 1
     for number, bug in enumerate(wanted, 1):
