@@ -31,7 +31,7 @@ void require_shape(const SafetensorsFile& file, const std::string& tensor, const
 // What older versions of transformers stored, and what a tied model stores twice.
 bool is_known_extra(const std::string& tensor, const SafetensorsFile& file, const ModelConfig& config) {
   if (tensor.ends_with(".rotary_emb.inv_freq")) return true;
-  if (tensor != "lm_head.weight" || !config.tie_word_embeddings) return false;
+  if (tensor != "lm_head.weight") return false;  // untied it is no extra
   require_shape(file, tensor, {config.vocab_size, config.hidden_size});
   return true;
 }

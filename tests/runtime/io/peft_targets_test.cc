@@ -142,7 +142,8 @@ TEST(ModulePattern, RefusesWhatPythonReadsDifferently) {
         "(?P<x>a)", "(?i)a", "(?<=a)b", "\\1",  "(a)\\1", "\\Aa",     "a\\Z", "\\x41",   "[[:alpha:]]",
         "[]a]",     "[^]a]", "a{,3}",   "a{x}", "a\\",    "\xc3\xa9", "a\n",  "[b-a]"}) {
     SCOPED_TRACE(pattern);
-    expect_targets_refused({.target_modules = {"q_proj"}, .rank_pattern = {{pattern, 1}}}, "rank_pattern: '");
+    expect_refused([&] { ModulePattern(pattern, ModulePattern::Match::kSuffix, "x", ExitStatus::kUsage); },
+                   ExitStatus::kUsage, "is no regular expression that can be used here");
   }
   expect_targets_refused(matching(std::string(2001, 'a')), "1 to 2000 characters");
 }
