@@ -9,6 +9,7 @@
 #include "runtime/io/files.h"
 #include "runtime/io/model_writer.h"
 #include "runtime/train/instance.h"
+#include "runtime/train/merge_verify.h"
 
 namespace shardora {
 namespace {
@@ -101,6 +102,9 @@ MergeSummary merge(const RunOptions& options, const Machine& machine) {
   agree(*machine.grid.world, [&] {
     if (machine.grid.world->rank() != 0) return;
     const ModelFiles files = open_model_files(options);
+    if (!files.adapter || !files.weights) {
+      refuse(ExitStatus::kUsage, "merge needs model.path with weights and adapter.path");
+    }
     require_new_folder(options.output.dir, files);
     Merger merger(machine.backend, files);
     ModelFolderContent content{.base = files.folder,
@@ -118,6 +122,7 @@ MergeSummary merge(const RunOptions& options, const Machine& machine) {
     });
     summary.merged_modules = static_cast<std::int64_t>(merger.modules());
   });
+  if (options.merge.verify) summary.logit_difference = verify_merge(options, machine);
   return summary;
 }
 

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,7 @@ std::vector<Evaluation> evaluate(const RunOptions& options, const Machine& machi
 struct MergeSummary {
   std::string output;
   std::int64_t tensors = 0, merged_modules = 0, bytes = 0;
+  std::optional<double> logit_difference;  // with merge.verify: see merge_verify.h
 };
 // model.path, adapter.path, output.dir, merge.*.
 MergeSummary merge(const RunOptions& options, const Machine& machine);

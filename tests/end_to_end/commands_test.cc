@@ -29,8 +29,10 @@ TEST_P(Trained, AdapterMergesIntoAModelOfTheSameLossAndWords) {
   const TemporaryFolder folder;
   train(folder / "run");
   const fs::path adapter = folder / "run/adapter", merged = folder / "merged";
-  must_run({1, 1}, {"merge", "--model.path=" + kModel.string(), "--adapter.path=" + adapter.string(),
-                    "--output.dir=" + merged.string()});
+  const json verified =
+      must_run({2, 2}, {"merge", "--model.path=" + kModel.string(), "--adapter.path=" + adapter.string(),
+                        "--output.dir=" + merged.string(), "--merge.verify=true"});
+  EXPECT_LT(verified.at("logit_difference").get<double>(), 1e-5);
   const double base = eval_loss({1, 1}, kModel, {}), adapted = eval_loss({2, 2}, kModel, adapter),
                folded = eval_loss({1, 1}, merged, {});
   EXPECT_NEAR(adapted, folded, 1e-5 * adapted);
