@@ -111,7 +111,7 @@ std::vector<std::uint8_t> read_mask(const SafetensorsFile& file, std::span<const
 Dataset::Dataset(const std::filesystem::path& path, std::int64_t vocabulary, std::int64_t longest, Overlong overlong,
                  Use use) {
   SHARDORA_CHECK(vocabulary >= 1 && longest >= 1);
-  const SafetensorsFile file(path);
+  const SafetensorsFile file(path, Links::kFollow);  // a user may keep data where they like
   const std::string name = printable(path.string());
   check_format(file, name);
   check_names(file, name);
