@@ -88,7 +88,7 @@ class Copy:
         words = ["ctest", "--test-dir", self.build, "-LE", "long", "-E", "|".join(["mutations", "live_peft", *without]),
                  "-j", "2", "--stop-on-failure", "--timeout", "300"]
         done = subprocess.run(words + (["-R", only] if only else []), capture_output=True, text=True, env=ENVIRONMENT)
-        failed = re.findall(r"Test +#\d+: (\S+) \.*\s*(?:\*\*\*)(?!Not Run|Skipped)", done.stdout)
+        failed = re.findall(r"Test +#\d+: (\S+).*\*\*\*(?!Not Run|Skipped)", done.stdout)  # before its parameter
         if failed:
             return failed[0]
         if done.returncode or "No tests were found" in done.stdout + done.stderr:
