@@ -132,6 +132,7 @@ void agree(Communicator& world, const std::function<void()>& phase) {
 void require_agreement(Communicator& world, const Fingerprint& fields) {
   const auto everyone = world.gather(packed(fields), 0);
   std::vector<Fingerprint> ranks;
+  ranks.reserve(everyone.size());
   for (const auto& bytes : everyone) ranks.push_back(unpacked(bytes));
   const std::string message = world.rank() == 0 ? first_disagreement(ranks) : std::string();
   const std::int64_t agreed = world.all_reduce(std::int64_t{message.empty()}, Reduction::kMin);

@@ -42,7 +42,7 @@ bool lies_in_blobs(const fs::path& file, const fs::path& folder) {
 
 fs::path resolve(const fs::path& path, Links links) {
   std::error_code error;
-  const fs::path real = fs::canonical(path, error);
+  fs::path real = fs::canonical(path, error);
   if (error) refuse_open(path, error.value());
   if (links == Links::kFollow) return real;
   const fs::path folder = fs::canonical(fs::absolute(path).parent_path(), error);

@@ -7,10 +7,10 @@ namespace {
 constexpr std::int64_t kAlignment = 64;
 std::int64_t aligned(std::int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 // Where the views of a measuring arena pretend to be: not null, so that they are not taken for absent ones.
-std::byte* const kNowhere = reinterpret_cast<std::byte*>(std::uintptr_t{1} << 12);
+alignas(kAlignment) std::byte nowhere{};
 }  // namespace
 
-Arena::Arena() : base_(kNowhere) {}
+Arena::Arena() : base_(&nowhere) {}
 
 Arena::Arena(Backend& backend, std::int64_t capacity_bytes)
     : block_(backend, std::max(capacity_bytes, kAlignment)),

@@ -67,6 +67,7 @@ class Generator {
 
   void run(std::vector<Continuation>& all) {
     std::vector<Continuation*> open;
+    open.reserve(all.size());
     for (Continuation& sequence : all) open.push_back(&sequence);
     for (std::int64_t added = 0; added < most_ && !open.empty(); ++added) {
       std::span<Continuation* const> rest = open;
@@ -144,6 +145,7 @@ std::vector<std::vector<std::int32_t>> generate(const RunOptions& options, const
   if (stops.empty()) stops = files.config.eos_token_ids;
   Generator(options, machine, instance, limits, stops, positions).run(all);
   std::vector<std::vector<std::int32_t>> continuations;
+  continuations.reserve(all.size());
   for (const Continuation& sequence : all) {
     continuations.emplace_back(sequence.tokens.begin() + static_cast<std::ptrdiff_t>(sequence.prompt),
                                sequence.tokens.end());
