@@ -1,6 +1,7 @@
 """Plants bugs, one at a time, and asks which test notices.
 
-    python3 tests/mutations/plant.py [--list | --check] [--only WORD…] [--again] [--work FOLDER] [--results FILE]
+    python3 tests/mutations/plant.py [--list | --check | --leave NAME] [--only WORD…] [--again] [--work FOLDER]
+                                     [--results FILE]
 
 Each bug of bugs.py is a text that must stand exactly once in its file (spaces and line ends aside), and what replaces
 it. The tree is copied, built once and tested without any bug; then for each bug: plant it, build what changed, run first
@@ -9,7 +10,8 @@ out again. A bug that does not compile, a text that is not found once and a bug 
 program (exit 1).
 
 Results are kept in FOLDER/results.json after every bug; a bug whose text and file have not changed is not planted again
-unless --again says so. --results writes the table as Markdown.
+unless --again says so. --results writes the table as Markdown. --leave builds the program with one bug in it and says
+where it is, for comparisons that are too long for the tests.
 """
 import argparse
 import hashlib
@@ -74,13 +76,13 @@ class Copy:
         path.write_bytes(content)
         path.chmod((ROOT / name).stat().st_mode)
 
-    def compile(self):
+    def compile(self, target="all"):
         """Empty where it succeeds, else what the compiler said."""
         if not (self.build / "build.ninja").exists():
             subprocess.run(["cmake", "-S", self.source, "-B", self.build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
                             "-DCMAKE_CXX_FLAGS_RELEASE=-O1", "-DCMAKE_CXX_FLAGS=-w"], check=True,
                            stdout=subprocess.DEVNULL)
-        done = subprocess.run(["cmake", "--build", self.build], capture_output=True, text=True)
+        done = subprocess.run(["cmake", "--build", self.build, "--target", target], capture_output=True, text=True)
         return "" if done.returncode == 0 else done.stdout[-3000:] + done.stderr[-1000:]
 
     def first_failure(self, only=None, without=()):
@@ -123,6 +125,14 @@ def plant(copy, bug):
         copy.write(bug.file, original.encode())
 
 
+def leave(copy, bug):
+    """The program with this bug in it; the next campaign takes the bug out again."""
+    copy.write(bug.file, place_of(bug).sub(lambda _: bug.planted, (ROOT / bug.file).read_text()).encode())
+    said = copy.compile("shardora")
+    print(said or copy.build / "shardora")
+    return 1 if said else 0
+
+
 def table(bugs, results):
     lines = ["| invariant | planted bug | file | first test that fails |", "| --- | --- | --- | --- |"]
     for bug in bugs:
@@ -135,6 +145,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="name the bugs and stop")
     parser.add_argument("--check", action="store_true", help="only see whether every text still stands once in its file")
+    parser.add_argument("--leave", metavar="NAME", help="build the program with this bug in it, and say where it is")
     parser.add_argument("--only", nargs="*", help="bugs whose name or file contains one of these words")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path(tempfile.gettempdir()) / "shardora-mutations")
@@ -151,6 +162,8 @@ def main():
 
     copy = Copy(arguments.work)
     copy.refresh()
+    if arguments.leave:
+        return leave(copy, next(bug for bug in BUGS if bug.name == arguments.leave))
     said = copy.compile()
     if said:
         print(f"the tree without any bug does not build:\n{said}")
