@@ -128,16 +128,15 @@ void Registry::add_one(const std::string& name, const Sizes& sizes, const Prepar
                                  Room room(backend_, references_);
                                  const Measurement measurement = prepare(room, sizes);
                                  measurement.call();
+                                 const double begin = now();
                                  for ([[maybe_unused]] auto _ : state) {
                                    measurement.call();
                                    backend_.synchronize();
                                  }
-                                 const double work = measurement.flops > 0 ? measurement.flops : measurement.bytes;
-                                 constexpr auto kRate = benchmark::Counter::kIsIterationInvariantRate;
-                                 state.counters[measurement.flops > 0 ? "GFLOP/s" : "GB/s"] =
-                                     benchmark::Counter(work * 1e-9, kRate);
-                                 if (measurement.reference > 0)
-                                   state.counters["share"] = benchmark::Counter(work / measurement.reference, kRate);
+                                 const double seconds = (now() - begin) / static_cast<double>(state.iterations());
+                                 const double speed = std::max(measurement.flops, measurement.bytes) / seconds;
+                                 state.counters[measurement.flops > 0 ? "GFLOP/s" : "GB/s"] = speed * 1e-9;
+                                 state.counters["share"] = speed / measurement.reference;
                                })
       ->UseRealTime()
       ->Unit(benchmark::kMicrosecond);

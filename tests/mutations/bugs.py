@@ -356,6 +356,11 @@ FILES = [
         "if (!value.is_object())", "[Ss]afetensors"),
     Bug("metadata that is no text is accepted", "safetensors", HEADER, "if (!text.is_string()) {", "if (false) {",
         "[Ss]afetensors"),
+    Bug("a phase's time goes to the next phase", "phases add up and are told apart", "runtime/observe/phases.cc",
+        "charge();\n  phase_ = phase;", "phase_ = phase;\n  charge();", "PhaseClock"),
+    Bug("a phase that is entered again begins anew", "phases add up and are told apart", "runtime/observe/phases.cc",
+        "seconds_[static_cast<std::size_t>(phase_)] += now - since_;",
+        "seconds_[static_cast<std::size_t>(phase_)] = now - since_;", "PhaseClock"),
 ]
 
 RANKS = [
