@@ -12,7 +12,7 @@ cd "$(dirname "$0")/.."
 
 build_packages=(g++ cmake ninja-build ccache python3 openmpi-bin libopenmpi-dev libboost-program-options-dev libdnnl-dev
   nlohmann-json3-dev libfmt-dev libspdlog-dev libxxhash-dev)
-test_packages=(libgtest-dev libgmock-dev procps)
+test_packages=(libgtest-dev libgmock-dev libbenchmark-dev procps)
 lint_packages=(clang-format git)
 python_packages=(python3-venv)
 # Debian 12's own clang-tidy, 14, does not know std::source_location. OpenMP's package is for its header alone.

@@ -8,6 +8,8 @@
 #include <optional>
 #include <string>
 
+#include "runtime/observe/phases.h"
+
 namespace shardora {
 
 struct StepMetrics {
@@ -20,6 +22,7 @@ struct StepMetrics {
     double mean = 0, max = 0;  // abs(m / m0 - 1)
   };
   std::optional<Drift> magnitude_drift;
+  PhaseSeconds phases{};  // of rank 0
 };
 
 class Metrics {

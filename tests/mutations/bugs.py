@@ -25,7 +25,7 @@ INPUT, SCHEDULE, PATTERNS = golden("llama_biases_input_detached"), golden("sched
 WINDOW, RESUME = golden("mistral_dora"), "Resume"
 
 TENSOR_PARALLEL = "runtime/model/tensor_parallel.h"
-GRADIENTS, TRAINER, OPTIMIZER = "runtime/train/gradients.cc", "runtime/train/trainer.cc", "runtime/train/optimizer.cc"
+GRADIENTS, STEP, OPTIMIZER = "runtime/train/gradients.cc", "runtime/train/step.cc", "runtime/train/optimizer.cc"
 NORMS, EXACT_GRADIENT, ADAPTER = "runtime/adapter/norms.cc", "runtime/adapter/exact_gradient.cc", "runtime/adapter/adapter.cc"
 PLACEMENT, LINEAR, BLOCK, DECODER = ("runtime/model/placement.cc", "runtime/model/linear.cc", "runtime/model/block.cc",
                                      "runtime/model/decoder.cc")
@@ -89,7 +89,7 @@ SUMS = [
     Bug("gradient norm counts replicas once a rank", "gradient norm equal at every split", GRADIENTS,
         "std::sqrt(whole + grid.tensor_group->all_reduce(shard, Reduction::kSum))",
         "std::sqrt(grid.tensor_group->all_reduce(whole + shard, Reduction::kSum))", OUTPUT),
-    Bug("training loss of this rank's sequences only", "one global batch", TRAINER,
+    Bug("training loss of this rank's sequences only", "one global batch", STEP,
         "grid.data_group->all_reduce(sums[0], Reduction::kSum) / static_cast<double>(plan.target_count)",
         "sums[0] / static_cast<double>(plan.target_count)", OUTPUT),
     Bug("evaluation loss of this rank's sequences only", "one global batch", "runtime/train/evaluate.cc",
@@ -135,10 +135,10 @@ ADAPTATION = [
     Bug("norm frozen at the first step", "norm follows A and B", NORMS,
         "norm_from_square(backend_, {.squared = module.squared, .norm = module.norm});",
         "if (version_.norms == 0) norm_from_square(backend_, {.squared = module.squared, .norm = module.norm});", OUTPUT),
-    Bug("norms not refreshed after an optimizer step", "stale norms are refused", TRAINER, "instance_->refresh_norms();", ";",
+    Bug("norms not refreshed after an optimizer step", "stale norms are refused", STEP, "instance_.refresh_norms();", ";",
         OUTPUT),
-    Bug("a parameter change not noted", "stale norms are refused", TRAINER,
-        "if (instance_->adapter()) instance_->adapter()->parameters_changed();\n  instance_->refresh_norms();", ";", OUTPUT),
+    Bug("a parameter change not noted", "stale norms are refused", STEP,
+        "if (instance_.adapter()) instance_.adapter()->parameters_changed();\n  instance_.refresh_norms();", ";", OUTPUT),
     Bug("stale norms not refused", "stale norms are refused", LINEAR,
         "if (adapter) SHARDORA_CHECK(!adapter->version || adapter->version->norms == adapter->version->parameters);", ";",
         "Stale|training"),
@@ -219,7 +219,7 @@ BATCHES = [
         "sequence.loss_mask[static_cast<std::size_t>(t)] != 0", OUTPUT),
     Bug("the last token of a sequence is never learned", "mask says what is a target", BATCH, "if (t + 1 < length &&",
         "if (t + 2 < length &&", OUTPUT),
-    Bug("mean of the micro-batches' means", "one global batch", TRAINER,
+    Bug("mean of the micro-batches' means", "one global batch", STEP,
         "decoder.forward(pass, on_device, activations, loss);",
         "decoder.forward(pass, on_device, activations, {.gradient_scale = static_cast<float>(static_cast<double>("
         "batch.offsets.size() - 1) / static_cast<double>(plan.sequences.size()) / std::max(1.0, static_cast<double>("
@@ -227,9 +227,9 @@ BATCHES = [
     Bug("target count of all tokens", "one global batch", SAMPLER,
         "plan.target_count += sources_[index].dataset->target_count(sequence);",
         "plan.target_count += sources_[index].dataset->length(sequence);", OUTPUT),
-    Bug("gradients carried into the next step", "a step starts from zero", TRAINER,
-        "backend.zero(instance_->parameters().gradients());", ";", OUTPUT),
-    Bug("loss carried into the next step", "a step starts from zero", TRAINER, "backend.zero(activations.loss);", ";", OUTPUT),
+    Bug("gradients carried into the next step", "a step starts from zero", STEP,
+        "backend.zero(instance_.parameters().gradients());", ";", OUTPUT),
+    Bug("loss carried into the next step", "a step starts from zero", STEP, "backend.zero(activations.loss);", ";", OUTPUT),
     Bug("sliding window one key too long", "sliding window", TILES, "positions.first - mask.window + 1 : 0",
         "positions.first - mask.window : 0", "ttention"),
     Bug("sliding window ignored", "sliding window", "runtime/model/decoder_load.cc",
@@ -267,13 +267,13 @@ OPTIMIZERS = [
     Bug("vectors decay under full training", "weight decay", OPTIMIZER, "parameter.logical_shape.size() >= 2;", "true;", FULL),
     Bug("weight decay dropped", "weight decay", FORMULAS, "value -= s.decay * value + s.step_size", "value -= s.step_size",
         SCHEDULE),
-    Bug("clipping by the norm before the sum over ranks", "clip factor equal at every split", TRAINER,
-        "  reduce_gradients(backend, grid, instance_->parameters());\n  const double norm = gradient_norm(backend, grid, instance_->parameters());\n",
-        "  const double norm = gradient_norm(backend, grid, instance_->parameters());\n  reduce_gradients(backend, grid, instance_->parameters());\n",
+    Bug("clipping by the norm before the sum over ranks", "clip factor equal at every split", STEP,
+        "  reduce_gradients(backend, grid, instance_.parameters());\n  const double norm = gradient_norm(backend, grid, instance_.parameters());\n",
+        "  const double norm = gradient_norm(backend, grid, instance_.parameters());\n  reduce_gradients(backend, grid, instance_.parameters());\n",
         OUTPUT),
     Bug("small gradients scaled up to the clip norm", "clip factor at most 1", OPTIMIZER,
         "std::min(1.0, clip_norm / (gradient_norm + 1e-6))", "clip_norm / (gradient_norm + 1e-6)", SCHEDULE),
-    Bug("gradients not clipped", "clip factor", TRAINER, "clip_factor(norm, options_.train.clip_norm));", "1.0);", OUTPUT),
+    Bug("gradients not clipped", "clip factor", STEP, "clip_factor(norm, options_.clip_norm));", "1.0);", OUTPUT),
     Bug("AdamW without bias correction", "AdamW as torch", FORMULAS,
         "const double correction1 = 1.0 - std::pow(beta1, static_cast<double>(step));", "const double correction1 = 1.0;",
         OUTPUT),
@@ -291,7 +291,7 @@ OPTIMIZERS = [
         "parameter.kind == ParameterKind::kMagnitude ? schedule.magnitude(step) : schedule(step)", "schedule(step)", SCHEDULE),
     Bug("B at the common learning rate", "b_learning_rate_ratio", OPTIMIZER,
         "if (parameter.kind == ParameterKind::kB) rate *= options.b_learning_rate_ratio;", ";", SCHEDULE),
-    Bug("not finite gradients are applied", "not finite is an error", TRAINER, "if (!std::isfinite(mean) || !std::isfinite(norm)) {",
+    Bug("not finite gradients are applied", "not finite is an error", STEP, "if (!std::isfinite(mean) || !std::isfinite(norm)) {",
         "if (false) {", "ALossThat"),
 ]
 
@@ -356,6 +356,11 @@ FILES = [
         "if (!value.is_object())", "[Ss]afetensors"),
     Bug("metadata that is no text is accepted", "safetensors", HEADER, "if (!text.is_string()) {", "if (false) {",
         "[Ss]afetensors"),
+    Bug("a phase's time goes to the next phase", "phases add up and are told apart", "runtime/observe/phases.cc",
+        "charge();\n  phase_ = phase;", "phase_ = phase;\n  charge();", "PhaseClock"),
+    Bug("a phase that is entered again begins anew", "phases add up and are told apart", "runtime/observe/phases.cc",
+        "seconds_[static_cast<std::size_t>(phase_)] += now - since_;",
+        "seconds_[static_cast<std::size_t>(phase_)] = now - since_;", "PhaseClock"),
 ]
 
 RANKS = [

@@ -42,7 +42,8 @@ TEST_F(MetricsTest, NumbersReadBackAsTheSameDoubles) {
                          .seconds = 0.1,
                          .tokens_per_second = 12345.678901234567,
                          .peak_memory_bytes = 1 << 30,
-                         .magnitude_drift = StepMetrics::Drift{1e-9, 0.7}};
+                         .magnitude_drift = StepMetrics::Drift{1e-9, 0.7},
+                         .phases = {0.01, 0.02, 0.04, 0.08, 0.16, 1.0 / 7}};
   Metrics metrics(path_, 0);
   metrics.write(step);
   const auto line = lines().at(0);  // flushed: read while it is open
@@ -56,7 +57,11 @@ TEST_F(MetricsTest, NumbersReadBackAsTheSameDoubles) {
   EXPECT_EQ(line.at("peak_memory_bytes").get<std::int64_t>(), step.peak_memory_bytes);
   EXPECT_EQ(line.at("magnitude_drift").at("mean").get<double>(), 1e-9);
   EXPECT_EQ(line.at("magnitude_drift").at("max").get<double>(), 0.7);
-  EXPECT_EQ(line.size(), 9U);
+  EXPECT_EQ(line.at("phases").at("data").get<double>(), 0.01);
+  EXPECT_EQ(line.at("phases").at("norms").get<double>(), 0.08);
+  EXPECT_EQ(line.at("phases").at("optimizer").get<double>(), 1.0 / 7);
+  EXPECT_EQ(line.at("phases").size(), kPhaseNames.size());
+  EXPECT_EQ(line.size(), 10U);
 }
 
 TEST_F(MetricsTest, WhatIsAbsentIsNotWrittenAndWhatIsNotFiniteIsNull) {

@@ -1,0 +1,254 @@
+// Whole optimizer steps, by the code that `shardora train` runs, on a model with random weights made in memory: phases,
+// tokens/s, model FLOP/s, share of the matrix-product floor measured between the steps, memory by segment. The last
+// line of standard output is one JSON object. Runs under mpirun as the program does.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "kernels/random.h"
+#include "launch/binding.h"
+#include "runtime/comm/agreement.h"
+#include "runtime/comm/mpi_session.h"
+#include "runtime/observe/metrics.h"
+#include "runtime/train/step.h"
+#include "tests/bench/product_floor.h"
+#include "tests/bench/train_arguments.h"
+#include "tests/runtime/data/dataset_file.h"
+
+namespace shardora::bench {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Measured {
+  std::vector<StepResult> steps;
+  std::vector<StepLoad> loads;  // of this rank, one a step
+};
+
+// The step's sequences: the given file's, or random tokens of one length, through a file that is gone at once.
+Dataset open_data(const TrainArguments& arguments) {
+  const std::int64_t vocabulary = arguments.config.vocab_size;
+  if (!arguments.data.empty()) return Dataset(arguments.data, vocabulary, arguments.length, Overlong::kTruncate);
+  DatasetFile file;
+  file.offsets.push_back(0);
+  const std::int64_t sequences = arguments.options.train.global_batch;
+  for (std::int64_t i = 0; i < sequences * arguments.length; ++i) {
+    const std::uint64_t id = random_below(random_key(0, "bench.tokens"), static_cast<std::uint64_t>(i),
+                                          static_cast<std::uint64_t>(vocabulary));
+    file.tokens.push_back(static_cast<std::int32_t>(id));
+  }
+  for (std::int64_t k = 1; k <= sequences; ++k) file.offsets.push_back(k * arguments.length);
+  const std::filesystem::path path =
+      std::filesystem::temp_directory_path() / fmt::format("shardora-bench-{}.safetensors", getpid());
+  write_dataset(path, file);
+  Dataset dataset(path, vocabulary, arguments.length, Overlong::kError);
+  std::filesystem::remove(path);
+  return dataset;
+}
+
+class Bench {
+ public:
+  Bench(const TrainArguments& arguments, const Machine& machine)
+      : arguments_(arguments),
+        machine_(machine),
+        dataset_(open_data(arguments)),
+        packing_{arguments.options.train.micro_batch_tokens, true},
+        sampler_({{.dataset = &dataset_}}, arguments.options.train.global_batch, true, 0),
+        schedule_(arguments.options.train, arguments.warmup_steps + arguments.steps),
+        instance_(arguments.options, machine, ModelFiles{.folder = {}, .config = arguments.config},
+                  InstancePlan{.limits = batch_limits(views_, arguments.options.train.global_batch, packing_),
+                               .positions = dataset_.longest(),
+                               .training = true}),
+        step_(arguments.options.train, machine, instance_,
+              {.sampler = sampler_, .datasets = views_, .packing = packing_, .schedule = schedule_}) {}
+
+  Json run() {
+    for (int i = 1; i <= std::max(1, arguments_.warmup_steps); ++i) step_.run(i);
+    const std::int64_t resident = peak_memory_bytes();  // before the floor takes memory of its own
+    const std::vector<Batch> first = batches(1);
+    ProductFloor floor(machine_.backend, instance_.decoder(), first[0].size(), std::ssize(first[0].target_rows));
+    Measured measured;
+    Communicator& world = *machine_.grid.world;
+    for (int i = 1; i <= arguments_.steps; ++i) {
+      const std::int64_t step = arguments_.warmup_steps + i;
+      measured.loads.push_back(load_of(step));
+      world.barrier();  // else a rank would measure its floor beside another's step
+      measured.steps.push_back(step_.run(step));
+      world.barrier();
+      floor.measure();
+    }
+    Json report = describe();
+    add_speed(report, measured, floor);
+    add_memory(report, resident);
+    return report;
+  }
+
+ private:
+  std::vector<Batch> batches(std::int64_t step) const {
+    const GridPosition& data = machine_.grid.data;
+    return micro_batches(sampler_.plan(step).sequences, views_, data.rank, data.size, packing_);
+  }
+  StepLoad load_of(std::int64_t step) const {
+    StepLoad load;
+    for (const Batch& batch : batches(step)) {
+      load.tokens += static_cast<double>(batch.size());
+      load.target_rows += static_cast<double>(batch.target_rows.size());
+      for (std::size_t k = 0; k + 1 < batch.offsets.size(); ++k) {
+        const double length = batch.offsets[k + 1] - batch.offsets[k];
+        load.squared_lengths += length * length;
+      }
+    }
+    return load;
+  }
+  Json describe() const;
+  void add_speed(Json& report, const Measured& measured, const ProductFloor& floor) const;
+  void add_memory(Json& report, std::int64_t resident);
+
+  const TrainArguments& arguments_;
+  const Machine& machine_;
+  Dataset dataset_;
+  const Dataset* views_[1] = {&dataset_};
+  PackingOptions packing_;
+  Sampler sampler_;
+  Schedule schedule_;
+  Instance instance_;
+  TrainStep step_;
+};
+
+Json Bench::describe() const {
+  const ModelConfig& c = arguments_.config;
+  const AdapterOptions& adapter = arguments_.options.adapter;
+  const bool dora = adapter.method == AdapterMethod::kDora;
+  return {{"program", "bench_train"},
+          {"model",
+           {{"hidden", c.hidden_size},
+            {"intermediate", c.intermediate_size},
+            {"layers", c.num_hidden_layers},
+            {"heads", c.num_attention_heads},
+            {"kv_heads", c.num_key_value_heads},
+            {"vocabulary", c.vocab_size},
+            {"tied", c.tie_word_embeddings}}},
+          {"method", dora ? "dora" : "lora"},
+          {"rank", adapter.rank},
+          {"axis", adapter.magnitude_axis == MagnitudeAxis::kOutput ? "output" : "input"},
+          {"norm_gradient", adapter.norm_gradient == NormGradient::kExact ? "exact" : "detached"},
+          {"dropout", adapter.dropout},
+          {"sequences", arguments_.options.train.global_batch},
+          {"length", arguments_.length},
+          {"micro_batch_tokens", packing_.micro_batch_tokens},
+          {"ranks", machine_.grid.world->size()},
+          {"tensor", machine_.grid.tensor.size},
+          {"backend", machine_.backend.description()},
+          {"steps", arguments_.steps}};
+}
+
+// Figures of the fastest step (per token), and medians over the steps. Phases, FLOPs and floor are rank 0's.
+void Bench::add_speed(Json& report, const Measured& measured, const ProductFloor& floor) const {
+  std::vector<double> speeds, flops, shares, floors, seconds;
+  double best_share = 0;
+  for (std::size_t i = 0; i < measured.steps.size(); ++i) {
+    const StepResult& step = measured.steps[i];
+    const StepLoad& load = measured.loads[i];
+    seconds.push_back(step.seconds);
+    speeds.push_back(static_cast<double>(step.tokens) / step.seconds);
+    flops.push_back(floor.flops(load) / step.seconds * 1e-9);
+    shares.push_back(floor.median_seconds(load) / step.seconds);
+    floors.push_back(static_cast<double>(step.tokens) / floor.median_seconds(load));
+    best_share = std::max(best_share, floor.best_seconds(load) / step.seconds);
+  }
+  const auto both = [](const std::vector<double>& values) {
+    return Json{{"best", *std::max_element(values.begin(), values.end())}, {"median", median(values)}};
+  };
+  report["tokens_per_step"] = measured.steps[0].tokens;
+  report["tokens_per_second"] = both(speeds);
+  report["model_gflops"] = both(flops);
+  report["floor_gflops"] = floor.best_gflops();
+  report["floor_tokens_per_second"] = median(floors);
+  report["share_of_floor"] = {{"best", best_share}, {"median", median(shares)}};
+  report["step_seconds"] = {{"best", *std::min_element(seconds.begin(), seconds.end())}, {"median", median(seconds)}};
+  for (std::size_t phase = 0; phase < kPhaseNames.size(); ++phase) {
+    std::vector<double> of_phase;
+    for (const StepResult& step : measured.steps) of_phase.push_back(step.phases[phase]);
+    report["phases"][std::string(kPhaseNames[phase])] = median(of_phase);
+  }
+  report["seconds"] = seconds;
+  report["loss"] = measured.steps.back().loss;
+}
+
+void Bench::add_memory(Json& report, std::int64_t resident) {
+  Json segments{{"weights", instance_.decoder().weight_bytes()}};
+  for (const auto& [segment, bytes] : instance_.plan().segments()) segments[segment] = bytes;
+  report["memory_bytes"] = segments;
+  report["planned_bytes"] = instance_.decoder().weight_bytes() + instance_.plan().peak_bytes();
+  report["resident_peak_bytes"] = resident;
+}
+
+void print_table(const Json& report) {
+  const double step = report["step_seconds"]["median"];
+  fmt::print("{}\n{} tokens a step, {} steps; times are medians\n\n| phase | ms | share |\n| --- | --- | --- |\n",
+             report["backend"].get<std::string>(), report["tokens_per_step"].get<std::int64_t>(),
+             report["steps"].get<int>());
+  for (const auto& [phase, seconds] : report["phases"].items()) {
+    fmt::print("| {} | {:.2f} | {:.1f} % |\n", phase, 1e3 * seconds.get<double>(), 100 * seconds.get<double>() / step);
+  }
+  const auto line = [](const char* what, const Json& both, const char* unit) {
+    fmt::print("{}: {:.4g} best, {:.4g} median{}\n", what, both["best"].get<double>(), both["median"].get<double>(),
+               unit);
+  };
+  fmt::print("| step | {:.2f} | |\n\n", 1e3 * step);
+  line("tokens/s", report["tokens_per_second"], "");
+  line("model GFLOP/s of a rank (4 x weights x tokens + 7 x layers x width x sum of length^2)", report["model_gflops"],
+       "");
+  fmt::print("matrix products alone: {:.4g} GFLOP/s; floor: {:.4g} tokens/s\n", report["floor_gflops"].get<double>(),
+             report["floor_tokens_per_second"].get<double>());
+  line("share of the floor", report["share_of_floor"], "");
+  constexpr double kMiB = 1 << 20;
+  fmt::print("memory of a rank, MiB: {:.1f} planned, {:.1f} resident at most;",
+             report["planned_bytes"].get<double>() / kMiB, report["resident_peak_bytes"].get<double>() / kMiB);
+  for (const auto& [segment, bytes] : report["memory_bytes"].items()) {
+    fmt::print(" {} {:.1f}", segment, bytes.get<double>() / kMiB);
+  }
+  fmt::print("\n");
+}
+
+void measure(MpiSession& session, const TrainArguments& arguments) {
+  const ProcessGrid& grid = session.make_grid(arguments.options.parallel);
+  const Binding binding = bind_cores(session, arguments.options.parallel);
+  const std::unique_ptr<Backend> backend = make_backend(BackendKind::kCpu, {.threads = binding.threads});
+  Log log(session.world().rank(), true);
+  const std::atomic<bool> stop = false;
+  const Machine machine{.backend = *backend, .grid = grid, .log = log, .stop_requested = stop, .resolved_config = {}};
+  Bench bench(arguments, machine);
+  Json report = bench.run();
+  report["threads"] = binding.threads;
+  report["shape"] = arguments.shape;
+  if (session.world().rank() != 0) return;
+  print_table(report);
+  fmt::print("{}\n", report.dump());
+}
+
+}  // namespace
+}  // namespace shardora::bench
+
+int main(int argc, char** argv) {
+  using namespace shardora;
+  try {
+    const auto arguments = bench::parse_train_arguments(argc, argv);
+    if (!arguments) return 0;
+    MpiSession session(argc, argv);
+    try {
+      bench::measure(session, *arguments);
+      return 0;
+    } catch (const Error& error) {
+      fmt::print(stderr, "bench_train: {}\n", error.what());
+      if (session.world().size() > 1) session.abort(error.status());
+      return static_cast<int>(error.status());
+    }
+  } catch (const Error& error) {
+    fmt::print(stderr, "bench_train: {}\n", error.what());
+    return static_cast<int>(error.status());
+  }
+}
