@@ -7,8 +7,6 @@
 #include <cmath>
 
 #include "runtime/comm/agreement.h"
-#include "runtime/train/gradients.h"
-#include "runtime/train/optimizer.h"
 
 namespace shardora {
 namespace {
@@ -57,7 +55,7 @@ TrainSummary Trainer::loop() {
   std::int64_t step = counters_.step;
   while (step < steps_ && !stopped_early && !enough) {
     ++step;
-    const Step done = train_step(step);
+    const TrainStep::Result done = step_->run(step);
     counters_.step = step;
     report(step, done);
     progress.step(step, done.loss, static_cast<double>(done.tokens) / done.seconds);
@@ -71,48 +69,7 @@ TrainSummary Trainer::loop() {
   return finish(step, stopped_early);
 }
 
-Trainer::Step Trainer::train_step(std::int64_t step) {
-  const double begin = monotonic_seconds();
-  Backend& backend = machine_.backend;
-  const ProcessGrid& grid = machine_.grid;
-  const Decoder& decoder = instance_->decoder();
-  const Activations& activations = instance_->activations();
-  const StepPlan plan = sampler_->plan(step);
-  backend.zero(instance_->parameters().gradients());
-  backend.zero(activations.loss);
-  const LossPlan loss{.gradient_scale = static_cast<float>(1.0 / static_cast<double>(plan.target_count)),
-                      .gradients = true};
-  for (const Batch& batch : micro_batches(plan.sequences, train_views_, grid.data.rank, grid.data.size, packing_)) {
-    const DeviceBatch on_device = decoder.upload(batch, activations);
-    const PassContext pass = instance_->pass(on_device, step, true);
-    decoder.forward(pass, on_device, activations, loss);
-    decoder.backward(pass, on_device, activations);
-  }
-  instance_->finish_gradients();
-  reduce_gradients(backend, grid, instance_->parameters());
-  const double norm = gradient_norm(backend, grid, instance_->parameters());
-  double sums[2] = {0, 0};
-  backend.copy_to_host(view_of(std::span<double>(sums), {2}), activations.loss);
-  backend.synchronize();
-  const double mean = grid.data_group->all_reduce(sums[0], Reduction::kSum) / static_cast<double>(plan.target_count);
-  if (!std::isfinite(mean) || !std::isfinite(norm)) {  // reduced values: every rank decides alike
-    throw AgreedError(ExitStatus::kNotFinite,
-                      writes()
-                          ? fmt::format("step {}: loss {} and gradient norm {} must be finite; nothing of this "
-                                        "step was applied or saved; lower train.learning_rate, or look at the data "
-                                        "of this step",
-                                        step, mean, norm)
-                          : std::string());
-  }
-  optimizer_step(backend, instance_->parameters(), options_.train, *schedule_, step,
-                 clip_factor(norm, options_.train.clip_norm));
-  if (instance_->adapter()) instance_->adapter()->parameters_changed();
-  instance_->refresh_norms();
-  backend.synchronize();
-  return {.loss = mean, .gradient_norm = norm, .seconds = monotonic_seconds() - begin, .tokens = plan.token_count};
-}
-
-void Trainer::report(std::int64_t step, const Step& done) {
+void Trainer::report(std::int64_t step, const TrainStep::Result& done) {
   counters_.tokens += done.tokens;
   trained_tokens_ += done.tokens;
   trained_seconds_ += done.seconds;

@@ -16,6 +16,7 @@
 #include "runtime/train/run_identity.h"
 #include "runtime/train/run_state.h"
 #include "runtime/train/schedule.h"
+#include "runtime/train/step.h"
 
 namespace shardora {
 
@@ -28,11 +29,6 @@ class Trainer {
   TrainSummary run();
 
  private:
-  struct Step {
-    double loss = 0, gradient_norm = 0, seconds = 0;
-    std::int64_t tokens = 0;
-  };
-
   TrainSummary loop();
   void record_failure(const Error& error);
   // trainer_start.cc
@@ -44,8 +40,7 @@ class Trainer {
   void resume();
   void say_hello() const;
   // trainer.cc
-  Step train_step(std::int64_t step);
-  void report(std::int64_t step, const Step& done);
+  void report(std::int64_t step, const TrainStep::Result& done);
   std::optional<StepMetrics::Drift> magnitude_drift();
   void evaluate_all(std::int64_t step);
   struct Decision {
@@ -77,6 +72,7 @@ class Trainer {
   std::int64_t steps_ = 0;
   std::unique_ptr<Schedule> schedule_;
   std::unique_ptr<Instance> instance_;
+  std::unique_ptr<TrainStep> step_;
   InitialMagnitudes initial_magnitudes_;
   Counters counters_;
   Metrics metrics_;

@@ -138,6 +138,13 @@ void Trainer::build_instance() {
     machine_.log.info(fmt::format("starts from {}: {}, rank {}, alpha {:g}, as its adapter_config.json says",
                                   options.adapter.path, has.use_dora ? "dora" : "lora", has.rank, has.alpha));
   }
+  step_ = std::make_unique<TrainStep>(TrainStep::Parts{.options = options_.train,
+                                                       .machine = machine_,
+                                                       .instance = *instance_,
+                                                       .sampler = *sampler_,
+                                                       .schedule = *schedule_,
+                                                       .datasets = train_views_,
+                                                       .packing = packing_});
   initial_magnitudes_ = read_magnitudes(machine_.backend, instance_->parameters());
 }
 

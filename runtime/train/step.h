@@ -1,0 +1,45 @@
+// One optimizer step of all ranks.
+//
+// A step begins with the choice of its sequences and ends with the norms of the values that it has written. In between
+// nothing is allocated on any thread, but for: the first steps (thread pools, and whatever a library makes on first
+// use), the rare repair of norms that cancel (Adapter::repair_cancelling), an error that ends the run, and MPI's own
+// messages. What stands around a step may allocate: metrics, progress, evaluation, checkpoints.
+#pragma once
+
+#include "runtime/data/batch.h"
+#include "runtime/train/instance.h"
+#include "runtime/train/schedule.h"
+
+namespace shardora {
+
+class TrainStep {
+ public:
+  // Nothing is owned.
+  struct Parts {
+    const TrainOptions& options;
+    const Machine& machine;
+    Instance& instance;
+    const Sampler& sampler;
+    const Schedule& schedule;
+    std::span<const Dataset* const> datasets;  // the sampler's
+    PackingOptions packing;
+  };
+  struct Result {
+    double loss = 0, gradient_norm = 0, seconds = 0;
+    std::int64_t tokens = 0;
+  };
+
+  explicit TrainStep(const Parts& parts);
+  // Step k counts from 1. Collective over the world. Throws AgreedError(kNotFinite), with nothing applied.
+  Result run(std::int64_t step);
+
+ private:
+  void accumulate_gradients(std::int64_t step);
+  void require_finite(std::int64_t step, double loss, double gradient_norm) const;
+
+  Parts parts_;
+  StepPlan plan_;
+  Packer packer_;
+};
+
+}  // namespace shardora
