@@ -375,7 +375,7 @@ MEMORY = [
         "plan.target_count = plan.token_count = 0;", "", "Sampler|Golden"),
     Bug("a step packs into memory of its own", "a step allocates nothing", STEP,
         "packer_.start(plan_.sequences);",
-        "Packer packer_(parts_.datasets, parts_.machine.grid.data.rank, parts_.machine.grid.data.size, parts_.packing); "
+        "packer_ = Packer(parts_.datasets, parts_.machine.grid.data.rank, parts_.machine.grid.data.size, parts_.packing); "
         "packer_.start(plan_.sequences);", "allocations"),
 ]
 
