@@ -155,6 +155,14 @@ Keys length_keys() {
        .used_by = kTrain | kEval,
        .help = "most tokens of a rank's micro-batch; a longer sequence goes alone",
        .value = whole(SHARDORA_AT(train.micro_batch_tokens), from_to(1, 1e9))},
+      {.name = "train.recompute",
+       .used_by = kTrain,
+       .help =
+           "what backward makes again to save memory; selective: norms and SwiGLU; full: whole layers (a third more "
+           "time); same results",
+       .value = choice<Recompute>(
+           SHARDORA_AT(train.recompute),
+           {{"none", Recompute::kNone}, {"selective", Recompute::kSelective}, {"full", Recompute::kFull}})},
       {.name = "train.eval_every",
        .used_by = kTrain,
        .help = "steps between evaluations; 0: only at the end",

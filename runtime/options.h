@@ -54,6 +54,13 @@ struct DataOptions {
   bool packing = true;
 };
 
+// What backward makes again instead of keeping it from forward; results are the same to the bit.
+enum class Recompute : std::uint8_t {
+  kNone,
+  kSelective,  // the outputs of RMSNorm and SwiGLU
+  kFull,       // all of a layer but its input
+};
+
 enum class ScheduleKind : std::uint8_t { kCosine, kLinear, kConstant };
 
 struct TrainOptions {
@@ -61,6 +68,7 @@ struct TrainOptions {
   double epochs = 0;
   std::int64_t global_batch = 32;          // sequences per optimizer step, over all ranks
   std::int64_t micro_batch_tokens = 8192;  // per rank
+  Recompute recompute = Recompute::kNone;
   double learning_rate = 2e-4;
   double magnitude_learning_rate = -1;  // below 0: the same
   double b_learning_rate_ratio = 1;     // LoRA+

@@ -2,7 +2,8 @@
 //
 // Sums keep 16 fp32 lanes over at most 1024 terms and add those in float64: they vectorise, do not depend on the number
 // of threads, and their error does not grow with the length. Sums over tokens belong to one thread a column.
-// Small work stays on one thread: waking others costs more, above all on a busy machine.
+// Small work stays on one thread: waking others costs more, above all on a busy machine. It stays outside of OpenMP
+// too: for `if (false)` libgomp would allocate a team of one, and then again one of all threads.
 #pragma once
 
 #include <omp.h>
@@ -22,14 +23,23 @@ constexpr std::int64_t kWorthThreads = 1 << 14;  // elements
 // body(i) for i in [0, n); bodies touch element i only, so in-place use is fine.
 template <class Body>
 inline void for_each_element(std::int64_t n, Body body) {
-#pragma omp parallel for simd schedule(static) firstprivate(body) if (n >= kWorthThreads)
+  if (n < kWorthThreads) {
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) body(i);
+    return;
+  }
+#pragma omp parallel for simd schedule(static) firstprivate(body)
   for (std::int64_t i = 0; i < n; ++i) body(i);
 }
 
 // body(row) for rows of `width` elements each.
 template <class Body>
 inline void for_each_row(std::int64_t rows, std::int64_t width, const Body& body) {
-#pragma omp parallel for schedule(static) if (rows > 1 && rows * width >= kWorthThreads)
+  if (rows <= 1 || rows * width < kWorthThreads) {
+    for (std::int64_t row = 0; row < rows; ++row) body(row);
+    return;
+  }
+#pragma omp parallel for schedule(static)
   for (std::int64_t row = 0; row < rows; ++row) body(row);
 }
 
@@ -41,7 +51,11 @@ inline void for_each_column_block(std::int64_t rows, std::int64_t width, const B
   const std::int64_t block =
       std::min(kMaxColumns, std::max<std::int64_t>(1, (per_thread + kLanes - 1) / kLanes) * kLanes);
   const std::int64_t blocks = (width + block - 1) / block;
-#pragma omp parallel for schedule(static) if (blocks > 1 && rows * width >= kWorthThreads)
+  if (blocks <= 1 || rows * width < kWorthThreads) {
+    for (std::int64_t b = 0; b < blocks; ++b) body(b * block, std::min(block, width - b * block));
+    return;
+  }
+#pragma omp parallel for schedule(static)
   for (std::int64_t b = 0; b < blocks; ++b) body(b * block, std::min(block, width - b * block));
 }
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <vector>
 
 #include "kernels/cpu/cpu.h"
 
@@ -13,6 +12,7 @@ namespace {
 constexpr std::int64_t kLanes = 8;
 constexpr std::int64_t kBlock = 1 << 14;  // elements summed by one thread before the sums join
 constexpr std::int64_t kColumns = 64;     // columns summed by one thread
+constexpr std::int64_t kWave = 1 << 8;    // blocks whose sums are held at a time
 
 double squared_norm(const float* x, std::int64_t count) {
   std::array<double, kLanes> sums{};  // independent lanes: the compiler may use vectors without reordering anything
@@ -45,14 +45,17 @@ double sum_of_squares(TensorView x) {
   const float* const values = x.as<float>();
   const std::int64_t count = x.elements();
   const std::int64_t blocks = (count + kBlock - 1) / kBlock;
-  std::vector<double> parts(static_cast<std::size_t>(blocks));
-#pragma omp parallel for schedule(static)
-  for (std::int64_t block = 0; block < blocks; ++block) {
-    const std::int64_t first = block * kBlock;
-    parts[static_cast<std::size_t>(block)] = squared_norm(values + first, std::min(kBlock, count - first));
-  }
+  std::array<double, kWave> parts{};
   double total = 0;
-  for (const double part : parts) total += part;  // in the order of the blocks
+  for (std::int64_t wave = 0; wave < blocks; wave += kWave) {
+    const std::int64_t held = std::min(kWave, blocks - wave);
+#pragma omp parallel for schedule(static)
+    for (std::int64_t i = 0; i < held; ++i) {
+      const std::int64_t first = (wave + i) * kBlock;
+      parts[static_cast<std::size_t>(i)] = squared_norm(values + first, std::min(kBlock, count - first));
+    }
+    for (std::int64_t i = 0; i < held; ++i) total += parts[static_cast<std::size_t>(i)];  // in the order of the blocks
+  }
   return total;
 }
 

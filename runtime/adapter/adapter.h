@@ -91,6 +91,9 @@ class Adapter {
   std::vector<AdaptedModule> modules_;
   AdapterVersion version_{.parameters = 1, .norms = 0};
   TensorView squares_, reduced_squares_;  // squared and reference of all modules; the summed ones first
+  // repair_cancelling()'s own: squares_ on the host, and of each module the places that cancel.
+  std::vector<float> host_squares_;
+  std::vector<std::vector<std::int32_t>> cancelling_;
 };
 
 // The adapter as PEFT writes it. Collective over the tensor group; complete on tensor rank 0 only.

@@ -79,7 +79,10 @@ void Adapter::repair_cancelling(Communicator& tensor_group, Arena& scratch) {
     for (const AdaptedModule& module : modules_) direct_norms(module, {}, {}, scratch);
     return;
   }
-  std::vector<float> host(static_cast<std::size_t>(squares_.elements()));
+  host_squares_.resize(static_cast<std::size_t>(squares_.elements()));  // once: later there is nothing to allocate
+  cancelling_.resize(modules_.size());
+  std::vector<float>& host = host_squares_;
+  std::vector<std::vector<std::int32_t>>& found = cancelling_;
   backend_.copy_to_host(view_of(std::span(host), squares_.shape), squares_);
   backend_.synchronize();
   const auto at = [&](TensorView view) {
@@ -87,14 +90,14 @@ void Adapter::repair_cancelling(Communicator& tensor_group, Arena& scratch) {
         static_cast<std::size_t>(static_cast<const float*>(view.data) - static_cast<const float*>(squares_.data)),
         static_cast<std::size_t>(view.elements()));
   };
-  std::vector<std::vector<std::int32_t>> found(modules_.size());
-  std::vector<double> sums;
+  std::vector<double> sums;  // grows only where rows do cancel, which is rare
   for (const bool reduced : {true, false}) {
     const std::size_t before = sums.size();
     for (std::size_t k = 0; k < modules_.size(); ++k) {
       const AdaptedModule& module = modules_[k];
       if (module.reduced != reduced) continue;
       const std::span<float> squared = at(module.squared), reference = at(module.reference);
+      found[k].clear();
       for (std::size_t j = 0; j < squared.size(); ++j) {
         if (squared[j] < kCancelling * reference[j]) found[k].push_back(static_cast<std::int32_t>(j));
       }

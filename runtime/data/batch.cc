@@ -9,38 +9,70 @@
 namespace shardora {
 namespace {
 
-const Dataset& dataset_of(const SequenceRef& ref, std::span<const Dataset* const> datasets) {
-  SHARDORA_CHECK(ref.dataset >= 0 && ref.dataset < static_cast<std::int64_t>(datasets.size()));
-  return *datasets[static_cast<std::size_t>(ref.dataset)];
-}
-
-std::int64_t length_of(const SequenceRef& ref, std::span<const Dataset* const> datasets) {
-  return dataset_of(ref, datasets).length(ref.sequence);
-}
-
 bool by_place(const SequenceRef& a, const SequenceRef& b) { return a.place < b.place; }
 
-// The share of one data rank, in order of place. Every rank computes the whole deal alike.
-std::vector<SequenceRef> deal(std::span<const SequenceRef> sequences, std::span<const Dataset* const> datasets,
-                              int data_rank, int data_size) {
-  std::vector<SequenceRef> order(sequences.begin(), sequences.end());
-  std::sort(order.begin(), order.end(), [&](const SequenceRef& a, const SequenceRef& b) {
-    const std::int64_t a_length = length_of(a, datasets), b_length = length_of(b, datasets);
-    return a_length != b_length ? a_length > b_length : by_place(a, b);
-  });
-  std::vector<std::int64_t> loads(static_cast<std::size_t>(data_size), 0);
-  std::vector<SequenceRef> mine;
-  for (const SequenceRef& ref : order) {
-    const auto lightest = std::min_element(loads.begin(), loads.end());  // the first of equals: the lower rank
-    *lightest += length_of(ref, datasets);
-    if (lightest - loads.begin() == data_rank) mine.push_back(ref);
-  }
-  std::sort(mine.begin(), mine.end(), by_place);
-  return mine;
+}  // namespace
+
+Packer::Packer(std::span<const Dataset* const> datasets, int data_rank, int data_size, const PackingOptions& options)
+    : datasets_(datasets.begin(), datasets.end()), data_rank_(data_rank), data_size_(data_size), options_(options) {
+  SHARDORA_CHECK(data_size >= 1 && data_rank >= 0 && data_rank < data_size && options.micro_batch_tokens >= 1);
+  loads_.resize(static_cast<std::size_t>(data_size));
 }
 
-void append(Batch& batch, const SequenceRef& ref, std::span<const Dataset* const> datasets) {
-  const Dataset::Sequence sequence = dataset_of(ref, datasets)[ref.sequence];
+void Packer::reserve(std::int64_t global_batch) {
+  const BatchLimits limits = batch_limits(datasets_, global_batch, options_);
+  const auto tokens = static_cast<std::size_t>(limits.tokens);
+  order_.reserve(static_cast<std::size_t>(global_batch));
+  mine_.reserve(static_cast<std::size_t>(global_batch));
+  for (auto* of_tokens : {&batch_.tokens, &batch_.positions, &batch_.target_rows, &batch_.targets}) {
+    of_tokens->reserve(tokens);
+  }
+  batch_.places.reserve(tokens);
+  batch_.offsets.reserve(static_cast<std::size_t>(limits.sequences) + 1);
+}
+
+void Packer::start(std::span<const SequenceRef> sequences) {
+  deal(sequences);
+  next_ = 0;
+}
+
+const Batch* Packer::next() {
+  if (next_ == mine_.size()) return nullptr;
+  for (auto* of_tokens : {&batch_.tokens, &batch_.positions, &batch_.target_rows, &batch_.targets}) of_tokens->clear();
+  batch_.places.clear();
+  batch_.offsets.assign(1, 0);
+  do {
+    append(mine_[next_++]);
+  } while (options_.packing && next_ < mine_.size() &&
+           batch_.size() + length_of(mine_[next_]) <= options_.micro_batch_tokens);
+  return &batch_;
+}
+
+const Dataset& Packer::dataset_of(const SequenceRef& ref) const {
+  SHARDORA_CHECK(ref.dataset >= 0 && ref.dataset < std::ssize(datasets_));
+  return *datasets_[static_cast<std::size_t>(ref.dataset)];
+}
+
+// The share of this data rank, in order of place. Every rank computes the whole deal alike.
+void Packer::deal(std::span<const SequenceRef> sequences) {
+  order_.assign(sequences.begin(), sequences.end());
+  std::sort(order_.begin(), order_.end(), [&](const SequenceRef& a, const SequenceRef& b) {
+    const std::int64_t a_length = length_of(a), b_length = length_of(b);
+    return a_length != b_length ? a_length > b_length : by_place(a, b);
+  });
+  std::fill(loads_.begin(), loads_.end(), 0);
+  mine_.clear();
+  for (const SequenceRef& ref : order_) {
+    const auto lightest = std::min_element(loads_.begin(), loads_.end());  // the first of equals: the lower rank
+    *lightest += length_of(ref);
+    if (lightest - loads_.begin() == data_rank_) mine_.push_back(ref);
+  }
+  std::sort(mine_.begin(), mine_.end(), by_place);
+}
+
+void Packer::append(const SequenceRef& ref) {
+  Batch& batch = batch_;
+  const Dataset::Sequence sequence = dataset_of(ref)[ref.sequence];
   const auto length = static_cast<std::int32_t>(sequence.tokens.size());
   const auto first = static_cast<std::int32_t>(batch.tokens.size());
   SHARDORA_CHECK(length <= std::numeric_limits<std::int32_t>::max() - first);
@@ -56,18 +88,12 @@ void append(Batch& batch, const SequenceRef& ref, std::span<const Dataset* const
   batch.offsets.push_back(first + length);
 }
 
-}  // namespace
-
 std::vector<Batch> micro_batches(std::span<const SequenceRef> sequences, std::span<const Dataset* const> datasets,
                                  int data_rank, int data_size, const PackingOptions& options) {
-  SHARDORA_CHECK(data_size >= 1 && data_rank >= 0 && data_rank < data_size && options.micro_batch_tokens >= 1);
+  Packer packer(datasets, data_rank, data_size, options);
+  packer.start(sequences);
   std::vector<Batch> batches;
-  for (const SequenceRef& ref : deal(sequences, datasets, data_rank, data_size)) {
-    const bool fits = options.packing && !batches.empty() &&
-                      batches.back().size() + length_of(ref, datasets) <= options.micro_batch_tokens;
-    if (!fits) batches.emplace_back().offsets.push_back(0);
-    append(batches.back(), ref, datasets);
-  }
+  while (const Batch* batch = packer.next()) batches.push_back(*batch);
   return batches;
 }
 

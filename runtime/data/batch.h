@@ -31,6 +31,31 @@ struct PackingOptions {
 std::vector<Batch> micro_batches(std::span<const SequenceRef> sequences, std::span<const Dataset* const> datasets,
                                  int data_rank, int data_size, const PackingOptions& options);
 
+// The same one after another, in memory that is used again for the next micro-batch and the next step.
+class Packer {
+ public:
+  Packer(std::span<const Dataset* const> datasets, int data_rank, int data_size, const PackingOptions& options);
+  // Room for any step of so many sequences: from then on nothing is allocated.
+  void reserve(std::int64_t global_batch);
+  void start(std::span<const SequenceRef> sequences);
+  // Valid until the next call; null after the last.
+  const Batch* next();
+
+ private:
+  void deal(std::span<const SequenceRef> sequences);
+  void append(const SequenceRef& ref);
+  const Dataset& dataset_of(const SequenceRef& ref) const;
+  std::int64_t length_of(const SequenceRef& ref) const { return dataset_of(ref).length(ref.sequence); }
+
+  std::vector<const Dataset*> datasets_;  // not owned
+  int data_rank_, data_size_;
+  PackingOptions options_;
+  std::vector<SequenceRef> order_, mine_;  // longest first; this rank's, by place
+  std::vector<std::int64_t> loads_;        // tokens of each data rank
+  std::size_t next_ = 0;                   // of mine_
+  Batch batch_;
+};
+
 // The most tokens, sequences and target rows that one micro-batch can have: sizes the activations once.
 struct BatchLimits {
   std::int64_t tokens = 0, sequences = 0;

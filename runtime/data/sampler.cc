@@ -63,13 +63,11 @@ std::vector<std::int64_t> interleave(std::span<const std::int64_t> quotas) {
   return pattern;
 }
 
-std::vector<std::int64_t> shuffled(std::int64_t size, RandomKey key) {
-  std::vector<std::int64_t> order(static_cast<std::size_t>(size));
+void shuffle(std::vector<std::int64_t>& order, RandomKey key) {
   std::iota(order.begin(), order.end(), std::int64_t{0});
   for (std::size_t i = order.size(); i > 1; --i) {
     std::swap(order[i - 1], order[static_cast<std::size_t>(random_below(key, i - 1, i))]);
   }
-  return order;
 }
 
 }  // namespace
@@ -89,25 +87,35 @@ Sampler::Sampler(std::vector<Source> sources, std::int64_t global_batch, bool sh
   for (const Source& source : sources_) shares.push_back(source.share / total);
   quotas_ = find_quotas(shares);
   pattern_ = interleave(quotas_);
-  permutations_.assign(sources_.size(), {-1, {}});
+  for (const Source& source : sources_) {
+    permutations_.emplace_back(-1, std::vector<std::int64_t>(static_cast<std::size_t>(source.dataset->size())));
+  }
+  drawn_.resize(sources_.size());
 }
 
 StepPlan Sampler::plan(std::int64_t step) const {
+  StepPlan plan;
+  this->plan(step, plan);
+  return plan;
+}
+
+void Sampler::plan(std::int64_t step, StepPlan& plan) const {
   SHARDORA_CHECK(step >= 1);
   const auto period = static_cast<std::int64_t>(pattern_.size());
   const std::int64_t first = (step - 1) * global_batch_;
-  std::vector<std::int64_t> drawn(sources_.size());  // of each source, before the next draw
-  for (std::size_t i = 0; i < drawn.size(); ++i) drawn[i] = first / period * quotas_[i];
+  // Of each source, before the next draw.
+  for (std::size_t i = 0; i < drawn_.size(); ++i) drawn_[i] = first / period * quotas_[i];
   for (std::int64_t i = 0; i < first % period; ++i) {
-    ++drawn[static_cast<std::size_t>(pattern_[static_cast<std::size_t>(i)])];
+    ++drawn_[static_cast<std::size_t>(pattern_[static_cast<std::size_t>(i)])];
   }
 
-  StepPlan plan;
+  plan.sequences.clear();
   plan.sequences.reserve(static_cast<std::size_t>(global_batch_));
+  plan.target_count = plan.token_count = 0;
   for (std::int64_t place = 0; place < global_batch_; ++place) {
     const std::int64_t source = pattern_[static_cast<std::size_t>((first + place) % period)];
     const auto index = static_cast<std::size_t>(source);
-    const std::int64_t sequence = pick(source, drawn[index]++);
+    const std::int64_t sequence = pick(source, drawn_[index]++);
     plan.sequences.push_back({source, sequence, place});
     plan.target_count += sources_[index].dataset->target_count(sequence);
     plan.token_count += sources_[index].dataset->length(sequence);
@@ -117,7 +125,6 @@ StepPlan Sampler::plan(std::int64_t step) const {
            "step {}: none of its {} sequences has a target token; raise train.global_batch, or remove such sequences",
            step, global_batch_);
   }
-  return plan;
 }
 
 std::int64_t Sampler::pick(std::int64_t source, std::int64_t draw) const {
@@ -127,7 +134,7 @@ std::int64_t Sampler::pick(std::int64_t source, std::int64_t draw) const {
   auto& [cached_epoch, order] = permutations_[index];
   if (cached_epoch != epoch) {
     const RandomKey key = random_key(random_key(seed_, "shuffle"), static_cast<std::uint64_t>(source));
-    order = shuffled(size, random_key(key, static_cast<std::uint64_t>(epoch)));
+    shuffle(order, random_key(key, static_cast<std::uint64_t>(epoch)));
     cached_epoch = epoch;
   }
   return order[static_cast<std::size_t>(place)];

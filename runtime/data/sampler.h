@@ -32,7 +32,9 @@ class Sampler {
   };
   Sampler(std::vector<Source> sources, std::int64_t global_batch, bool shuffle, std::uint64_t seed);
 
-  // Step k counts from 1. Throws Error(kBadInput) naming the step where it has no target at all.
+  // Step k counts from 1. Throws Error(kBadInput) naming the step where it has no target at all. Written over an
+  // earlier step's plan, nothing is allocated.
+  void plan(std::int64_t step, StepPlan& plan) const;
   StepPlan plan(std::int64_t step) const;
   // Optimizer steps in so many epochs of the (first, for a mixture: whole) set: ceil(epochs * sequences /
   // global_batch).
@@ -47,6 +49,7 @@ class Sampler {
   std::vector<std::int64_t> pattern_;  // the interleaving: source of each draw of one period
   std::vector<std::int64_t> quotas_;   // draws of each source in one period
   mutable std::vector<std::pair<std::int64_t, std::vector<std::int64_t>>> permutations_;  // per source: epoch, order
+  mutable std::vector<std::int64_t> drawn_;                                               // plan()'s own
 };
 
 }  // namespace shardora

@@ -24,7 +24,8 @@ TensorView Arena::take(std::string_view segment, DType dtype, Shape shape) {
   used_ += bytes;
   SHARDORA_CHECK(measuring_ || used_ <= capacity_);
   if (used_ > peak_) {
-    auto found = segments_.try_emplace(std::string(segment), 0).first;
+    auto found = segments_.find(segment);  // without a string: a step that reaches further allocates nothing
+    if (found == segments_.end()) found = segments_.try_emplace(std::string(segment), 0).first;
     found->second += used_ - peak_;
     peak_ = used_;
   }

@@ -46,12 +46,12 @@ bool Block::trains() const {
   return false;
 }
 
-BlockSaved Block::take_saved(Arena& arena, std::int64_t tokens) const {
+BlockSaved Block::take_saved(Arena& arena, std::int64_t tokens, Recompute recompute) const {
+  const bool keep_all = recompute != Recompute::kSelective;
   const auto take = [&](Shape shape) { return arena.take(kSegment, DType::kF32, shape); };
   const auto saved_of = [&](const Linear& linear) { return linear.take_saved(arena, kSegment, tokens); };
   BlockSaved s;
-  s.h = take({tokens, hidden_size});
-  s.x1 = take({tokens, hidden_size});
+  if (keep_all) s.x1 = take({tokens, hidden_size});
   s.rstd1 = take({tokens});
   s.q_saved = saved_of(q), s.k_saved = saved_of(k), s.v_saved = saved_of(v), s.o_saved = saved_of(o);
   s.q = take({tokens, heads, head_dim});
@@ -64,13 +64,44 @@ BlockSaved Block::take_saved(Arena& arena, std::int64_t tokens) const {
   s.attended = take({tokens, heads, head_dim});
   s.lse = take({tokens, heads});
   s.m = take({tokens, hidden_size});
-  s.x2 = take({tokens, hidden_size});
+  if (keep_all) s.x2 = take({tokens, hidden_size});
   s.rstd2 = take({tokens});
   s.gate_saved = saved_of(gate), s.up_saved = saved_of(up), s.down_saved = saved_of(down);
   if (!gate.rebuilds_output()) s.gate = take({tokens, gate.out_features});
   if (!up.rebuilds_output()) s.up = take({tokens, up.out_features});
-  s.activated = take({tokens, gate.out_features});
+  if (keep_all) s.activated = take({tokens, gate.out_features});
   return s;
+}
+
+void Block::take_missing(ScratchScope& scope, BlockSaved& s) const {
+  const std::int64_t tokens = s.h.size(0);
+  if (!s.x1) s.x1 = scope.take({tokens, hidden_size});
+  if (!s.x2) s.x2 = scope.take({tokens, hidden_size});
+  if (!s.activated) s.activated = scope.take({tokens, gate.out_features});
+}
+
+void Block::remake_x1(const PassContext& pass, ScratchScope& scope, BlockSaved& s) const {
+  if (s.x1) return;
+  s.x1 = scope.take({s.h.size(0), hidden_size});
+  rms_norm_forward(pass.backend,
+                   {.x = s.h, .weight = input_norm.weight, .epsilon = epsilon, .y = s.x1, .rstd = s.rstd1});
+}
+
+void Block::remake_mlp(const PassContext& pass, ScratchScope& scope, BlockSaved& s) const {
+  if (s.x2) return;
+  const std::int64_t tokens = s.m.size(0);
+  s.x2 = scope.take({tokens, hidden_size});
+  rms_norm_forward(pass.backend,
+                   {.x = s.m, .weight = post_norm.weight, .epsilon = epsilon, .y = s.x2, .rstd = s.rstd2});
+  const auto rebuild = [&](const Linear& linear, const LinearSaved& saved, TensorView& y) {
+    if (y) return;
+    y = scope.take({tokens, linear.out_features});
+    linear.rebuild_output(pass, saved, y);
+  };
+  rebuild(gate, s.gate_saved, s.gate);
+  rebuild(up, s.up_saved, s.up);
+  s.activated = scope.take({tokens, gate.out_features});
+  swiglu_forward(pass.backend, {.gate = s.gate, .up = s.up, .y = s.activated});
 }
 
 void Block::rotate_and_norm(const PassContext& pass, const DeviceBatch& batch, const NormWeight& norm, TensorView raw,
@@ -113,12 +144,12 @@ void Block::attention_forward_part(const PassContext& pass, const DeviceBatch& b
 
 void Block::forward(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved,
                     TensorView h_out) const {
-  const std::int64_t tokens = batch.tokens.size(0);
-  const BlockSaved s = first_rows(saved, tokens);
+  ScratchScope scope(pass.scratch);
+  BlockSaved s = first_rows(saved, batch.tokens.size(0));
+  take_missing(scope, s);
   attention_forward_part(pass, batch, s);
   rms_norm_forward(pass.backend,
                    {.x = s.m, .weight = post_norm.weight, .epsilon = epsilon, .y = s.x2, .rstd = s.rstd2});
-  ScratchScope scope(pass.scratch);
   const TensorView gate_y = s.gate ? s.gate : scope.take(s.activated.shape);
   const TensorView up_y = s.up ? s.up : scope.take(s.activated.shape);
   gate.forward(pass, s.x2, s.gate_saved, gate_y);
@@ -130,8 +161,14 @@ void Block::forward(const PassContext& pass, const DeviceBatch& batch, const Blo
 
 void Block::backward(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved, TensorView dh,
                      bool needs_input_gradient) const {
-  const BlockSaved s = first_rows(saved, batch.tokens.size(0));
-  mlp_backward_part(pass, s, dh);
+  BlockSaved s = first_rows(saved, batch.tokens.size(0));
+  {
+    ScratchScope scope(pass.scratch);
+    remake_mlp(pass, scope, s);
+    mlp_backward_part(pass, s, dh);
+  }
+  ScratchScope scope(pass.scratch);
+  remake_x1(pass, scope, s);
   attention_backward_part(pass, batch, s, dh, needs_input_gradient);
 }
 

@@ -26,7 +26,7 @@ struct DeviceBatch {
   TensorView cosines, sines;        // [positions, head_dim / 2]
 };
 
-// What a layer keeps of one micro-batch.
+// What a layer keeps of one micro-batch. Under Recompute::kSelective x1, x2 and activated are empty.
 struct BlockSaved {
   TensorView h, x1, rstd1;  // [tokens, hidden], [tokens]
   LinearSaved q_saved, k_saved, v_saved, o_saved, gate_saved, up_saved, down_saved;
@@ -46,7 +46,8 @@ class Block {
 
   std::vector<Linear*> linears() { return {&q, &k, &v, &o, &gate, &up, &down}; }
   bool trains() const;
-  BlockSaved take_saved(Arena& arena, std::int64_t tokens) const;
+  // All but h.
+  BlockSaved take_saved(Arena& arena, std::int64_t tokens, Recompute recompute) const;
 
   // saved.h is the layer's input; h_out [tokens, hidden] is written.
   void forward(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved, TensorView h_out) const;
@@ -58,6 +59,10 @@ class Block {
   void attention_forward_part(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved) const;
   void attention_backward_part(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved,
                                TensorView dh, bool needs_input_gradient) const;
+  // Room for, and again the values of, what a selective BlockSaved has not kept; nothing where it was kept.
+  void take_missing(ScratchScope& scope, BlockSaved& saved) const;
+  void remake_x1(const PassContext& pass, ScratchScope& scope, BlockSaved& saved) const;
+  void remake_mlp(const PassContext& pass, ScratchScope& scope, BlockSaved& saved) const;
   void mlp_backward_part(const PassContext& pass, const BlockSaved& saved, TensorView dh) const;
   void rotate_and_norm(const PassContext& pass, const DeviceBatch& batch, const NormWeight& norm, TensorView raw,
                        TensorView rstd, TensorView y) const;

@@ -40,8 +40,8 @@ Activations Decoder::take_activations(Arena& arena, const ActivationPlan& plan) 
                .targets = take("batch", DType::kI32, {tokens}),
                .cosines = cosines_,
                .sines = sines_};
-  const std::size_t slots = plan.training ? blocks_.size() : std::min<std::size_t>(2, blocks_.size());
-  for (std::size_t i = 0; i < slots; ++i) a.slots.push_back(blocks_[i].take_saved(arena, tokens));
+  a.layers_share = plan.training && plan.recompute == Recompute::kFull;
+  a.slots = take_slots(arena, plan);
   a.h_last = floats({tokens, hidden});
   a.head_x = floats({tokens, hidden});
   a.head_normed = floats({tokens, hidden});
@@ -53,6 +53,27 @@ Activations Decoder::take_activations(Arena& arena, const ActivationPlan& plan) 
   a.sums = take("logits", DType::kF32, {2 * rows});
   a.loss = take("logits", DType::kF64, {2});
   return a;
+}
+
+// Layers differ in what they save, as their adapters do: where all share memory, it is that of the largest.
+std::vector<BlockSaved> Decoder::take_slots(Arena& arena, const ActivationPlan& plan) const {
+  const std::int64_t tokens = plan.limits.tokens;
+  const Recompute recompute = plan.training ? plan.recompute : Recompute::kNone;
+  std::vector<BlockSaved> slots(plan.training ? blocks_.size() : std::min<std::size_t>(2, blocks_.size()));
+  std::vector<TensorView> inputs;
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    inputs.push_back(arena.take("activations", DType::kF32, {tokens, config_.hidden_size}));
+  }
+  const std::int64_t mark = arena.mark();
+  std::int64_t end = mark;
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    if (recompute == Recompute::kFull) arena.release(mark);
+    slots[i] = blocks_[i].take_saved(arena, tokens, recompute);
+    slots[i].h = inputs[i];
+    end = std::max(end, arena.mark());
+  }
+  arena.take("activations", DType::kU8, {end - arena.mark()});
+  return slots;
 }
 
 DeviceBatch Decoder::upload(const Batch& batch, const Activations& activations) const {
@@ -77,11 +98,14 @@ void Decoder::run_blocks(const PassContext& pass, const DeviceBatch& batch, cons
   const TensorView h = slot(activations, 0).h.rows(0, tokens);
   embedding_->gather_rows(batch.tokens, vocabulary_.begin, h);
   parallel_.join_embedding(h);
-  for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
-    const bool last = layer + 1 == blocks_.size();
-    const TensorView out = last ? activations.h_last : slot(activations, layer + 1).h;
-    blocks_[layer].forward(pass, batch, slot(activations, layer), out.rows(0, tokens));
-  }
+  for (std::size_t layer = 0; layer < blocks_.size(); ++layer) run_block(pass, batch, activations, layer);
+}
+
+void Decoder::run_block(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
+                        std::size_t layer) const {
+  const bool last = layer + 1 == blocks_.size();
+  const TensorView out = last ? activations.h_last : slot(activations, layer + 1).h;
+  blocks_[layer].forward(pass, batch, slot(activations, layer), out.rows(0, batch.tokens.size(0)));
 }
 
 // Only rows that predict a target reach the last norm and the head.
@@ -158,6 +182,8 @@ void Decoder::backward(const PassContext& pass, const DeviceBatch& batch, const 
   const bool embedding_trains = trainable_embedding_ != nullptr;
   for (std::size_t layer = blocks_.size(); layer-- > static_cast<std::size_t>(lowest - blocks_.begin());) {
     const bool goes_on = embedding_trains || &blocks_[layer] != &*lowest;
+    // The last layer's activations are still there. Its output is written again too: the same bits, for nobody.
+    if (activations.layers_share && layer + 1 < blocks_.size()) run_block(pass, batch, activations, layer);
     blocks_[layer].backward(pass, batch, slot(activations, layer), dh, goes_on);
   }
   if (embedding_trains) trainable_embedding_->scatter_rows(batch.tokens, vocabulary_.begin, dh);

@@ -17,11 +17,13 @@ namespace shardora {
 struct ActivationPlan {
   BatchLimits limits;
   bool training = true;  // keep every layer; else two slots serve all layers in turn
+  Recompute recompute = Recompute::kNone;
 };
 
 struct Activations {
-  DeviceBatch storage;  // room for the largest micro-batch
-  std::vector<BlockSaved> slots;
+  DeviceBatch storage;                                // room for the largest micro-batch
+  std::vector<BlockSaved> slots;                      // of the layers in turn
+  bool layers_share = false;                          // Recompute::kFull: all slots are the same memory, but for h
   TensorView h_last;                                  // [tokens, hidden]: the last block's output
   TensorView head_x, head_normed, head_rstd, d_head;  // rows that predict a target
   TensorView logits, row_max, sums;                   // one chunk of rows
@@ -69,12 +71,14 @@ class Decoder {
   const std::vector<NamedShape>& tensors() const { return tensors_; }
 
  private:
-  struct Table;  // embedding or head
+  std::vector<BlockSaved> take_slots(Arena& arena, const ActivationPlan& plan) const;
   void build_block(Block& block, std::int64_t layer);
   TensorView device_vector(WeightSource& source, const std::string& name, Range range);
   void load_tables(std::int64_t positions);
   const NamedShape& shape_of(const std::string& name) const;
   void run_blocks(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
+  void run_block(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
+                 std::size_t layer) const;
   void head_input(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
   void head_chunk(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
                   const LossPlan& loss, Range rows) const;

@@ -97,7 +97,8 @@ std::unique_ptr<Instance::Parts> Instance::assemble(Backend& backend, Communicat
     lay_out();
     parts->adapter->connect(parts->parameters, arena);
   }
-  parts->activations = parts->decoder->take_activations(arena, {.limits = plan.limits, .training = plan.training});
+  parts->activations = parts->decoder->take_activations(
+      arena, {.limits = plan.limits, .training = plan.training, .recompute = options_.train.recompute});
   return parts;
 }
 

@@ -1,7 +1,10 @@
-// One optimizer step, the whole of it: what the training loop repeats, and what tests/bench measures.
+// One optimizer step of all ranks: what the training loop repeats, and what tests/bench measures.
+//
+// A step begins with the choice of its sequences and ends with the norms of the values that it has written. In between
+// nothing is allocated on any thread, but for: the first steps (thread pools, and whatever a library makes on first
+// use), the rare repair of norms that cancel (Adapter::repair_cancelling), an error that ends the run, and MPI's own
+// messages. What stands around a step may allocate: metrics, progress, evaluation, checkpoints.
 #pragma once
-
-#include <span>
 
 #include "runtime/data/batch.h"
 #include "runtime/observe/phases.h"
@@ -10,37 +13,37 @@
 
 namespace shardora {
 
-struct StepResult {
-  double loss = 0, gradient_norm = 0;  // mean over the step's targets; before clipping
-  double seconds = 0;
-  std::int64_t tokens = 0;  // over all ranks
-  PhaseSeconds phases{};    // of this rank; they add up to seconds
-};
-
 class TrainStep {
  public:
-  // What a step reads. Nothing is owned.
-  struct Sources {
+  // Nothing is owned.
+  struct Parts {
+    const TrainOptions& options;
+    const Machine& machine;
+    Instance& instance;
     const Sampler& sampler;
-    std::span<const Dataset* const> datasets;
-    PackingOptions packing;
     const Schedule& schedule;
+    std::span<const Dataset* const> datasets;  // the sampler's
+    PackingOptions packing;
   };
-  TrainStep(const TrainOptions& options, const Machine& machine, Instance& instance, const Sources& sources)
-      : options_(options), machine_(machine), instance_(instance), sources_(sources) {}
+  struct Result {
+    double loss = 0, gradient_norm = 0;  // mean over the step's targets; before clipping
+    double seconds = 0;
+    std::int64_t tokens = 0;  // over all ranks
+    PhaseSeconds phases{};    // of this rank; they add up to seconds
+  };
 
-  // Forward and backward of every micro-batch of this rank, sums over ranks, the optimizer, new norms. Collective over
-  // the world. Throws AgreedError(kNotFinite), nothing applied, where loss or gradient is not finite.
-  StepResult run(std::int64_t step);
+  explicit TrainStep(const Parts& parts);
+  // Step k counts from 1. Collective over the world. Throws AgreedError(kNotFinite), with nothing applied.
+  Result run(std::int64_t step);
 
  private:
-  void accumulate(const StepPlan& plan, std::int64_t step, PhaseClock& clock);
-  double mean_loss(const StepPlan& plan);
+  void accumulate_gradients(std::int64_t step, PhaseClock& clock);
+  double mean_loss() const;
+  void require_finite(std::int64_t step, double loss, double gradient_norm) const;
 
-  TrainOptions options_;
-  Machine machine_;
-  Instance& instance_;  // not owned
-  Sources sources_;
+  Parts parts_;
+  StepPlan plan_;
+  Packer packer_;
 };
 
 }  // namespace shardora

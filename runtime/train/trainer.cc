@@ -6,6 +6,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "runtime/comm/agreement.h"
+
 namespace shardora {
 namespace {
 
@@ -53,7 +55,7 @@ TrainSummary Trainer::loop() {
   std::int64_t step = counters_.step;
   while (step < steps_ && !stopped_early && !enough) {
     ++step;
-    const StepResult done = train_step_->run(step);
+    const TrainStep::Result done = step_->run(step);
     counters_.step = step;
     report(step, done);
     progress.step(step, done.loss, static_cast<double>(done.tokens) / done.seconds);
@@ -67,7 +69,7 @@ TrainSummary Trainer::loop() {
   return finish(step, stopped_early);
 }
 
-void Trainer::report(std::int64_t step, const StepResult& done) {
+void Trainer::report(std::int64_t step, const TrainStep::Result& done) {
   counters_.tokens += done.tokens;
   trained_tokens_ += done.tokens;
   trained_seconds_ += done.seconds;

@@ -40,7 +40,7 @@ class Trainer {
   void resume();
   void say_hello() const;
   // trainer.cc
-  void report(std::int64_t step, const StepResult& done);
+  void report(std::int64_t step, const TrainStep::Result& done);
   std::optional<StepMetrics::Drift> magnitude_drift();
   void evaluate_all(std::int64_t step);
   struct Decision {
@@ -72,7 +72,7 @@ class Trainer {
   std::int64_t steps_ = 0;
   std::unique_ptr<Schedule> schedule_;
   std::unique_ptr<Instance> instance_;
-  std::unique_ptr<TrainStep> train_step_;
+  std::unique_ptr<TrainStep> step_;
   InitialMagnitudes initial_magnitudes_;
   Counters counters_;
   Metrics metrics_;

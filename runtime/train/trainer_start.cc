@@ -138,9 +138,13 @@ void Trainer::build_instance() {
     machine_.log.info(fmt::format("starts from {}: {}, rank {}, alpha {:g}, as its adapter_config.json says",
                                   options.adapter.path, has.use_dora ? "dora" : "lora", has.rank, has.alpha));
   }
-  train_step_ = std::make_unique<TrainStep>(
-      options_.train, machine_, *instance_,
-      TrainStep::Sources{.sampler = *sampler_, .datasets = train_views_, .packing = packing_, .schedule = *schedule_});
+  step_ = std::make_unique<TrainStep>(TrainStep::Parts{.options = options_.train,
+                                                       .machine = machine_,
+                                                       .instance = *instance_,
+                                                       .sampler = *sampler_,
+                                                       .schedule = *schedule_,
+                                                       .datasets = train_views_,
+                                                       .packing = packing_});
   initial_magnitudes_ = read_magnitudes(machine_.backend, instance_->parameters());
 }
 

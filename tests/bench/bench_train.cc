@@ -24,7 +24,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct Measured {
-  std::vector<StepResult> steps;
+  std::vector<TrainStep::Result> steps;
   std::vector<StepLoad> loads;  // of this rank, one a step
 };
 
@@ -62,8 +62,13 @@ class Bench {
                   InstancePlan{.limits = batch_limits(views_, arguments.options.train.global_batch, packing_),
                                .positions = dataset_.longest(),
                                .training = true}),
-        step_(arguments.options.train, machine, instance_,
-              {.sampler = sampler_, .datasets = views_, .packing = packing_, .schedule = schedule_}) {}
+        step_({.options = arguments.options.train,
+               .machine = machine,
+               .instance = instance_,
+               .sampler = sampler_,
+               .schedule = schedule_,
+               .datasets = views_,
+               .packing = packing_}) {}
 
   Json run() {
     for (int i = 1; i <= std::max(1, arguments_.warmup_steps); ++i) step_.run(i);
@@ -150,7 +155,7 @@ void Bench::add_speed(Json& report, const Measured& measured, const ProductFloor
   std::vector<double> speeds, flops, shares, floors, seconds;
   double best_share = 0;
   for (std::size_t i = 0; i < measured.steps.size(); ++i) {
-    const StepResult& step = measured.steps[i];
+    const TrainStep::Result& step = measured.steps[i];
     const StepLoad& load = measured.loads[i];
     seconds.push_back(step.seconds);
     speeds.push_back(static_cast<double>(step.tokens) / step.seconds);
@@ -171,7 +176,7 @@ void Bench::add_speed(Json& report, const Measured& measured, const ProductFloor
   report["step_seconds"] = {{"best", *std::min_element(seconds.begin(), seconds.end())}, {"median", median(seconds)}};
   for (std::size_t phase = 0; phase < kPhaseNames.size(); ++phase) {
     std::vector<double> of_phase;
-    for (const StepResult& step : measured.steps) of_phase.push_back(step.phases[phase]);
+    for (const TrainStep::Result& step : measured.steps) of_phase.push_back(step.phases[phase]);
     report["phases"][std::string(kPhaseNames[phase])] = median(of_phase);
   }
   report["seconds"] = seconds;

@@ -97,6 +97,7 @@ const std::map<std::string, std::string> kSamples = {
     {"train.epochs", "1.5"},
     {"train.global_batch", "127"},
     {"train.micro_batch_tokens", "512"},
+    {"train.recompute", "selective"},
     {"train.eval_every", "9"},
     {"train.save_best", "true"},
     {"train.early_stopping", "3"},

@@ -90,8 +90,8 @@ SUMS = [
         "std::sqrt(whole + grid.tensor_group->all_reduce(shard, Reduction::kSum))",
         "std::sqrt(grid.tensor_group->all_reduce(whole + shard, Reduction::kSum))", OUTPUT),
     Bug("training loss of this rank's sequences only", "one global batch", STEP,
-        "grid.data_group->all_reduce(sums[0], Reduction::kSum) / static_cast<double>(plan.target_count)",
-        "sums[0] / static_cast<double>(plan.target_count)", OUTPUT),
+        "const double sum = parts_.machine.grid.data_group->all_reduce(sums[0], Reduction::kSum);", "const double sum = sums[0];",
+        OUTPUT),
     Bug("evaluation loss of this rank's sequences only", "one global batch", "runtime/train/evaluate.cc",
         "const double loss = grid.data_group->all_reduce(sums[0], Reduction::kSum);", "const double loss = sums[0];", OUTPUT),
     Bug("exact gradient from a partial h", "norm gradient", EXACT_GRADIENT,
@@ -135,10 +135,10 @@ ADAPTATION = [
     Bug("norm frozen at the first step", "norm follows A and B", NORMS,
         "norm_from_square(backend_, {.squared = module.squared, .norm = module.norm});",
         "if (version_.norms == 0) norm_from_square(backend_, {.squared = module.squared, .norm = module.norm});", OUTPUT),
-    Bug("norms not refreshed after an optimizer step", "stale norms are refused", STEP, "instance_.refresh_norms();", ";",
+    Bug("norms not refreshed after an optimizer step", "stale norms are refused", STEP, "instance.refresh_norms();", ";",
         OUTPUT),
     Bug("a parameter change not noted", "stale norms are refused", STEP,
-        "if (instance_.adapter()) instance_.adapter()->parameters_changed();\n  instance_.refresh_norms();", ";", OUTPUT),
+        "if (instance.adapter()) instance.adapter()->parameters_changed();\n  instance.refresh_norms();", ";", OUTPUT),
     Bug("stale norms not refused", "stale norms are refused", LINEAR,
         "if (adapter) SHARDORA_CHECK(!adapter->version || adapter->version->norms == adapter->version->parameters);", ";",
         "Stale|training"),
@@ -203,7 +203,7 @@ CUTS = [
     Bug("heads that do not divide are accepted", "unproven splits are refused", PLACEMENT,
         "if (works(config, tensor_size)) return;", "return;", "BadInput"),
     Bug("the second data rank reads the first one's sequences", "data ranks differ", BATCH,
-        "if (lightest - loads.begin() == data_rank) mine.push_back(ref);", "if (lightest == loads.begin()) mine.push_back(ref);",
+        "if (lightest - loads_.begin() == data_rank_) mine_.push_back(ref);", "if (lightest == loads_.begin()) mine_.push_back(ref);",
         OUTPUT),
     Bug("replicas that differ are saved", "replicas are compared", STATE, "if (!tensor_equal || !data_equal) {", "if (false) {",
         "training"),
@@ -222,13 +222,13 @@ BATCHES = [
     Bug("mean of the micro-batches' means", "one global batch", STEP,
         "decoder.forward(pass, on_device, activations, loss);",
         "decoder.forward(pass, on_device, activations, {.gradient_scale = static_cast<float>(static_cast<double>("
-        "batch.offsets.size() - 1) / static_cast<double>(plan.sequences.size()) / std::max(1.0, static_cast<double>("
-        "batch.targets.size()))), .gradients = true});", OUTPUT),
+        "batch->offsets.size() - 1) / static_cast<double>(plan_.sequences.size()) / std::max(1.0, static_cast<double>("
+        "batch->targets.size()))), .gradients = true});", OUTPUT),
     Bug("target count of all tokens", "one global batch", SAMPLER,
         "plan.target_count += sources_[index].dataset->target_count(sequence);",
         "plan.target_count += sources_[index].dataset->length(sequence);", OUTPUT),
     Bug("gradients carried into the next step", "a step starts from zero", STEP,
-        "backend.zero(instance_.parameters().gradients());", ";", OUTPUT),
+        "backend.zero(instance.parameters().gradients());", ";", OUTPUT),
     Bug("loss carried into the next step", "a step starts from zero", STEP, "backend.zero(activations.loss);", ";", OUTPUT),
     Bug("sliding window one key too long", "sliding window", TILES, "positions.first - mask.window + 1 : 0",
         "positions.first - mask.window : 0", "ttention"),
@@ -245,7 +245,7 @@ BATCHES = [
     Bug("gradient of a target off by the scale", "cross-entropy", CROSS_ENTROPY, "row[target] -= scale;",
         "row[target] -= 1.0F;", OUTPUT),
     Bug("a new epoch in the old order", "shuffle by epoch", SAMPLER,
-        "order = shuffled(size, random_key(key, static_cast<std::uint64_t>(epoch)));", "order = shuffled(size, key);",
+        "shuffle(order, random_key(key, static_cast<std::uint64_t>(epoch)));", "shuffle(order, key);",
         "[Ss]ampler"),
     Bug("shuffle without the seed", "shuffle by seed", SAMPLER, 'random_key(random_key(seed_, "shuffle"), static_cast<std::uint64_t>(source))',
         'random_key(random_key(0, "shuffle"), static_cast<std::uint64_t>(source))', "[Ss]ampler"),
@@ -268,12 +268,12 @@ OPTIMIZERS = [
     Bug("weight decay dropped", "weight decay", FORMULAS, "value -= s.decay * value + s.step_size", "value -= s.step_size",
         SCHEDULE),
     Bug("clipping by the norm before the sum over ranks", "clip factor equal at every split", STEP,
-        "  reduce_gradients(backend, grid, instance_.parameters());\n  const double norm = gradient_norm(backend, grid, instance_.parameters());\n",
-        "  const double norm = gradient_norm(backend, grid, instance_.parameters());\n  reduce_gradients(backend, grid, instance_.parameters());\n",
+        "  reduce_gradients(backend, grid, instance.parameters());\n  const double norm = gradient_norm(backend, grid, instance.parameters());\n",
+        "  const double norm = gradient_norm(backend, grid, instance.parameters());\n  reduce_gradients(backend, grid, instance.parameters());\n",
         OUTPUT),
     Bug("small gradients scaled up to the clip norm", "clip factor at most 1", OPTIMIZER,
         "std::min(1.0, clip_norm / (gradient_norm + 1e-6))", "clip_norm / (gradient_norm + 1e-6)", SCHEDULE),
-    Bug("gradients not clipped", "clip factor", STEP, "clip_factor(norm, options_.clip_norm));", "1.0);", OUTPUT),
+    Bug("gradients not clipped", "clip factor", STEP, "clip_factor(norm, parts_.options.clip_norm));", "1.0);", OUTPUT),
     Bug("AdamW without bias correction", "AdamW as torch", FORMULAS,
         "const double correction1 = 1.0 - std::pow(beta1, static_cast<double>(step));", "const double correction1 = 1.0;",
         OUTPUT),
@@ -291,8 +291,8 @@ OPTIMIZERS = [
         "parameter.kind == ParameterKind::kMagnitude ? schedule.magnitude(step) : schedule(step)", "schedule(step)", SCHEDULE),
     Bug("B at the common learning rate", "b_learning_rate_ratio", OPTIMIZER,
         "if (parameter.kind == ParameterKind::kB) rate *= options.b_learning_rate_ratio;", ";", SCHEDULE),
-    Bug("not finite gradients are applied", "not finite is an error", STEP, "if (!std::isfinite(mean) || !std::isfinite(norm)) {",
-        "if (false) {", "ALossThat"),
+    Bug("not finite gradients are applied", "not finite is an error", STEP, "if (std::isfinite(loss) && std::isfinite(gradient_norm)) return;",
+        "return;", "ALossThat"),
 ]
 
 # What is written, read and continued.
@@ -372,4 +372,39 @@ RANKS = [
         "SHARDORA_CHECK(MPI_Bcast(values, count, type, 0, communicator_));", ";", "comm"),
 ]
 
-BUGS = SUMS + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS
+MEMORY = [
+    Bug("a micro-batch keeps the places of the one before", "micro-batches", BATCH, "batch_.places.clear();", "", "data|Batch"),
+    Bug("the loads of the step before count", "data ranks are dealt alike at a resume", BATCH,
+        "std::fill(loads_.begin(), loads_.end(), 0);", "", "data|Batch"),
+    Bug("a step's plan keeps the counts of the one before", "one global batch", SAMPLER,
+        "plan.target_count = plan.token_count = 0;", "", "Sampler|Golden"),
+    Bug("a step packs into memory of its own", "a step allocates nothing", STEP,
+        "packer_.start(plan_.sequences);",
+        "packer_ = Packer(parts_.datasets, parts_.machine.grid.data.rank, parts_.machine.grid.data.size, parts_.packing); "
+        "packer_.start(plan_.sequences);", "allocations"),
+]
+
+RECOMPUTE = [
+    Bug("a layer's activations are not made again", "recomputation", DECODER,
+        "if (activations.layers_share && layer + 1 < blocks_.size()) run_block(pass, batch, activations, layer);", "",
+        "training|Recompute"),
+    Bug("recomputed layers drop nothing", "recomputation", DECODER,
+        "if (activations.layers_share && layer + 1 < blocks_.size()) run_block(pass, batch, activations, layer);",
+        "if (activations.layers_share && layer + 1 < blocks_.size()) { PassContext plain{pass.backend, pass.parallel, "
+        "pass.scratch, pass.positions, pass.places, pass.step, false}; run_block(plain, batch, activations, layer); }",
+        "training|Recompute"),
+    Bug("recomputed layers share h", "recomputation", DECODER, "slots[i].h = inputs[i];", "slots[i].h = inputs[recompute == Recompute::kFull ? 0 : i];",
+        "training|Recompute"),
+    Bug("the shared memory is that of the last layer", "recomputation", DECODER, "end = std::max(end, arena.mark());",
+        "end = arena.mark();", "training|Recompute"),
+    Bug("the attention's norm is made again with the MLP's weight", "recomputation", BLOCK,
+        "s.x1 = scope.take({s.h.size(0), hidden_size}); rms_norm_forward(pass.backend, {.x = s.h, .weight = "
+        "input_norm.weight,",
+        "s.x1 = scope.take({s.h.size(0), hidden_size}); rms_norm_forward(pass.backend, {.x = s.h, .weight = "
+        "post_norm.weight,", "training|Recompute"),
+    Bug("what was before the gain passes for gate's output", "recomputation", BLOCK,
+        "y = scope.take({tokens, linear.out_features}); linear.rebuild_output(pass, saved, y);", "y = saved.u;",
+        "training|Recompute"),
+]
+
+BUGS = SUMS + MEMORY + RECOMPUTE + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS

@@ -15,7 +15,7 @@ namespace shardora {
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    std::string name = testing::TempDir() + "shardora-XXXXXX";
+    std::string name = ::testing::TempDir() + "shardora-XXXXXX";
     if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no temporary folder " + name);
     path_ = name;
   }
