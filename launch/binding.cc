@@ -67,11 +67,17 @@ std::string count(std::size_t number, const char* what) {
 
 Binding plan_binding(const BindingFacts& facts, const ParallelOptions& options) {
   const Cores share = share_of(facts);
-  Binding binding{.mask = facts.mask, .threads = options.threads, .note = {}};
+  Binding binding{.mask = facts.mask, .threads = options.threads, .note = {}, .warning = {}};
   const bool widens = options.bind == "auto" && facts.started_by_mpirun && facts.mask.size() < share.size();
   if (widens) binding.mask = share;
   // Ranks that are not bound share their cores: each takes as many threads as its part has cores.
   if (binding.threads == 0) binding.threads = static_cast<int>(std::min(binding.mask.size(), share.size()));
+  if (static_cast<std::size_t>(binding.threads) > binding.mask.size()) {
+    binding.warning = fmt::format(
+        "parallel.threads = {} is more than the {} that a rank may use: threads will wait for "
+        "each other; 0 takes as many as there are",
+        binding.threads, count(binding.mask.size(), "core"));
+  }
   binding.note = fmt::format("{} a rank", count(static_cast<std::size_t>(binding.threads), "thread"));
   if (widens) {
     binding.note += fmt::format(

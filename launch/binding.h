@@ -20,7 +20,8 @@ struct BindingFacts {
 struct Binding {
   std::vector<int> mask;
   int threads = 1;
-  std::string note;  // for the log
+  std::string note;     // for the log
+  std::string warning;  // empty: nothing to warn of
 };
 
 // The arithmetic, without the system.

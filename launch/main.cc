@@ -85,6 +85,10 @@ ExitStatus run_command(MpiSession& session, const Words& words) {
   log.info(fmt::format("shardora {} {}: {} rank{} = {} data x {} tensor; {}; {}", SHARDORA_VERSION,
                        invocation.command->name, world.size(), world.size() == 1 ? "" : "s", grid.data.size,
                        grid.tensor.size, backend->description(), binding.note));
+  // Any rank's, said by the lowest of them to rank 0: the log's other ranks are silent.
+  const std::int64_t warns = binding.warning.empty() ? world.size() : world.rank();
+  const std::int64_t first = world.all_reduce(warns, Reduction::kMin);
+  if (first < world.size()) log.warn(world.broadcast(binding.warning, static_cast<int>(first)));
   const Machine machine{.backend = *backend,
                         .grid = grid,
                         .log = log,

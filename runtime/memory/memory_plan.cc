@@ -40,7 +40,9 @@ std::int64_t MemoryPlan::run_bytes() const {
   return total;
 }
 
-std::int64_t MemoryPlan::growth_bytes() const { return std::max(run_bytes(), weight_bytes + loading_bytes); }
+std::int64_t MemoryPlan::growth_bytes() const {
+  return kLibrariesBytes + std::max(run_bytes(), loading_bytes + largest_tensor_bytes);
+}
 
 std::string to_text(const MemoryPlan& plan) {
   std::string text = fmt::format("memory of a rank: peak {} expected", mib(plan.peak_bytes()));
@@ -49,7 +51,8 @@ std::string to_text(const MemoryPlan& plan) {
   };
   for (const MemorySegment& segment : largest_first(plan.segments)) row(segment.name, segment.bytes);
   row("program, MPI and data", plan.resident_bytes);
-  row("(largest tensor, at loading)", plan.loading_bytes);
+  row("libraries at work", MemoryPlan::kLibrariesBytes);
+  row("(largest tensor, at loading)", plan.largest_tensor_bytes);
   return text;
 }
 

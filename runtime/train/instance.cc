@@ -121,11 +121,15 @@ void Instance::rehearse(const InstancePlan& plan) {
   if (plan.training) parts->decoder->backward(pass, activations.storage, activations);
   if (parts->adapter && plan.training) parts->adapter->finish_gradients(tensor_group, arena);
   memory_ = {.resident_bytes = resident_memory_bytes(),
-             .loading_bytes = source.largest_bytes(),
-             .weight_bytes = parts->decoder->weight_bytes(),
+             .largest_tensor_bytes = source.largest_bytes(),
+             .loading_bytes = parts->decoder->weight_bytes(),
              .training = plan.training};
-  memory_.segments.push_back({"weights", memory_.weight_bytes});
-  for (const auto& [name, bytes] : arena.segments()) memory_.segments.push_back({name, bytes});
+  memory_.segments.push_back({"weights", parts->decoder->weight_bytes()});
+  for (const auto& [name, bytes] : arena.segments()) {
+    memory_.segments.push_back({name, bytes});
+    // Under full the parameter set is laid out, and written, before values are read into it.
+    if (full_ && (name == "parameters" || name == "gradients" || name == "optimizer")) memory_.loading_bytes += bytes;
+  }
 }
 
 PassContext Instance::pass(const DeviceBatch& batch, std::int64_t step, bool training) {

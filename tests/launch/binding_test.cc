@@ -55,6 +55,14 @@ TEST(PlanBinding, MoreRanksThanCoresGetOneThreadEach) {
   EXPECT_THAT(plan_binding(crowded, {}).mask, ElementsAre(0, 1));
 }
 
+TEST(PlanBinding, WarnsOfMoreThreadsThanCores) {
+  const BindingFacts two{.mask = {0, 1}, .host = {0, 1}};
+  EXPECT_EQ(plan_binding(two, {.threads = 2}).warning, "");
+  EXPECT_EQ(plan_binding(two, {}).warning, "");
+  EXPECT_THAT(plan_binding(two, {.threads = 3}).warning,
+              ::testing::AllOf(HasSubstr("parallel.threads = 3"), HasSubstr("2 cores")));
+}
+
 TEST(PlanBinding, OneRankByHandTakesItsMask) {
   const Binding binding = plan_binding({.mask = kEight, .host = kEight}, {});
   EXPECT_EQ(binding.threads, 8);

@@ -384,6 +384,26 @@ MEMORY = [
         "packer_.start(plan_.sequences);", "allocations"),
 ]
 
+FIT = [
+    Bug("one rank's need against the memory of all", "what cannot fit is refused", "runtime/memory/memory_plan.cc",
+        "growth <= memory.shared.free_bytes / ranks_on_host;", "growth <= memory.shared.free_bytes;", "MemoryPlan"),
+    Bug("the process's own limit is not looked at", "what cannot fit is refused", "runtime/memory/memory_plan.cc",
+        "if (host_fits && growth <= memory.process.free_bytes) return;", "if (host_fits) return;", "MemoryPlan"),
+    Bug("memory is not compared at all", "what cannot fit is refused", "runtime/train/instance.cc",
+        "require_fits(memory_, read_host_memory(), machine.ranks_on_host);", ";", "AModel"),
+    Bug("limits of the groups above are not seen", "what cannot fit is refused", "runtime/memory/host_memory.cc",
+        "for (fs::path group = path.relative_path(); !group.empty(); group = group.parent_path()) {",
+        "for (fs::path group = path.relative_path(); false;) {", "HostMemory"),
+    Bug("a tensor is held twice while it is read", "loading holds one tensor", "runtime/model/weight_source.cc",
+        "if (tensor.dtype == DType::kF32) { backend.copy_from_host(device, {tensor.bytes.data(), DType::kF32, "
+        "device.shape}); return backend.synchronize(); }", "", "loading"),
+    Bug("the second layout of weights is not planned", "peak memory is known", "kernels/cpu/frozen_matrix.cc",
+        "if (!(backward == forward)) total += layout.bytes();", "", "loading"),
+    Bug("every rank warns", "one warning", "launch/main.cc",
+        "if (first < world.size()) log.warn(world.broadcast(binding.warning, static_cast<int>(first)));",
+        "if (!binding.warning.empty()) fmt::print(stderr, \"{}\\n\", binding.warning);", "MoreThreads"),
+]
+
 RECOMPUTE = [
     Bug("a layer's activations are not made again", "recomputation", DECODER,
         "if (activations.layers_share && layer + 1 < blocks_.size()) run_block(pass, batch, activations, layer);", "",
@@ -407,4 +427,4 @@ RECOMPUTE = [
         "training|Recompute"),
 ]
 
-BUGS = SUMS + MEMORY + RECOMPUTE + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS
+BUGS = SUMS + MEMORY + FIT + RECOMPUTE + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS
