@@ -14,7 +14,7 @@ bool by_place(const SequenceRef& a, const SequenceRef& b) { return a.place < b.p
 }  // namespace
 
 Packer::Packer(std::span<const Dataset* const> datasets, int data_rank, int data_size, const PackingOptions& options)
-    : datasets_(datasets.begin(), datasets.end()), data_rank_(data_rank), data_size_(data_size), options_(options) {
+    : datasets_(datasets.begin(), datasets.end()), data_rank_(data_rank), options_(options) {
   SHARDORA_CHECK(data_size >= 1 && data_rank >= 0 && data_rank < data_size && options.micro_batch_tokens >= 1);
   loads_.resize(static_cast<std::size_t>(data_size));
 }
@@ -80,9 +80,10 @@ void Packer::append(const SequenceRef& ref) {
   batch.places.insert(batch.places.end(), sequence.tokens.size(), ref.place);
   for (std::int32_t t = 0; t < length; ++t) {
     batch.positions.push_back(t);
-    if (t + 1 < length && sequence.loss_mask[static_cast<std::size_t>(t + 1)] != 0) {
+    const auto after = static_cast<std::size_t>(t) + 1;
+    if (t + 1 < length && sequence.loss_mask[after] != 0) {
       batch.target_rows.push_back(first + t);
-      batch.targets.push_back(sequence.tokens[static_cast<std::size_t>(t + 1)]);
+      batch.targets.push_back(sequence.tokens[after]);
     }
   }
   batch.offsets.push_back(first + length);

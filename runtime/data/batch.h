@@ -48,7 +48,7 @@ class Packer {
   std::int64_t length_of(const SequenceRef& ref) const { return dataset_of(ref).length(ref.sequence); }
 
   std::vector<const Dataset*> datasets_;  // not owned
-  int data_rank_, data_size_;
+  int data_rank_;
   PackingOptions options_;
   std::vector<SequenceRef> order_, mine_;  // longest first; this rank's, by place
   std::vector<std::int64_t> loads_;        // tokens of each data rank
