@@ -35,8 +35,8 @@ Json measure(Communicator& group, std::int64_t bytes) {
   timed(group, values, 1);
   const double once = timed(group, values, 2);
   const auto calls = static_cast<std::int64_t>(std::clamp(kRoundSeconds / once, 1.0, 10000.0));
-  std::vector<double> seconds;
-  for (int round = 0; round < kRounds; ++round) seconds.push_back(timed(group, values, calls));
+  std::vector<double> seconds(kRounds);
+  for (double& round : seconds) round = timed(group, values, calls);
   std::sort(seconds.begin(), seconds.end());
   const double size = group.size(), algorithm = static_cast<double>(bytes) / seconds[0] * 1e-9;
   return {{"ranks", group.size()},

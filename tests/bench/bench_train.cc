@@ -175,8 +175,9 @@ void Bench::add_speed(Json& report, const Measured& measured, const ProductFloor
   report["share_of_floor"] = {{"best", best_share}, {"median", median(shares)}};
   report["step_seconds"] = {{"best", *std::min_element(seconds.begin(), seconds.end())}, {"median", median(seconds)}};
   for (std::size_t phase = 0; phase < kPhaseNames.size(); ++phase) {
-    std::vector<double> of_phase;
-    for (const TrainStep::Result& step : measured.steps) of_phase.push_back(step.phases[phase]);
+    std::vector<double> of_phase(measured.steps.size());
+    std::transform(measured.steps.begin(), measured.steps.end(), of_phase.begin(),
+                   [&](const TrainStep::Result& step) { return step.phases[phase]; });
     report["phases"][std::string(kPhaseNames[phase])] = median(of_phase);
   }
   report["seconds"] = seconds;

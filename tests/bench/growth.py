@@ -116,6 +116,8 @@ def ranks_table(options):
 def methods_table(options):
     rows, table = [], []
     for rank, sequences in ((8, 2), (64, 16), (256, 16)):
+        if str(rank) not in options.method_ranks.split(","):
+            continue
         common = ["--rank", rank, "--sequences", sequences, "--length", options.length]
         kinds = {"lora": ("lora",), "dora": ("dora",), "dora, exact": ("dora", "--norm-gradient", "exact"),
                  "dora, input axis": ("dora", "--axis", "input")}
@@ -136,6 +138,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     measuring.add_common(parser, "bench_train")
     parser.add_argument("--only", default=",".join(TABLES), help="tables, separated by commas")
+    parser.add_argument("--method-ranks", default="8,64,256", help="which of the table's r")
     parser.add_argument("--shape", default="110M")
     parser.add_argument("--length", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=3)

@@ -100,8 +100,8 @@ double ProductFloor::seconds(const StepLoad& load, const Round& round) const {
 }
 
 std::vector<double> ProductFloor::rounds_of(const StepLoad& load) const {
-  std::vector<double> all;
-  for (const Round& round : rounds_) all.push_back(seconds(load, round));
+  std::vector<double> all(rounds_.size());
+  std::transform(rounds_.begin(), rounds_.end(), all.begin(), [&](const Round& round) { return seconds(load, round); });
   return all;
 }
 

@@ -104,7 +104,7 @@ def require_same_start(rounds, tolerance=2e-3):
 
 
 def report(options, rounds):
-    result = dict(program="versus_peft", options={k: str(v) for k, v in vars(options).items()},
+    result = dict(program="versus_peft", options={k: str(v) for k, v in vars(options).items() if v is not None},
                   contenders={}, versions=next((p[0]["versions"] for n, p in rounds.items() if "peft" in n), {}))
     for name, processes in rounds.items():
         result["contenders"][name] = dict(
