@@ -1,5 +1,7 @@
 #include "kernels/cpu/level.h"
 
+#include <cpuid.h>
+
 #include <array>
 
 namespace shardora::cpu {
@@ -17,11 +19,16 @@ Loops* new_loops();
 
 namespace {
 
-// The features that -march of the same name may use.
+// The features that -march of the same name may use. Three of them have names that not every compiler's
+// __builtin_cpu_supports knows; they need nothing of the operating system beyond what AVX2 needs.
+bool has_lzcnt_movbe_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & bit_MOVBE) == 0 || (c & bit_F16C) == 0) return false;
+  return __get_cpuid(0x80000001U, &a, &b, &c, &d) != 0 && (c & bit_LZCNT) != 0;
+}
 bool has_v3() {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-         __builtin_cpu_supports("fma") && __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("f16c") &&
-         __builtin_cpu_supports("lzcnt") && __builtin_cpu_supports("movbe");
+         __builtin_cpu_supports("fma") && __builtin_cpu_supports("popcnt") && has_lzcnt_movbe_f16c();
 }
 bool has_v4() {
   return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&

@@ -5,7 +5,7 @@
 
 #include "runtime/comm/agreement.h"
 #include "runtime/io/files.h"
-#include "runtime/io/printable.h"
+#include "runtime/io/json.h"
 #include "runtime/train/summary.h"
 #include "runtime/train/trainer.h"
 
