@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/level.h"
 #include "kernels/rehearsal.h"
 
 namespace shardora {
@@ -17,7 +18,13 @@ std::unique_ptr<Backend> make_backend(BackendKind kind, const BackendOptions& op
     case BackendKind::kRehearsal:
       return make_rehearsal_backend();
   }
-  fail("contract broken", "known BackendKind", std::source_location::current());
+  contract_broken("known BackendKind", std::source_location::current());
+}
+
+std::vector<std::string> instruction_sets() {
+  std::vector<std::string> names;
+  for (const cpu::Level* level : cpu::supported_levels()) names.emplace_back(level->name);
+  return names;
 }
 
 DeviceBuffer::DeviceBuffer(Backend& backend, std::int64_t bytes)

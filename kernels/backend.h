@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "kernels/tensor.h"
 
@@ -26,6 +27,9 @@ class Backend {
   virtual BackendKind kind() const = 0;
   virtual std::string description() const = 0;  // one line for the log: device, threads, instruction set
 
+  // What its arithmetic is compiled for: results at another one differ in rounding. One word.
+  virtual std::string instruction_set() const = 0;
+
   // Device memory aligned to 64 bytes, not initialised. Throws Error(kOutOfMemory) with what was asked.
   virtual void* allocate(std::int64_t bytes) = 0;
   virtual void release(void* memory) noexcept = 0;
@@ -43,9 +47,14 @@ class Backend {
 
 struct BackendOptions {
   int threads = 0;  // CPU threads of this rank; 0: the cores in its affinity mask
+  // CPU: a level of the x86-64 psABI (x86-64, x86-64-v3, x86-64-v4), or auto: the highest that the processor has.
+  std::string instruction_set = "auto";
 };
 
-// Throws Error(kUnavailable) where the device is missing.
+// The levels that this program is built for and this processor has, lowest first.
+std::vector<std::string> instruction_sets();
+
+// Throws Error(kUnavailable) where the device, or what it was asked to use, is missing.
 std::unique_ptr<Backend> make_backend(BackendKind kind, const BackendOptions& options);
 
 // An owned block of a backend's memory, released on destruction. Move-only.

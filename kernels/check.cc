@@ -7,4 +7,6 @@ void fail(std::string_view what, const char* expression, std::source_location at
          at.file_name(), at.line(), at.function_name());
 }
 
+void contract_broken(const char* expression, std::source_location at) { fail("contract broken", expression, at); }
+
 }  // namespace shardora

@@ -12,6 +12,8 @@
 #include <string>
 #include <string_view>
 
+#include "kernels/inline.h"
+
 namespace shardora {
 
 // The exit status of the process. The numbers are a contract with launch scripts.
@@ -45,9 +47,11 @@ template <class... Arguments>
 }
 
 [[noreturn]] void fail(std::string_view what, const char* expression, std::source_location at);
+[[noreturn]] void contract_broken(const char* expression, std::source_location at);
 
-inline void require_ok(bool ok, const char* expression, std::source_location at = std::source_location::current()) {
-  if (!ok) fail("contract broken", expression, at);
+SHARDORA_INLINE void require_ok(bool ok, const char* expression,
+                                std::source_location at = std::source_location::current()) {
+  if (!ok) contract_broken(expression, at);
 }
 template <class Unknown>
 void require_ok(Unknown, const char*) = delete;  // include the header that knows this status

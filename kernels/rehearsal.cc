@@ -7,6 +7,7 @@ class RehearsalBackend final : public Backend {
  public:
   BackendKind kind() const override { return BackendKind::kRehearsal; }
   std::string description() const override { return "rehearsal: sizes only"; }
+  std::string instruction_set() const override { return "none"; }
   // Never read or written, but not null: a view without data is an absent one (a model without such a norm or bias).
   void* allocate(std::int64_t) override { return &nowhere_; }
   void release(void*) noexcept override {}

@@ -62,6 +62,14 @@ std::optional<std::string> answer_at_once(const Words& words) {
   return std::nullopt;
 }
 
+// What is replicated must get the same bits on every rank, so all take a level that all have.
+std::string shared_instruction_set(Communicator& world, const std::string& wanted) {
+  if (wanted != "auto") return wanted;
+  const std::vector<std::string> mine = instruction_sets();  // each one has all of those before it
+  const std::int64_t shared = world.all_reduce(std::ssize(mine), Reduction::kMin);
+  return mine[static_cast<std::size_t>(shared - 1)];
+}
+
 ExitStatus run_command(MpiSession& session, const Words& words) {
   Communicator& world = session.world();
   Invocation invocation;
@@ -79,8 +87,10 @@ ExitStatus run_command(MpiSession& session, const Words& words) {
   const ProcessGrid& grid = session.make_grid(options.parallel);
   const Binding binding = bind_cores(session, options.parallel);
   const BackendKind kind = options.parallel.backend == "cuda" ? BackendKind::kCuda : BackendKind::kCpu;
+  const BackendOptions backend_options{
+      .threads = binding.threads, .instruction_set = shared_instruction_set(world, options.parallel.instruction_set)};
   std::unique_ptr<Backend> backend;
-  agree(world, [&] { backend = make_backend(kind, {.threads = binding.threads}); });
+  agree(world, [&] { backend = make_backend(kind, backend_options); });
   Log log(world.rank(), false);
   log.info(fmt::format("shardora {} {}: {} rank{} = {} data x {} tensor; {}; {}", SHARDORA_VERSION,
                        invocation.command->name, world.size(), world.size() == 1 ? "" : "s", grid.data.size,

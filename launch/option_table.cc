@@ -257,6 +257,10 @@ Keys parallel_keys() {
        .may_differ = true,
        .help = "auto: widen a mask that is tighter than the rank's share of the host; keep: as the launcher set it",
        .value = word(SHARDORA_AT(parallel.bind), {"auto", "keep"})},
+      {.name = "parallel.instruction_set",
+       .used_by = kRuns,
+       .help = "what the CPU's loops may use; auto: the highest level that every rank's processor has",
+       .value = word(SHARDORA_AT(parallel.instruction_set), {"auto", "x86-64", "x86-64-v3", "x86-64-v4"})},
   };
 }
 

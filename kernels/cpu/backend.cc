@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/level.h"
 #include "kernels/cpu/onednn.h"
 
 namespace shardora::cpu {
@@ -20,12 +21,6 @@ int cores_in_affinity_mask() {
   return CPU_COUNT(&mask);
 }
 
-const char* instruction_set() {
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")) return "AVX-512";
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return "AVX2";
-  return "SSE2";
-}
-
 void copy_bytes(TensorView to, TensorView from) {
   SHARDORA_CHECK(to.shape == from.shape && to.dtype == from.dtype);
   if (to.bytes() > 0) std::memcpy(to.data, from.data, static_cast<std::size_t>(to.bytes()));
@@ -35,13 +30,17 @@ void copy_bytes(TensorView to, TensorView from) {
 class CpuBackend final : public Backend {
  public:
   // The team size belongs to the calling thread: operations must be called from the thread that made the backend.
-  explicit CpuBackend(int threads) : threads_(threads) { omp_set_num_threads(threads); }
+  CpuBackend(int threads, const Level& level) : threads_(threads), level_(level), loops_(level.make_loops()) {
+    omp_set_num_threads(threads);
+  }
+  Loops& loops() { return *loops_; }
 
   BackendKind kind() const override { return BackendKind::kCpu; }
   std::string description() const override {
-    return fmt::format("cpu: {} thread{}, {}, oneDNN {}", threads_, threads_ == 1 ? "" : "s", instruction_set(),
+    return fmt::format("cpu: {} thread{}, {}, oneDNN {}", threads_, threads_ == 1 ? "" : "s", level_.name,
                        onednn_version());
   }
+  std::string instruction_set() const override { return level_.name; }
 
   void* allocate(std::int64_t bytes) override {
     SHARDORA_CHECK(bytes >= 0);
@@ -69,13 +68,18 @@ class CpuBackend final : public Backend {
 
  private:
   int threads_;
+  const Level& level_;
+  std::unique_ptr<Loops> loops_;
 };
 
 }  // namespace
 
 std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
   SHARDORA_CHECK(options.threads >= 0);
-  return std::make_unique<CpuBackend>(options.threads > 0 ? options.threads : cores_in_affinity_mask());
+  return std::make_unique<CpuBackend>(options.threads > 0 ? options.threads : cores_in_affinity_mask(),
+                                      chosen_level(options.instruction_set));
 }
+
+Loops& loops_of(Backend& backend) { return static_cast<CpuBackend&>(backend).loops(); }
 
 }  // namespace shardora::cpu

@@ -83,8 +83,8 @@ ordered_json inspect_checkpoint(const std::filesystem::path& folder) {
                          {"instruction_set", manifest.instruction_set}};
   const std::string& configuration = manifest.configuration_json;
   result["configuration"] = configuration.empty() ? ordered_json() : parse_json(configuration, folder.string());
-  fmt::print("checkpoint {}: whole; step {}, written by {}\n", printable(folder.string()), manifest.step,
-             printable(manifest.world));
+  fmt::print("checkpoint {}: whole; step {}, written by {} at {}\n", printable(folder.string()), manifest.step,
+             printable(manifest.world), printable(manifest.instruction_set));
   return result;
 }
 

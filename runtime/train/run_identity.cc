@@ -10,7 +10,8 @@
 namespace shardora {
 
 // Left out, because a resumed run may change them: ranks, tensor size, micro-batches, what is recomputed (it changes no
-// bit), threads, steps and epochs, how often to evaluate, log and save, and paths (their content is compared).
+// bit), threads, instruction set, steps and epochs, how often to evaluate, log and save, and paths (their content is
+// compared).
 RunIdentity run_identity(const RunOptions& options, const std::string& model_fingerprint,
                          const std::string& data_fingerprint) {
   const AdapterOptions& adapter = options.adapter;

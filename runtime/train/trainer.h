@@ -38,6 +38,7 @@ class Trainer {
   void choose_steps();
   void build_instance();
   void resume();
+  void warn_of_another_level(const std::string& saved);
   void say_hello() const;
   // trainer.cc
   void report(std::int64_t step, const TrainStep::Result& done);

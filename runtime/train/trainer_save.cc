@@ -86,7 +86,7 @@ void Trainer::save(std::int64_t step) {
                             .world = fmt::format("{} ranks, tensor {}", grid.world->size(), grid.tensor.size),
                             .configuration_json = to_json(identity_),
                             .threads = options_.parallel.threads,
-                            .instruction_set = machine_.backend.description()};
+                            .instruction_set = machine_.backend.instruction_set()};
     checkpoints_->save(manifest, [&](const fs::path& folder) {
       write_values(folder, adapter, model);
       write_state(folder / "state.safetensors", state, counters_);

@@ -5,6 +5,7 @@
 
 #include "runtime/comm/agreement.h"
 #include "runtime/io/files.h"
+#include "runtime/io/json.h"
 #include "runtime/train/summary.h"
 #include "runtime/train/trainer.h"
 
@@ -95,6 +96,7 @@ void Trainer::open_output() {
       require_same_run(found->manifest.configuration_json, identity_, found->path.string());
       resume_from_ = found->path.string();
       counters_.step = found->manifest.step;
+      warn_of_another_level(found->manifest.instruction_set);
     }
     if (found && counters_.step > steps_) {
       refuse(ExitStatus::kMismatch, "{} is at step {}, past this run's {} steps: raise train.steps", resume_from_,
@@ -110,6 +112,15 @@ void Trainer::open_output() {
     if (!writes())
       machine_.log.to_file(fs::path(options_.output.dir) / "logs" / fmt::format("rank-{}.log", world.rank()));
   });
+}
+
+void Trainer::warn_of_another_level(const std::string& saved) {
+  const std::string now = machine_.backend.instruction_set();
+  if (now == saved) return;
+  machine_.log.warn(
+      fmt::format("{} was saved at the instruction set {}, and this run uses {}: it continues within rounding, not to "
+                  "the bit; parallel.instruction_set chooses",
+                  resume_from_, printable(saved), now));
 }
 
 void Trainer::build_instance() {

@@ -1,9 +1,14 @@
 // A run that is stopped and continued is the run that was never stopped: to the bit at one split, to rounding at
 // another.
+#include "kernels/backend.h"
 #include "tests/end_to_end/small_run.h"
 
 namespace shardora {
 namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
 
 constexpr int kStoppedEarly = 75;
 constexpr int kMismatch = 66;
@@ -68,6 +73,21 @@ TEST(ResumeFull, GivesTheBitsOfTheStraightRun) {
   EXPECT_EQ(losses(folder / "stopped"), losses(folder / "straight"));
 }
 
+TEST(ResumeAtAnotherInstructionSet, ContinuesAndSaysSo) {
+  if (instruction_sets().size() < 2) GTEST_SKIP() << "this processor has one level only";
+  const TemporaryFolder folder;
+  const auto one_step_at = [&](const std::string& level) {
+    const ProgramRun run = run_program(
+        {2, 2}, resumable(folder / "run") + Words{"--train.stop_at=1", "--parallel.instruction_set=" + level});
+    EXPECT_EQ(run.status, kStoppedEarly) << run.errors;
+    return run.errors;
+  };
+  one_step_at("x86-64");
+  EXPECT_THAT(one_step_at("x86-64"), AllOf(HasSubstr("x86-64, oneDNN"), Not(HasSubstr("saved at"))));
+  const std::string other = one_step_at("x86-64-v3");
+  EXPECT_THAT(other, HasSubstr("step-2 was saved at the instruction set x86-64, and this run uses x86-64-v3"));
+}
+
 TEST(ResumeFromDamage, TakesTheCheckpointBefore) {
   const TemporaryFolder folder;
   must_run({1, 1}, resumable(folder / "straight"));
@@ -76,7 +96,7 @@ TEST(ResumeFromDamage, TakesTheCheckpointBefore) {
   fs::resize_file(folder / "damaged/checkpoints/step-3/state.safetensors", 1000);
   const ProgramRun run = run_program({1, 1}, resumable(folder / "damaged"));
   EXPECT_EQ(run.status, 0) << run.errors;
-  EXPECT_THAT(run.errors, ::testing::HasSubstr("step-3"));
+  EXPECT_THAT(run.errors, HasSubstr("step-3"));
   EXPECT_EQ(adapter_bytes(folder / "damaged"), adapter_bytes(folder / "straight"));
 }
 
@@ -85,7 +105,7 @@ TEST(ResumeWithAnotherConfiguration, IsRefusedWithBothValues) {
   const auto expect_refused = [&](const std::string& change, const std::string& before, const std::string& now) {
     const ProgramRun run = run_program({1, 1}, resumable(folder / "run") + Words{change});
     EXPECT_EQ(run.status, kMismatch) << change << run.errors;
-    EXPECT_THAT(run.errors, ::testing::AllOf(::testing::HasSubstr(before), ::testing::HasSubstr(now)));
+    EXPECT_THAT(run.errors, AllOf(HasSubstr(before), HasSubstr(now)));
   };
   run_program({1, 1}, resumable(folder / "run") + Words{"--train.stop_at=1"});
   const auto replaced = [&](const std::string& from, const std::string& to) {
@@ -99,7 +119,7 @@ TEST(ResumeWithAnotherConfiguration, IsRefusedWithBothValues) {
         std::tuple{"--train.learning_rate=1e-2", "--train.learning_rate=2e-2", "is 0.02 now", "was 0.01"}}) {
     const ProgramRun run = replaced(from, to);
     EXPECT_EQ(run.status, kMismatch) << to << run.errors;
-    EXPECT_THAT(run.errors, ::testing::AllOf(::testing::HasSubstr(before), ::testing::HasSubstr(now)));
+    EXPECT_THAT(run.errors, AllOf(HasSubstr(before), HasSubstr(now)));
   }
   expect_refused("--adapter.alpha=8", "is 8 now", "was 32");
 }

@@ -1,5 +1,5 @@
 // The exponential that loops can vectorise, against the library's in float64.
-#include "kernels/cpu/vector_math.h"
+#include "kernels/cpu/loops/vector_math.h"
 
 #include <gtest/gtest.h>
 

@@ -118,6 +118,7 @@ const std::map<std::string, std::string> kSamples = {
     {"parallel.backend", "cpu"},
     {"parallel.threads", "3"},
     {"parallel.bind", "keep"},
+    {"parallel.instruction_set", "x86-64-v3"},
     {"output.dir", "some/run"},
     {"output.log_every", "5"},
     {"output.checkpoint_every", "100"},
@@ -354,6 +355,7 @@ TEST(ResolvedConfig, ItsFolderCanBeReplacedOnTheCommandLine) {
 TEST(AgreedConfig, HoldsWhatChangesResultsAndNotWhereTheyGo) {
   const std::string text = agreed_config(parse_invocation(ten_steps({})).options);
   EXPECT_THAT(text, AllOf(HasSubstr("train.steps = 10\n"), HasSubstr("parallel.tensor = 1\n"),
+                          HasSubstr("parallel.instruction_set = auto\n"),
                           HasSubstr("output.checkpoint_every = auto\n")));
   EXPECT_THAT(text, AllOf(Not(HasSubstr("output.dir")), Not(HasSubstr("parallel.threads"))));
 }

@@ -29,8 +29,8 @@ GRADIENTS, STEP, OPTIMIZER = "runtime/train/gradients.cc", "runtime/train/step.c
 NORMS, EXACT_GRADIENT, ADAPTER = "runtime/adapter/norms.cc", "runtime/adapter/exact_gradient.cc", "runtime/adapter/adapter.cc"
 PLACEMENT, LINEAR, BLOCK, DECODER = ("runtime/model/placement.cc", "runtime/model/linear.cc", "runtime/model/block.cc",
                                      "runtime/model/decoder.cc")
-DORA, FORMULAS, DORA_NORM = "kernels/cpu/dora.cc", "kernels/formulas.h", "kernels/cpu/dora_norm.cc"
-CROSS_ENTROPY, TILES = "kernels/cpu/cross_entropy.cc", "kernels/cpu/attention_tiles.h"
+DORA, FORMULAS, DORA_NORM = "kernels/cpu/loops/dora.cc", "kernels/formulas.h", "kernels/cpu/loops/dora_norm.cc"
+CROSS_ENTROPY, TILES = "kernels/cpu/loops/cross_entropy.cc", "kernels/cpu/loops/attention_tiles.h"
 BATCH, SAMPLER, DATASET = "runtime/data/batch.cc", "runtime/data/sampler.cc", "runtime/data/dataset.cc"
 STATE, START, SAVE = "runtime/train/run_state.cc", "runtime/train/trainer_start.cc", "runtime/train/trainer_save.cc"
 CHECKPOINTS, MANIFEST, IDENTITY = ("runtime/train/checkpoints.cc", "runtime/train/manifest.cc",
@@ -176,7 +176,7 @@ DROPOUT = [
         '.dropout_key = random_key(seed_, "dropout", "module")', "training"),
     Bug("masks by place in the micro-batch", "masks equal at every split", BATCH, "sequence.tokens.size(), ref.place);",
         "sequence.tokens.size(), static_cast<std::int64_t>(batch.offsets.size()));", "training|^BatchTest"),
-    Bug("kept elements not scaled up", "dropout keeps the mean", "kernels/cpu/random.cc",
+    Bug("kept elements not scaled up", "dropout keeps the mean", "kernels/cpu/loops/dropout.cc",
         "const float keep_scale = 1.0F / (1.0F - op.probability);", "const float keep_scale = 1.0F;", "[Dd]ropout"),
     Bug("dropout missing in the input gradient", "dropout in backward", LINEAR,
         "  dropout_into(pass, branch, dx, true);\n}\n\nvoid Linear::backward_input(",
@@ -198,7 +198,7 @@ CUTS = [
         "trainable_embedding_->scatter_rows(batch.tokens, 0, dh);", FULL),
     Bug("tied table without the head's gradient", "tied tables", DECODER, "head_ ? trainable_head_ : trainable_embedding_",
         "head_ ? trainable_head_ : nullptr", FULL),
-    Bug("query heads share the wrong KV head", "grouped-query attention", "kernels/cpu/attention.cc",
+    Bug("query heads share the wrong KV head", "grouped-query attention", "kernels/cpu/loops/attention.cc",
         "return head / (op.q.size(1) / op.k.size(1));", "return head % op.k.size(1);", OUTPUT),
     Bug("heads that do not divide are accepted", "unproven splits are refused", PLACEMENT,
         "if (works(config, tensor_size)) return;", "return;", "BadInput"),
@@ -240,7 +240,7 @@ BATCHES = [
     Bug("linear rotary scaling ignored", "rotary scaling", "runtime/model/rope_table.cc",
         "if (config.rope_scaling == RopeScaling::kLinear) frequency /= static_cast<float>(config.rope_factor);", ";",
         golden("llama_tied_dora")),
-    Bug("rotary embedding turns the wrong way back", "rotary embedding", "kernels/cpu/rope.cc", "turn(op, -1.0F)",
+    Bug("rotary embedding turns the wrong way back", "rotary embedding", "kernels/cpu/loops/rope.cc", "turn(op, -1.0F)",
         "turn(op, 1.0F)", "[Rr]ope"),
     Bug("gradient of a target off by the scale", "cross-entropy", CROSS_ENTROPY, "row[target] -= scale;",
         "row[target] -= 1.0F;", OUTPUT),

@@ -1,5 +1,5 @@
 // Test tensors on any backend: made from host vectors, read back into them, compared with float64 references.
-// SHARDORA_TEST_BACKEND=cuda runs the same tests on a GPU.
+// SHARDORA_TEST_BACKEND=cuda runs the same tests on a GPU, SHARDORA_TEST_INSTRUCTION_SET=NAME at that level of a CPU.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -61,12 +61,24 @@ class KernelTest : public ::testing::Test {
     return values;
   }
 
-  std::unique_ptr<Backend> backend_ = make_backend(kind(), {.threads = 2});
+  void SetUp() override {
+    if (!backend_) GTEST_SKIP() << "this processor lacks " << variable("SHARDORA_TEST_INSTRUCTION_SET", "");
+  }
+
+  std::unique_ptr<Backend> backend_ = backend_to_test();
 
  private:
-  static BackendKind kind() {
-    const char* wanted = std::getenv("SHARDORA_TEST_BACKEND");
-    return wanted != nullptr && std::string_view(wanted) == "cuda" ? BackendKind::kCuda : BackendKind::kCpu;
+  static std::string variable(const char* name, const char* otherwise) {
+    const char* const value = std::getenv(name);
+    return value != nullptr ? value : otherwise;
+  }
+  static std::unique_ptr<Backend> backend_to_test() {
+    const std::string level = variable("SHARDORA_TEST_INSTRUCTION_SET", "auto");
+    const std::vector<std::string> here = instruction_sets();
+    if (level != "auto" && std::find(here.begin(), here.end(), level) == here.end()) return nullptr;
+    const BackendKind kind =
+        variable("SHARDORA_TEST_BACKEND", "cpu") == "cuda" ? BackendKind::kCuda : BackendKind::kCpu;
+    return make_backend(kind, {.threads = 2, .instruction_set = level});
   }
   std::vector<DeviceBuffer> buffers_;  // after backend_: released before it
 };

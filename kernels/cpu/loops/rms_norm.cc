@@ -1,10 +1,10 @@
 // RMSNorm on the CPU: one row a time, its sums in lanes; the weight's gradient by blocks of columns.
 #include <cmath>
 
-#include "kernels/cpu/cpu.h"
-#include "kernels/cpu/loops.h"
+#include "kernels/cpu/loops/level_loops.h"
+#include "kernels/cpu/loops/loop_shapes.h"
 
-namespace shardora::cpu {
+namespace shardora::cpu::SHARDORA_LEVEL {
 namespace {
 
 // dweight[j] += sum_t dy[t,j] * x[t,j] * rstd[t].
@@ -30,7 +30,7 @@ void weight_gradient(const RmsNormBackward& op) {
 
 }  // namespace
 
-void rms_norm_forward(const RmsNormForward& op) {
+void LevelLoops::rms_norm_forward(const RmsNormForward& op) {
   const std::int64_t rows = op.x.size(0);
   const std::int64_t width = op.x.size(1);
   SHARDORA_CHECK(op.y.shape == op.x.shape && op.weight.elements() == width && op.rstd.elements() == rows);
@@ -50,7 +50,7 @@ void rms_norm_forward(const RmsNormForward& op) {
   });
 }
 
-void rms_norm_backward(const RmsNormBackward& op) {
+void LevelLoops::rms_norm_backward(const RmsNormBackward& op) {
   const std::int64_t rows = op.x.size(0);
   const std::int64_t width = op.x.size(1);
   SHARDORA_CHECK(op.dy.shape == op.x.shape && op.dx.shape == op.x.shape);
@@ -81,4 +81,4 @@ void rms_norm_backward(const RmsNormBackward& op) {
   });
 }
 
-}  // namespace shardora::cpu
+}  // namespace shardora::cpu::SHARDORA_LEVEL

@@ -2,26 +2,47 @@
 // A task is one sequence and key head with all its query heads, so dq, dk and dv have one writer each.
 #include <omp.h>
 
-#include "kernels/cpu/attention_tiles.h"
-#include "kernels/cpu/cpu.h"
-#include "kernels/cpu/panel.h"
-#include "kernels/cpu/vector_math.h"
+#include "kernels/cpu/loops/attention_tiles.h"
+#include "kernels/cpu/loops/level_loops.h"
+#include "kernels/cpu/loops/panel.h"
+#include "kernels/cpu/loops/vector_math.h"
 
-namespace shardora::cpu {
+namespace shardora::cpu::SHARDORA_LEVEL {
 namespace {
 
 // 16 keys, transposed: one row a feature.
 struct Keys {
-  std::vector<PanelRow> k, v, dk, dv;  // [head_dim]
+  PanelRow *k, *v, *dk, *dv;  // [head_dim]
   Range positions;
 };
 
-struct Scratch {
-  Keys panels[kTile / kPanel];
-  std::vector<PanelRow> k;   // [keys of the tile, head_dim padded to panels]: the right-hand side of dq
-  std::vector<float> delta;  // [query heads of the group, queries]
-  alignas(64) float p[kTile][kPanel];
-  alignas(64) float ds[kTile][kTile];
+constexpr std::int64_t kPanels = kTile / kPanel;
+
+std::int64_t panels_for(std::int64_t count) { return (count + kPanel - 1) / kPanel; }
+
+// What one thread works in, cut from `rows`.
+struct Workspace {
+  Keys panels[kPanels];
+  PanelRow* k;              // [kTile, head_dim padded to panels]: the right-hand side of dq
+  PanelRow* p;              // [kTile]
+  PanelRow (*ds)[kPanels];  // [kTile]
+  float* delta;             // [query heads of the group, queries]
+
+  static std::int64_t rows_needed(std::int64_t dim, std::int64_t deltas) {
+    return kPanels * 4 * dim + kTile * panels_for(dim) + kTile + kTile * kPanels + panels_for(deltas);
+  }
+  Workspace(PanelRow* rows, std::int64_t dim) {
+    for (Keys& panel : panels) {
+      for (PanelRow** part : {&panel.k, &panel.v, &panel.dk, &panel.dv}) {
+        *part = rows;
+        rows += dim;
+      }
+    }
+    k = rows;
+    p = k + kTile * panels_for(dim);
+    ds = reinterpret_cast<PanelRow(*)[kPanels]>(p + kTile);
+    delta = ds[kTile][0].x;
+  }
 };
 
 // One sequence and key head.
@@ -44,7 +65,7 @@ struct Group {
     return op.forward.lse.as<float>()[(sequence.queries.first + i) * heads + kv_head * head_count + h];
   }
   std::int64_t query_count() const { return sequence.queries.count(); }
-  std::int64_t panels_of_dim() const { return (dim + kPanel - 1) / kPanel; }
+  std::int64_t panels_of_dim() const { return panels_for(dim); }
 };
 
 float dot(const float* x, const float* y, std::int64_t count) {
@@ -60,11 +81,10 @@ float dot(const float* x, const float* y, std::int64_t count) {
 }
 
 // delta, and dq = 0.
-void start_queries(const Group& group, Scratch& scratch) {
+void start_queries(const Group& group, Workspace& work) {
   const float* const o = group.op.forward.o.as<float>();
   const float* const d_o = group.op.d_o.as<float>();
-  scratch.delta.resize(static_cast<std::size_t>(group.head_count * group.query_count()));
-  float* delta = scratch.delta.data();
+  float* delta = work.delta;
   for (std::int64_t h = 0; h < group.head_count; ++h) {
     for (std::int64_t i = 0; i < group.query_count(); ++i) {
       const std::int64_t at = group.query_at(i, h);
@@ -75,29 +95,27 @@ void start_queries(const Group& group, Scratch& scratch) {
 }
 
 void load_panel(const Group& group, Range keys, Keys& panel) {
-  const auto dim = static_cast<std::size_t>(group.dim);
   panel.positions = keys;
-  panel.k.assign(dim, PanelRow{});
-  panel.v.assign(dim, PanelRow{});
-  panel.dk.assign(dim, PanelRow{});
-  panel.dv.assign(dim, PanelRow{});
+  for (PanelRow* const part : {panel.k, panel.v, panel.dk, panel.dv}) {
+    std::fill_n(part[0].x, group.dim * kPanel, 0.0F);
+  }
   for (std::int64_t j = 0; j < keys.count(); ++j) {
     const float* const k = group.op.forward.k.as<float>() + group.key_at(keys.first + j);
     const float* const v = group.op.forward.v.as<float>() + group.key_at(keys.first + j);
-    for (std::size_t d = 0; d < dim; ++d) panel.k[d].x[j] = k[d];
-    for (std::size_t d = 0; d < dim; ++d) panel.v[d].x[j] = v[d];
+    for (std::int64_t d = 0; d < group.dim; ++d) panel.k[d].x[j] = k[d];
+    for (std::int64_t d = 0; d < group.dim; ++d) panel.v[d].x[j] = v[d];
   }
 }
 
-void load_tile(const Group& group, Range tile, Scratch& scratch) {
+void load_tile(const Group& group, Range tile, Workspace& work) {
   for (std::int64_t p = 0; tile.first + p * kPanel < tile.last; ++p) {
     const std::int64_t first = tile.first + p * kPanel;
-    load_panel(group, {first, std::min(first + kPanel, tile.last)}, scratch.panels[p]);
+    load_panel(group, {first, std::min(first + kPanel, tile.last)}, work.panels[p]);
   }
-  scratch.k.assign(static_cast<std::size_t>(tile.count() * group.panels_of_dim()), PanelRow{});
+  std::fill_n(work.k[0].x, tile.count() * group.panels_of_dim() * kPanel, 0.0F);
   for (std::int64_t j = 0; j < tile.count(); ++j) {
     std::copy_n(group.op.forward.k.as<float>() + group.key_at(tile.first + j), group.dim,
-                scratch.k[static_cast<std::size_t>(j * group.panels_of_dim())].x);
+                work.k[j * group.panels_of_dim()].x);
   }
 }
 
@@ -105,8 +123,8 @@ void store_panel(const Group& group, const Keys& panel) {
   for (std::int64_t j = 0; j < panel.positions.count(); ++j) {
     float* const dk = group.op.dk.as<float>() + group.key_at(panel.positions.first + j);
     float* const dv = group.op.dv.as<float>() + group.key_at(panel.positions.first + j);
-    for (std::size_t d = 0; d < panel.dk.size(); ++d) dk[d] = panel.dk[d].x[j];
-    for (std::size_t d = 0; d < panel.dv.size(); ++d) dv[d] = panel.dv[d].x[j];
+    for (std::int64_t d = 0; d < group.dim; ++d) dk[d] = panel.dk[d].x[j];
+    for (std::int64_t d = 0; d < group.dim; ++d) dv[d] = panel.dv[d].x[j];
   }
 }
 
@@ -115,10 +133,10 @@ struct Block {
   const Group& group;
   std::int64_t head;
   Range queries;
-  Scratch& scratch;
+  Workspace& work;
 
-  float* ds(std::int64_t i, std::int64_t panel) const { return scratch.ds[i - queries.first] + panel * kPanel; }
-  float* p(std::int64_t i) const { return scratch.p[i - queries.first]; }
+  float* ds(std::int64_t i, std::int64_t panel) const { return work.ds[i - queries.first][panel].x; }
+  float* p(std::int64_t i) const { return work.p[i - queries.first].x; }
 };
 
 void hide_invisible(const Block& block, Range rows, const Keys& keys, std::int64_t panel) {
@@ -138,7 +156,7 @@ void hide_invisible(const Block& block, Range rows, const Keys& keys, std::int64
 // p = exp(score - lse), and ds = p (dp - delta) scale in place over dp; both 0 where the query does not see the key.
 void softmax_backward(const Block& block, Range rows, const Keys& keys, std::int64_t panel) {
   const Group& group = block.group;
-  const float* const delta = block.scratch.delta.data() + block.head * group.query_count();
+  const float* const delta = block.work.delta + block.head * group.query_count();
   const float scale = group.op.forward.scale;
   for (std::int64_t i = rows.first; i < rows.last; ++i) {
     float* const p = block.p(i);
@@ -214,7 +232,7 @@ void query_gradient(const Block& block, std::int64_t key_count) {
     multiply_panel({.a = block.ds(block.queries.first, 0),
                     .a_row = kTile,
                     .a_inner = 1,
-                    .b = block.scratch.k[0].x + d,
+                    .b = block.work.k[0].x + d,
                     .b_row = group.panels_of_dim() * kPanel,
                     .c = dq + d,
                     .c_row = group.q_stride,
@@ -224,41 +242,46 @@ void query_gradient(const Block& block, std::int64_t key_count) {
   }
 }
 
-void run(const Group& group, Scratch& scratch) {
-  start_queries(group, scratch);
+void run(const Group& group, Workspace& work) {
+  start_queries(group, work);
   const std::int64_t shift = group.sequence.shift();
   const std::int64_t key_count = group.sequence.keys.count();
   for (std::int64_t k = 0; k < key_count; k += kTile) {
     const Range tile{k, std::min(k + kTile, key_count)};
-    load_tile(group, tile, scratch);
+    load_tile(group, tile, work);
     const Range seeing = seeing_positions(group.op.forward.mask, tile, {shift, key_count});
     const std::int64_t panels = (tile.count() + kPanel - 1) / kPanel;
     for (std::int64_t h = 0; h < group.head_count; ++h) {
       for (std::int64_t q = seeing.first - shift; q < seeing.last - shift; q += kTile) {
-        const Block block{group, h, {q, std::min(q + kTile, seeing.last - shift)}, scratch};
-        for (std::int64_t p = 0; p < panels; ++p) key_gradients(block, scratch.panels[p], p);
+        const Block block{group, h, {q, std::min(q + kTile, seeing.last - shift)}, work};
+        for (std::int64_t p = 0; p < panels; ++p) key_gradients(block, work.panels[p], p);
         query_gradient(block, tile.count());
       }
     }
-    for (std::int64_t p = 0; p < panels; ++p) store_panel(group, scratch.panels[p]);
+    for (std::int64_t p = 0; p < panels; ++p) store_panel(group, work.panels[p]);
   }
 }
 
 }  // namespace
 
-void attention_backward(const AttentionBackward& op) {
+void LevelLoops::attention_backward(const AttentionBackward& op) {
   check(op.forward);
   SHARDORA_CHECK(op.d_o.shape == op.forward.q.shape && op.dq.shape == op.forward.q.shape);
   SHARDORA_CHECK(op.dk.shape == op.forward.k.shape && op.dv.shape == op.forward.k.shape);
   const std::int64_t kv_heads = op.forward.k.size(1);
-  const std::int64_t count = sequence_count(op.forward) * kv_heads;
-  std::vector<Scratch> scratch(static_cast<std::size_t>(omp_get_max_threads()));
-  // Dynamic, since sequences differ in length; who runs a task does not change its result.
-#pragma omp parallel for schedule(dynamic)
-  for (std::int64_t i = 0; i < count; ++i) {
-    run(Group{op, sequence_of(op.forward, i / kv_heads), i % kv_heads},
-        scratch[static_cast<std::size_t>(omp_get_thread_num())]);
+  const std::int64_t dim = op.forward.q.size(2);
+  const std::int64_t deltas = op.forward.q.size(1) / kv_heads * longest(op.forward.query_offsets);
+  const std::int64_t rows = Workspace::rows_needed(dim, deltas);
+  auto* const memory = reinterpret_cast<PanelRow*>(scratch_.floats(omp_get_max_threads() * rows * kPanel));
+#pragma omp parallel
+  {
+    Workspace work(memory + omp_get_thread_num() * rows, dim);
+    // Dynamic, since sequences differ in length; who runs a task does not change its result.
+#pragma omp for schedule(dynamic)
+    for (std::int64_t i = 0; i < sequence_count(op.forward) * kv_heads; ++i) {
+      run(Group{op, sequence_of(op.forward, i / kv_heads), i % kv_heads}, work);
+    }
   }
 }
 
-}  // namespace shardora::cpu
+}  // namespace shardora::cpu::SHARDORA_LEVEL

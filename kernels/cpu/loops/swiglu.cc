@@ -1,17 +1,17 @@
 // SwiGLU on the CPU, element by element.
-#include "kernels/cpu/cpu.h"
-#include "kernels/cpu/loops.h"
-#include "kernels/cpu/vector_math.h"
+#include "kernels/cpu/loops/level_loops.h"
+#include "kernels/cpu/loops/loop_shapes.h"
+#include "kernels/cpu/loops/vector_math.h"
 #include "kernels/formulas.h"
 
-namespace shardora::cpu {
+namespace shardora::cpu::SHARDORA_LEVEL {
 namespace {
 
 SHARDORA_INLINE float sigmoid(float x) { return 1.0F / (1.0F + fast_exp(-x)); }
 
 }  // namespace
 
-void swiglu_forward(const SwigluForward& op) {
+void LevelLoops::swiglu_forward(const SwigluForward& op) {
   SHARDORA_CHECK(op.up.shape == op.gate.shape && op.y.shape == op.gate.shape);
   const auto* gate = op.gate.as<float>();
   const auto* up = op.up.as<float>();
@@ -19,7 +19,7 @@ void swiglu_forward(const SwigluForward& op) {
   for_each_element(op.y.elements(), [=](std::int64_t i) { y[i] = formulas::swiglu(gate[i], up[i], sigmoid(gate[i])); });
 }
 
-void swiglu_backward(const SwigluBackward& op) {
+void LevelLoops::swiglu_backward(const SwigluBackward& op) {
   SHARDORA_CHECK(op.gate.shape == op.dy.shape && op.up.shape == op.dy.shape);
   SHARDORA_CHECK(op.dgate.shape == op.dy.shape && op.dup.shape == op.dy.shape && op.dgate.data != op.dup.data);
   const auto* dy = op.dy.as<float>();
@@ -36,4 +36,4 @@ void swiglu_backward(const SwigluBackward& op) {
   });
 }
 
-}  // namespace shardora::cpu
+}  // namespace shardora::cpu::SHARDORA_LEVEL

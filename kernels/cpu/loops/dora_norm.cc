@@ -3,11 +3,11 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/cpu/cpu.h"
-#include "kernels/cpu/loops.h"
+#include "kernels/cpu/loops/level_loops.h"
+#include "kernels/cpu/loops/loop_shapes.h"
 #include "kernels/formulas.h"
 
-namespace shardora::cpu {
+namespace shardora::cpu::SHARDORA_LEVEL {
 namespace {
 
 struct DirectSizes {
@@ -22,7 +22,7 @@ DirectSizes checked_sizes(const DirectNorm& op) {
 
 }  // namespace
 
-void low_rank_norm(const LowRankNorm& op) {
+void LevelLoops::low_rank_norm(const LowRankNorm& op) {
   const std::int64_t rank = op.x.size(0);
   const std::int64_t width = op.x.size(1);
   SHARDORA_CHECK(op.y.shape == op.x.shape && op.z.shape == op.x.shape && op.squared_weight.elements() == width);
@@ -53,7 +53,7 @@ void low_rank_norm(const LowRankNorm& op) {
   });
 }
 
-void direct_row_norms(const DirectNorm& op) {
+void LevelLoops::direct_row_norms(const DirectNorm& op) {
   const auto [rows, in, rank] = checked_sizes(op);
   SHARDORA_CHECK(op.out.elements() == rows);
   const auto* w = op.w.as<float>();
@@ -78,7 +78,7 @@ void direct_row_norms(const DirectNorm& op) {
   });
 }
 
-void direct_column_norms(const DirectNorm& op) {
+void LevelLoops::direct_column_norms(const DirectNorm& op) {
   const auto [rows, in, rank] = checked_sizes(op);
   const std::int64_t count = op.columns.elements();
   SHARDORA_CHECK(op.out.elements() == count);
@@ -101,11 +101,11 @@ void direct_column_norms(const DirectNorm& op) {
   });
 }
 
-void norm_from_square(const NormFromSquare& op) {
+void LevelLoops::norm_from_square(const NormFromSquare& op) {
   SHARDORA_CHECK(op.norm.elements() == op.squared.elements());
   const auto* squared = op.squared.as<float>();
   auto* norm = op.norm.as<float>();
   for_each_element(op.norm.elements(), [=](std::int64_t j) { norm[j] = formulas::norm_of_square(squared[j]); });
 }
 
-}  // namespace shardora::cpu
+}  // namespace shardora::cpu::SHARDORA_LEVEL

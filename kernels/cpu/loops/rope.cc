@@ -1,9 +1,9 @@
 // Rotary position embedding on the CPU: each token's heads share one row of the tables.
-#include "kernels/cpu/cpu.h"
-#include "kernels/cpu/loops.h"
+#include "kernels/cpu/loops/level_loops.h"
+#include "kernels/cpu/loops/loop_shapes.h"
 #include "kernels/formulas.h"
 
-namespace shardora::cpu {
+namespace shardora::cpu::SHARDORA_LEVEL {
 namespace {
 
 // direction +1 turns forward, -1 back.
@@ -39,7 +39,7 @@ void turn(const Rope& op, float direction) {
 
 }  // namespace
 
-void rope_forward(const Rope& op) { turn(op, 1.0F); }
-void rope_backward(const Rope& op) { turn(op, -1.0F); }
+void LevelLoops::rope_forward(const Rope& op) { turn(op, 1.0F); }
+void LevelLoops::rope_backward(const Rope& op) { turn(op, -1.0F); }
 
-}  // namespace shardora::cpu
+}  // namespace shardora::cpu::SHARDORA_LEVEL

@@ -5,12 +5,12 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/cpu/attention_tiles.h"
-#include "kernels/cpu/cpu.h"
-#include "kernels/cpu/panel.h"
-#include "kernels/cpu/vector_math.h"
+#include "kernels/cpu/loops/attention_tiles.h"
+#include "kernels/cpu/loops/level_loops.h"
+#include "kernels/cpu/loops/panel.h"
+#include "kernels/cpu/loops/vector_math.h"
 
-namespace shardora::cpu {
+namespace shardora::cpu::SHARDORA_LEVEL {
 namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
@@ -18,15 +18,26 @@ constexpr std::int64_t kPanels = kTile / kPanel;
 
 // 16 queries on their way through the keys.
 struct Queries {
-  std::vector<PanelRow> q;  // [head_dim], scaled
-  std::vector<PanelRow> o;  // [head_dim], not yet divided by `sum`
+  PanelRow* q;  // [head_dim], scaled
+  PanelRow* o;  // [head_dim], not yet divided by `sum`
   PanelRow max, sum;
   Range positions;
 };
 
-struct Scratch {
+// What one thread works in, cut from `rows`.
+struct Workspace {
   Queries panels[kPanels];
-  PanelRow scores[kTile];  // one row a key
+  PanelRow* scores;  // [kTile], one row a key
+
+  static std::int64_t rows_needed(std::int64_t dim) { return kTile + kPanels * 2 * dim; }
+  Workspace(PanelRow* rows, std::int64_t dim) : scores(rows) {
+    rows += kTile;
+    for (Queries& panel : panels) {
+      panel.q = rows;
+      panel.o = rows + dim;
+      rows += 2 * dim;
+    }
+  }
 };
 
 struct Task {
@@ -51,15 +62,14 @@ struct Head {
 };
 
 void load(const Head& head, const Sequence& sequence, Range queries, Queries& panel) {
-  const auto dim = static_cast<std::size_t>(head.dim);
   panel.positions = {sequence.shift() + queries.first, sequence.shift() + queries.last};
-  panel.q.assign(dim, PanelRow{});
-  panel.o.assign(dim, PanelRow{});
+  std::fill_n(panel.q[0].x, head.dim * kPanel, 0.0F);
+  std::fill_n(panel.o[0].x, head.dim * kPanel, 0.0F);
   std::fill_n(panel.max.x, kPanel, kMinusInfinity);
   std::fill_n(panel.sum.x, kPanel, 0.0F);
   for (std::int64_t i = 0; i < queries.count(); ++i) {
     const float* const q = head.q(sequence.queries.first + queries.first + i);
-    for (std::size_t d = 0; d < dim; ++d) panel.q[d].x[i] = head.op.scale * q[d];
+    for (std::int64_t d = 0; d < head.dim; ++d) panel.q[d].x[i] = head.op.scale * q[d];
   }
 }
 
@@ -74,7 +84,7 @@ void hide_invisible(const AttentionMask& mask, Range positions, Range keys, Pane
 }
 
 // Scores become exp(score - max); what was summed under an older maximum shrinks to the new one.
-void update_softmax(std::int64_t keys, PanelRow* scores, Queries& panel) {
+void update_softmax(std::int64_t keys, std::int64_t dim, PanelRow* scores, Queries& panel) {
   PanelRow max = panel.max;
   for (std::int64_t j = 0; j < keys; ++j) {
     for (int i = 0; i < kPanel; ++i) max.x[i] = scores[j].x[i] > max.x[i] ? scores[j].x[i] : max.x[i];
@@ -90,8 +100,8 @@ void update_softmax(std::int64_t keys, PanelRow* scores, Queries& panel) {
   }
   for (int i = 0; i < kPanel; ++i) panel.sum.x[i] = panel.sum.x[i] * shrink.x[i] + sum.x[i];
   panel.max = max;
-  for (PanelRow& o : panel.o) {
-    for (int i = 0; i < kPanel; ++i) o.x[i] *= shrink.x[i];
+  for (std::int64_t d = 0; d < dim; ++d) {
+    for (int i = 0; i < kPanel; ++i) panel.o[d].x[i] *= shrink.x[i];
   }
 }
 
@@ -110,7 +120,7 @@ void attend(const Head& head, const Sequence& sequence, Range tile, Queries& pan
                   .accumulate = false},
                  keys.count());
   hide_invisible(head.op.mask, panel.positions, keys, scores);
-  update_softmax(keys.count(), scores, panel);
+  update_softmax(keys.count(), head.dim, scores, panel);
   multiply_panel({.a = head.v(first),
                   .a_row = 1,
                   .a_inner = head.k_stride,
@@ -127,52 +137,48 @@ void store(const Head& head, const Sequence& sequence, const Queries& panel) {
   for (std::int64_t i = 0; i < panel.positions.count(); ++i) {
     const float inverse = 1.0F / panel.sum.x[i];
     float* const o = head.o(first + i);
-    for (std::size_t d = 0; d < panel.o.size(); ++d) o[d] = panel.o[d].x[i] * inverse;
+    for (std::int64_t d = 0; d < head.dim; ++d) o[d] = panel.o[d].x[i] * inverse;
     *head.lse(first + i) = panel.max.x[i] + std::log(panel.sum.x[i]);
   }
 }
 
-void run(const Head& head, const Task& task, Scratch& scratch) {
+void run(const Head& head, const Task& task, Workspace& work) {
   const Sequence& sequence = task.sequence;
   const std::int64_t panels = (task.queries.count() + kPanel - 1) / kPanel;
   for (std::int64_t p = 0; p < panels; ++p) {
     const std::int64_t first = task.queries.first + p * kPanel;
-    load(head, sequence, {first, std::min(first + kPanel, task.queries.last)}, scratch.panels[p]);
+    load(head, sequence, {first, std::min(first + kPanel, task.queries.last)}, work.panels[p]);
   }
   const Range positions{sequence.shift() + task.queries.first, sequence.shift() + task.queries.last};
   const Range keys = visible_keys(head.op.mask, positions, sequence.keys.count());
   for (std::int64_t first = keys.first; first < keys.last; first += kTile) {
     const Range tile{first, std::min(first + kTile, keys.last)};
-    for (std::int64_t p = 0; p < panels; ++p) attend(head, sequence, tile, scratch.panels[p], scratch.scores);
+    for (std::int64_t p = 0; p < panels; ++p) attend(head, sequence, tile, work.panels[p], work.scores);
   }
-  for (std::int64_t p = 0; p < panels; ++p) store(head, sequence, scratch.panels[p]);
-}
-
-std::vector<Task> tasks_of(const AttentionForward& op) {
-  std::vector<Task> tasks;
-  for (std::int64_t s = 0; s < sequence_count(op); ++s) {
-    const Sequence sequence = sequence_of(op, s);
-    for (std::int64_t q = 0; q < sequence.queries.count(); q += kTile) {
-      tasks.push_back({sequence, {q, std::min(q + kTile, sequence.queries.count())}});
-    }
-  }
-  return tasks;
+  for (std::int64_t p = 0; p < panels; ++p) store(head, sequence, work.panels[p]);
 }
 
 }  // namespace
 
-void attention_forward(const AttentionForward& op) {
+void LevelLoops::attention_forward(const AttentionForward& op) {
   check(op);
-  const std::vector<Task> tasks = tasks_of(op);
   const std::int64_t heads = op.q.size(1);
-  const auto count = static_cast<std::int64_t>(tasks.size()) * heads;
-  std::vector<Scratch> scratch(static_cast<std::size_t>(omp_get_max_threads()));
-  // Dynamic, since causal tiles differ in length; who runs a task does not change its result.
-#pragma omp parallel for schedule(dynamic)
-  for (std::int64_t i = 0; i < count; ++i) {
-    run(Head(op, i % heads), tasks[static_cast<std::size_t>(i / heads)],
-        scratch[static_cast<std::size_t>(omp_get_thread_num())]);
+  const std::int64_t dim = op.q.size(2);
+  const std::int64_t tiles = (longest(op.query_offsets) + kTile - 1) / kTile;
+  const std::int64_t rows = Workspace::rows_needed(dim);
+  auto* const memory = reinterpret_cast<PanelRow*>(scratch_.floats(omp_get_max_threads() * rows * kPanel));
+#pragma omp parallel
+  {
+    Workspace work(memory + omp_get_thread_num() * rows, dim);
+    // Dynamic, since causal tiles differ in length; who runs a task does not change its result.
+#pragma omp for schedule(dynamic)
+    for (std::int64_t i = 0; i < sequence_count(op) * tiles * heads; ++i) {
+      const Sequence sequence = sequence_of(op, i / (tiles * heads));
+      const std::int64_t first = i / heads % tiles * kTile;
+      const Range queries = overlap({first, first + kTile}, {0, sequence.queries.count()});
+      if (queries.count() > 0) run(Head(op, i % heads), {sequence, queries}, work);
+    }
   }
 }
 
-}  // namespace shardora::cpu
+}  // namespace shardora::cpu::SHARDORA_LEVEL

@@ -1,9 +1,9 @@
-// Small passes over activations on the CPU.
+// Rows moved from place to place on the CPU.
 #include <algorithm>
 #include <cstring>
 
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/loops.h"
+#include "kernels/cpu/loops/loop_shapes.h"
 
 namespace shardora::cpu {
 namespace {
@@ -34,29 +34,6 @@ RowMoves row_moves(const MoveRows& op) {
 }
 
 }  // namespace
-
-void add(const Add& op) {
-  SHARDORA_CHECK(op.x.shape == op.y.shape);
-  const auto* x = op.x.as<float>();
-  auto* y = op.y.as<float>();
-  for_each_element(op.y.elements(), [=](std::int64_t i) { y[i] += x[i]; });
-}
-
-void column_sum(const ColumnSum& op) {
-  const std::int64_t tokens = op.dy.size(0);
-  const std::int64_t width = op.dy.size(1);
-  SHARDORA_CHECK(op.dbias.elements() == width);
-  const auto* dy = op.dy.as<float>();
-  auto* dbias = op.dbias.as<float>();
-  for_each_column_block(tokens, width, [=](std::int64_t first, std::int64_t count) {
-    ColumnTotals totals(count);
-    for (std::int64_t t = 0; t < tokens; ++t) {
-      const float* dy_row = dy + t * width + first;
-      totals.add_row([=](std::int64_t j) { return dy_row[j]; });
-    }
-    totals.add_to(dbias + first);
-  });
-}
 
 void gather_rows(const MoveRows& op) {
   const RowMoves move = row_moves(op);

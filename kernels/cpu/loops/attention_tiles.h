@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
 #include "kernels/attention.h"
 
@@ -55,6 +54,13 @@ inline bool all_visible(const AttentionMask& mask, Range positions, Range keys) 
 }
 
 inline std::int64_t sequence_count(const AttentionForward& op) { return op.query_offsets.size(0) - 1; }
+
+inline std::int64_t longest(TensorView offsets) {
+  const std::int32_t* const at = offsets.as<std::int32_t>();
+  std::int64_t length = 0;
+  for (std::int64_t s = 0; s + 1 < offsets.size(0); ++s) length = std::max<std::int64_t>(length, at[s + 1] - at[s]);
+  return length;
+}
 
 inline void check(const AttentionForward& op) {
   const std::int64_t heads = op.q.size(1);

@@ -1,11 +1,11 @@
 // AdamW on the CPU, element by element.
-#include "kernels/cpu/cpu.h"
-#include "kernels/cpu/loops.h"
+#include "kernels/cpu/loops/level_loops.h"
+#include "kernels/cpu/loops/loop_shapes.h"
 #include "kernels/formulas.h"
 
-namespace shardora::cpu {
+namespace shardora::cpu::SHARDORA_LEVEL {
 
-void adamw(const AdamW& op) {
+void LevelLoops::adamw(const AdamW& op) {
   const std::int64_t n = op.value.elements();
   SHARDORA_CHECK(op.gradient.elements() == n && op.moment1.elements() == n && op.moment2.elements() == n);
   SHARDORA_CHECK(op.step >= 1);
@@ -18,4 +18,4 @@ void adamw(const AdamW& op) {
   for_each_element(n, [=](std::int64_t i) { formulas::adamw(scalars, gradient[i], value[i], moment1[i], moment2[i]); });
 }
 
-}  // namespace shardora::cpu
+}  // namespace shardora::cpu::SHARDORA_LEVEL

@@ -2,11 +2,11 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/cpu/cpu.h"
-#include "kernels/cpu/loops.h"
-#include "kernels/cpu/vector_math.h"
+#include "kernels/cpu/loops/level_loops.h"
+#include "kernels/cpu/loops/loop_shapes.h"
+#include "kernels/cpu/loops/vector_math.h"
 
-namespace shardora::cpu {
+namespace shardora::cpu::SHARDORA_LEVEL {
 namespace {
 
 struct Sizes {
@@ -52,7 +52,7 @@ void add_losses(const CrossEntropy& op, std::int64_t rows) {
 
 }  // namespace
 
-void cross_entropy_max(const CrossEntropy& op) {
+void LevelLoops::cross_entropy_max(const CrossEntropy& op) {
   const auto [rows, columns] = checked_sizes(op);
   const auto* logits = op.logits.as<float>();
   auto* row_max = op.row_max.as<float>();
@@ -60,7 +60,7 @@ void cross_entropy_max(const CrossEntropy& op) {
                [=, columns = columns](std::int64_t t) { row_max[t] = max_of(logits + t * columns, columns); });
 }
 
-void cross_entropy_sum(const CrossEntropy& op) {
+void LevelLoops::cross_entropy_sum(const CrossEntropy& op) {
   const auto [rows, columns] = checked_sizes(op);
   const auto* logits = op.logits.as<float>();
   const auto* targets = op.targets.as<std::int32_t>();
@@ -77,7 +77,7 @@ void cross_entropy_sum(const CrossEntropy& op) {
   });
 }
 
-void cross_entropy_finish(const CrossEntropy& op) {
+void LevelLoops::cross_entropy_finish(const CrossEntropy& op) {
   const auto [rows, columns] = checked_sizes(op);
   SHARDORA_CHECK(op.loss.elements() == 2);
   add_losses(op, rows);
@@ -99,4 +99,4 @@ void cross_entropy_finish(const CrossEntropy& op) {
   });
 }
 
-}  // namespace shardora::cpu
+}  // namespace shardora::cpu::SHARDORA_LEVEL

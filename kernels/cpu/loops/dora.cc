@@ -1,11 +1,11 @@
 // DoRA's own passes on the CPU. What costs (columns scaled, h) is one sweep by blocks of columns; the rest is small.
 #include <cmath>
 
-#include "kernels/cpu/cpu.h"
-#include "kernels/cpu/loops.h"
+#include "kernels/cpu/loops/level_loops.h"
+#include "kernels/cpu/loops/loop_shapes.h"
 #include "kernels/formulas.h"
 
-namespace shardora::cpu {
+namespace shardora::cpu::SHARDORA_LEVEL {
 namespace {
 
 const float* optional(TensorView view, std::int64_t elements) {
@@ -15,7 +15,7 @@ const float* optional(TensorView view, std::int64_t elements) {
 
 }  // namespace
 
-void dora_gain(const DoraGain& op) {
+void LevelLoops::dora_gain(const DoraGain& op) {
   const std::int64_t width = op.gain.elements();
   SHARDORA_CHECK(op.magnitude.elements() == width && op.norm.elements() == width);
   const auto* m = op.magnitude.as<float>();
@@ -24,7 +24,7 @@ void dora_gain(const DoraGain& op) {
   for_each_element(width, [=](std::int64_t j) { gain[j] = m[j] / formulas::floored_norm(n[j]); });
 }
 
-void scale_columns_forward(const ScaleColumnsForward& op) {
+void LevelLoops::scale_columns_forward(const ScaleColumnsForward& op) {
   const std::int64_t tokens = op.u.size(0);
   const std::int64_t width = op.u.size(1);
   SHARDORA_CHECK(op.y.shape == op.u.shape);
@@ -51,7 +51,7 @@ void scale_columns_forward(const ScaleColumnsForward& op) {
   });
 }
 
-void scale_columns_backward(const ScaleColumnsBackward& op) {
+void LevelLoops::scale_columns_backward(const ScaleColumnsBackward& op) {
   const std::int64_t tokens = op.dy.size(0);
   const std::int64_t width = op.dy.size(1);
   SHARDORA_CHECK(op.du.shape == op.dy.shape && (!op.h || (op.u.shape == op.dy.shape && op.h.elements() == width)));
@@ -81,7 +81,7 @@ void scale_columns_backward(const ScaleColumnsBackward& op) {
   });
 }
 
-void dropout_gain_forward(const DropoutGainForward& op) {
+void LevelLoops::dropout_gain_forward(const DropoutGainForward& op) {
   const std::int64_t tokens = op.base.size(0);
   const std::int64_t width = op.base.size(1);
   SHARDORA_CHECK(op.p.shape == op.base.shape && op.e.shape == op.base.shape && op.gain.elements() == width);
@@ -103,7 +103,7 @@ void dropout_gain_forward(const DropoutGainForward& op) {
   });
 }
 
-void gain_minus_one(const GainMinusOne& op) {
+void LevelLoops::gain_minus_one(const GainMinusOne& op) {
   const std::int64_t width = op.x.size(1);
   SHARDORA_CHECK(op.y.shape == op.x.shape && op.gain.elements() == width);
   const auto* x = op.x.as<float>();
@@ -116,7 +116,7 @@ void gain_minus_one(const GainMinusOne& op) {
   });
 }
 
-void initial_magnitude(const InitialMagnitude& op) {
+void LevelLoops::initial_magnitude(const InitialMagnitude& op) {
   const std::int64_t width = op.magnitude.elements();
   SHARDORA_CHECK(op.norm.elements() == width);
   const auto* n = op.norm.as<float>();
@@ -124,7 +124,7 @@ void initial_magnitude(const InitialMagnitude& op) {
   for_each_element(width, [=](std::int64_t j) { m[j] = formulas::floored_norm(n[j]); });
 }
 
-void norm_gradient_factor(const NormGradientFactor& op) {
+void LevelLoops::norm_gradient_factor(const NormGradientFactor& op) {
   const std::int64_t width = op.c.elements();
   SHARDORA_CHECK(op.magnitude.elements() == width && op.norm.elements() == width && op.h.elements() == width);
   const auto* m = op.magnitude.as<float>();
@@ -135,11 +135,11 @@ void norm_gradient_factor(const NormGradientFactor& op) {
   for_each_element(width, [=](std::int64_t j) { c[j] = s * formulas::norm_gradient_factor(m[j], n[j], h[j]); });
 }
 
-void magnitude_gradient(const MagnitudeGradient& op) {
+void LevelLoops::magnitude_gradient(const MagnitudeGradient& op) {
   SHARDORA_CHECK(op.h.elements() == op.norm.elements());
   const auto* n = op.norm.as<float>();
   auto* h = op.h.as<float>();
   for_each_element(op.h.elements(), [=](std::int64_t j) { h[j] /= formulas::floored_norm(n[j]); });
 }
 
-}  // namespace shardora::cpu
+}  // namespace shardora::cpu::SHARDORA_LEVEL

@@ -1,0 +1,7 @@
+#include "kernels/cpu/loops/level_loops.h"
+
+namespace shardora::cpu::SHARDORA_LEVEL {
+
+Loops* new_loops() { return new LevelLoops; }
+
+}  // namespace shardora::cpu::SHARDORA_LEVEL
