@@ -1,5 +1,5 @@
-// This folder is compiled once for each level, with SHARDORA_LEVEL set to the level's own namespace. Only this folder
-// includes its headers' parents like this, and two rules keep code of one level out of the others:
+// This folder is compiled once for each level, with SHARDORA_LEVEL set to the level's own namespace. Two rules keep
+// code of one level out of the others:
 //
 //   - All that is ours stands in that namespace or in an unnamed one.
 //   - Functions that others share (templates of the standard library, members of TensorView) are inlined at every use:
