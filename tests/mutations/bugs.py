@@ -297,6 +297,8 @@ OPTIMIZERS = [
 
 # What is written, read and continued.
 FILES = [
+    Bug("a resume at another instruction set goes unsaid", "bits depend on the level", START,
+        "if (now == saved) return;", "if (!now.empty()) return;", RESUME),
     Bug("first moments lost on resume", "resume is exact", STATE,
         'scatter_logical(backend, parameter, take("moment1." + parameter.name, parameter).f32(), parameters.moment1(i));', ";",
         RESUME),
