@@ -66,4 +66,6 @@ std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenM
   return cpu::make_frozen_matrix(backend, plan, weight);
 }
 
+std::int64_t frozen_matrix_bytes(const FrozenMatrixPlan& plan) { return cpu::frozen_matrix_bytes(plan); }
+
 }  // namespace shardora

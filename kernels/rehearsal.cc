@@ -24,7 +24,7 @@ class RehearsalMatrix final : public WeightMatrix {
   explicit RehearsalMatrix(const FrozenMatrixPlan& plan) : plan_(plan) {}
   std::int64_t out_features() const override { return plan_.out_features; }
   std::int64_t in_features() const override { return plan_.in_features; }
-  std::int64_t bytes() const override { return plan_.out_features * plan_.in_features * size_bytes(DType::kF32); }
+  std::int64_t bytes() const override { return frozen_matrix_bytes(plan_); }
   void forward(TensorView, TensorView, bool) const override {}
   void input_gradient(TensorView, TensorView, bool) const override {}
   void gather_rows(TensorView, std::int64_t, TensorView) const override {}

@@ -44,6 +44,8 @@ struct FrozenMatrixPlan {
 
 // `weight` is host memory [out,in], float32, bfloat16 or float16; it is copied, and may go when this returns.
 std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight);
+// What its bytes() will be, without a weight. (A rehearsal's matrix says the same.)
+std::int64_t frozen_matrix_bytes(const FrozenMatrixPlan& plan);
 
 // A weight that trains: plain layout, fp32, in memory of the caller (the flat parameter and gradient buffers).
 class TrainableMatrix final : public WeightMatrix {

@@ -89,7 +89,8 @@ ExitStatus run_command(MpiSession& session, const Words& words) {
                         .grid = grid,
                         .log = log,
                         .stop_requested = stop_requested,
-                        .resolved_config = resolved_config(options)};
+                        .resolved_config = resolved_config(options),
+                        .ranks_on_host = session.host_local_size()};
   return function_of(*invocation.command)(options, machine);
 }
 

@@ -22,6 +22,7 @@ namespace shardora::cpu {
 
 std::unique_ptr<Backend> make_backend(const BackendOptions& options);
 std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight);
+std::int64_t frozen_matrix_bytes(const FrozenMatrixPlan& plan);
 
 void matmul(const MatMul& op);
 void transpose(const Transpose& op);

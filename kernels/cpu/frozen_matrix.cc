@@ -170,6 +170,26 @@ void FrozenMatrix::column_squared_norms(TensorView out) const {
 
 }  // namespace
 
+std::int64_t frozen_matrix_bytes(const FrozenMatrixPlan& plan) {
+  const std::int64_t out = plan.out_features, in = plan.in_features;
+  if (out == 0 || in == 0) return 0;
+  const WeightLayout row_major = WeightLayout::strided(out, in, in, 1);
+  if (!plan.for_forward && !plan.for_backward) return row_major.bytes();
+  std::int64_t total = 0;
+  ElementOffsets forward;
+  if (plan.for_forward) {
+    const WeightLayout layout = WeightLayout::preferred(plan.typical_tokens, in, out);
+    forward = layout.blocked() ? transposed(layout.offsets()) : row_major.offsets();
+    total += layout.bytes();
+  }
+  if (plan.for_backward) {
+    const WeightLayout layout = WeightLayout::preferred(plan.typical_tokens, out, in);
+    const ElementOffsets backward = layout.blocked() ? layout.offsets() : row_major.offsets();
+    if (!(backward == forward)) total += layout.bytes();
+  }
+  return total;
+}
+
 std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight) {
   SHARDORA_CHECK(weight.shape == (Shape{plan.out_features, plan.in_features}));
   SHARDORA_CHECK(weight.dtype == DType::kF32 || weight.dtype == DType::kBF16 || weight.dtype == DType::kF16);

@@ -123,11 +123,9 @@ void Decoder::for_each_vector(const Visit& visit) {
 TensorView Decoder::device_vector(WeightSource& source, const std::string& name, Range range) {
   const NamedShape& tensor = shape_of(name);
   HostTensor host = range.size == tensor.shape[0] ? source.read(tensor, -1, range) : source.read(tensor, 0, range);
-  const std::vector<float> values = to_float32(host);
   buffers_.emplace_back(backend_, range.size * static_cast<std::int64_t>(sizeof(float)));
   const TensorView device{buffers_.back().data(), DType::kF32, {range.size}};
-  backend_.copy_from_host(device, view_of(std::span(values), device.shape));
-  backend_.synchronize();
+  copy_as_float32(backend_, host, device);
   return device;
 }
 
@@ -177,13 +175,10 @@ void Decoder::load_trainable(WeightSource& source, std::int64_t positions, Param
   const auto index_of = [&](const std::string& name) {
     return static_cast<std::size_t>(&shape_of(name) - tensors_.data());  // declared in this order, first in the set
   };
-  const bool rehearsal = backend_.kind() == BackendKind::kRehearsal;
-  for (std::size_t i = 0; i < tensors_.size() && !rehearsal; ++i) {
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
     const Placement& placement = parameters.all()[i].placement;
     HostTensor host = source.read(tensors_[i], placement.axis, placement.stored);
-    const std::vector<float> values = to_float32(host);
-    backend_.copy_from_host(parameters.value(i), view_of(std::span(values), parameters.value(i).shape));
-    backend_.synchronize();
+    copy_as_float32(backend_, host, parameters.value(i));
   }
   // Where KV heads are shared a rank stores all rows of k and v and works with its own.
   const auto used = [&](TensorView stored, const Range& range) {

@@ -1,5 +1,6 @@
 #include "runtime/model/weight_source.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -56,13 +57,13 @@ HostTensor RandomWeights::read(const NamedShape& tensor, int axis, Range range) 
 }
 
 HostTensor NoWeights::read(const NamedShape& tensor, int axis, Range range) {
-  return {.dtype = DType::kF32, .shape = cut_shape(tensor, axis, range), .bytes = {}};
+  HostTensor out{.dtype = DType::kF32, .shape = cut_shape(tensor, axis, range), .bytes = {}};
+  largest_bytes_ = std::max(largest_bytes_, product(out.shape) * size_bytes(DType::kF32));
+  return out;
 }
 
 std::vector<float> to_float32(HostTensor& tensor) {
-  const TensorView view = tensor.view();
-  std::vector<float> values(static_cast<std::size_t>(view.elements()));
-  if (tensor.bytes.empty()) return values;
+  std::vector<float> values(static_cast<std::size_t>(product(tensor.shape)));
   if (tensor.dtype == DType::kF32) {
     std::memcpy(values.data(), tensor.bytes.data(), tensor.bytes.size());
     return values;
@@ -74,6 +75,17 @@ std::vector<float> to_float32(HostTensor& tensor) {
     values[i] = tensor.dtype == DType::kBF16 ? float_from_bf16(bits) : float_from_f16(bits);
   }
   return values;
+}
+
+void copy_as_float32(Backend& backend, HostTensor& tensor, TensorView device) {
+  if (tensor.bytes.empty()) return;  // a rehearsal's
+  if (tensor.dtype == DType::kF32) {
+    backend.copy_from_host(device, {tensor.bytes.data(), DType::kF32, device.shape});
+    return backend.synchronize();
+  }
+  const std::vector<float> values = to_float32(tensor);
+  backend.copy_from_host(device, view_of(std::span(values), device.shape));
+  backend.synchronize();
 }
 
 }  // namespace shardora

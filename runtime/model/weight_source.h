@@ -39,13 +39,19 @@ class RandomWeights final : public WeightSource {
   std::uint64_t seed_;
 };
 
-// No values: for a rehearsal.
+// No values: for a rehearsal. It remembers how large the largest slice is.
 class NoWeights final : public WeightSource {
  public:
   HostTensor read(const NamedShape& tensor, int axis, Range range) override;
+  std::int64_t largest_bytes() const { return largest_bytes_; }  // in fp32
+
+ private:
+  std::int64_t largest_bytes_ = 0;
 };
 
 // Any float type to fp32.
 std::vector<float> to_float32(HostTensor& tensor);
+// The same, into device memory of the same number of elements. Done on return.
+void copy_as_float32(Backend& backend, HostTensor& tensor, TensorView device);
 
 }  // namespace shardora

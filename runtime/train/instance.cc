@@ -3,6 +3,7 @@
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/rehearsal_communicator.h"
 #include "runtime/io/files.h"
+#include "runtime/observe/metrics.h"
 
 namespace shardora {
 namespace {
@@ -49,7 +50,10 @@ Instance::Instance(const RunOptions& options, const Machine& machine, const Mode
     structure_ = files.adapter ? files.adapter->config : to_peft_config(options.adapter);
     structure_.base_model_name_or_path = options.model.path;
     rule_ = std::make_unique<PlacementRule>(config_, grid.tensor.size, adapter_options_);
-    plan_ = rehearse(plan);
+    rehearse(plan);
+    require_fits(memory_, read_host_memory(), machine.ranks_on_host);
+  });
+  agree(*grid.world, [&] {
     arena_ = std::make_unique<Arena>(machine.backend, plan_.peak_bytes());
     std::unique_ptr<WeightSource> source;
     if (files.weights) {
@@ -103,10 +107,10 @@ std::unique_ptr<Instance::Parts> Instance::assemble(Backend& backend, Communicat
 }
 
 // One step on the largest micro-batch, with operations that do nothing, counts every buffer that a real one will take.
-Arena Instance::rehearse(const InstancePlan& plan) const {
+void Instance::rehearse(const InstancePlan& plan) {
   const std::unique_ptr<Backend> backend = make_backend(BackendKind::kRehearsal, {});
   RehearsalCommunicator tensor_group(machine_.grid.tensor.rank, machine_.grid.tensor.size);
-  Arena arena;
+  Arena& arena = plan_;
   NoWeights source;
   const std::unique_ptr<Parts> parts = assemble(*backend, tensor_group, arena, source, plan);
   const Activations& activations = parts->activations;
@@ -116,7 +120,12 @@ Arena Instance::rehearse(const InstancePlan& plan) const {
   parts->decoder->forward(pass, activations.storage, activations, {.gradients = plan.training});
   if (plan.training) parts->decoder->backward(pass, activations.storage, activations);
   if (parts->adapter && plan.training) parts->adapter->finish_gradients(tensor_group, arena);
-  return arena;
+  memory_ = {.resident_bytes = resident_memory_bytes(),
+             .loading_bytes = source.largest_bytes(),
+             .weight_bytes = parts->decoder->weight_bytes(),
+             .training = plan.training};
+  memory_.segments.push_back({"weights", memory_.weight_bytes});
+  for (const auto& [name, bytes] : arena.segments()) memory_.segments.push_back({name, bytes});
 }
 
 PassContext Instance::pass(const DeviceBatch& batch, std::int64_t step, bool training) {

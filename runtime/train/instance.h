@@ -8,6 +8,7 @@
 #include <string>
 
 #include "runtime/adapter/adapter.h"
+#include "runtime/memory/memory_plan.h"
 #include "runtime/train/run.h"
 
 namespace shardora {
@@ -33,8 +34,9 @@ struct InstancePlan {
 
 class Instance {
  public:
-  // Reads the weights; the adapter, if there is one, is loaded from files.adapter or, where there is none, initialised.
-  // Collective over the tensor group. Throws AgreedError on all ranks of the world where one fails.
+  // Plans memory, then reads the weights; the adapter, if there is one, is loaded from files.adapter or, where there is
+  // none, initialised. Collective over the tensor group. Throws AgreedError on all ranks of the world where one fails;
+  // where memory is not enough (kOutOfMemory) before any weight is read.
   Instance(const RunOptions& options, const Machine& machine, const ModelFiles& files, const InstancePlan& plan);
   ~Instance();
 
@@ -46,6 +48,7 @@ class Instance {
   const AdapterOptions& adapter_options() const { return adapter_options_; }
   Arena& arena() { return *arena_; }
   const Arena& plan() const { return plan_; }  // the rehearsal's: bytes by segment
+  const MemoryPlan& memory() const { return memory_; }
   const PlacementRule& rule() const { return *rule_; }
 
   PassContext pass(const DeviceBatch& batch, std::int64_t step, bool training);
@@ -62,7 +65,7 @@ class Instance {
   };
   std::unique_ptr<Parts> assemble(Backend& backend, Communicator& tensor_group, Arena& arena, WeightSource& source,
                                   const InstancePlan& plan) const;
-  Arena rehearse(const InstancePlan& plan) const;
+  void rehearse(const InstancePlan& plan);
 
   RunOptions options_;
   Machine machine_;
@@ -72,6 +75,7 @@ class Instance {
   ModelConfig config_;
   std::unique_ptr<PlacementRule> rule_;
   Arena plan_;
+  MemoryPlan memory_;
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<Parts> parts_;
 };

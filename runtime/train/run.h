@@ -20,6 +20,7 @@ struct Machine {
   Log& log;
   const std::atomic<bool>& stop_requested;  // set by a signal handler
   std::string resolved_config;              // text of config.resolved.cfg
+  int ranks_on_host = 1;                    // they share its memory
 };
 
 struct Evaluation {

@@ -52,6 +52,7 @@ class Trainer {
   TrainSummary finish(std::int64_t step, bool stopped_early);
   void gather_values(PeftAdapter& adapter, TensorMap& model);
   void write_values(const std::filesystem::path& folder, PeftAdapter& adapter, TensorMap& model);
+  void say_peak();
   void take_best(const std::filesystem::path& output);
   std::optional<TrainSummary> finished_before();
 

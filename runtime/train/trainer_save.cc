@@ -122,6 +122,7 @@ TrainSummary Trainer::finish(std::int64_t step, bool stopped_early) {
     });
     return summary;
   }
+  say_peak();  // saving and the last evaluation come after: they have memory of their own
   evaluate_all(step);
   summary.evaluations = evaluations_;
   if (options_.output.checkpoint_every != 0) save(step);
@@ -136,6 +137,16 @@ TrainSummary Trainer::finish(std::int64_t step, bool stopped_early) {
     folder_->write_exit(ExitStatus::kDone, "done", step);
   });
   return summary;
+}
+
+// What the table at the start said, and what the steps took.
+void Trainer::say_peak() {
+  constexpr double kMiB = 1 << 20;
+  Communicator& world = *machine_.grid.world;
+  const std::int64_t measured = world.all_reduce(peak_memory_bytes(), Reduction::kMax);
+  const std::int64_t expected = world.all_reduce(instance_->memory().peak_bytes(), Reduction::kMax);
+  machine_.log.info(fmt::format("peak memory of a rank: {:.1f} MiB; expected before the first step: {:.1f} MiB",
+                                static_cast<double>(measured) / kMiB, static_cast<double>(expected) / kMiB));
 }
 
 // The best evaluation was an earlier one: its checkpoint's adapter (or model) takes the place of the last step's.

@@ -161,15 +161,10 @@ void Trainer::say_hello() const {
   const ParameterSet& parameters = instance_->parameters();
   std::int64_t total = 0;
   for (const NamedShape& tensor : instance_->decoder().tensors()) total += Shape(tensor.shape).elements();
-  constexpr double kMiB = 1 << 20;
   machine_.log.info(
       fmt::format("{}: {} parameters, {} trained ({:.3g} %)", options_.model.path, total, parameters.logical_elements(),
                   100.0 * static_cast<double>(parameters.logical_elements()) / static_cast<double>(total)));
-  std::string memory = fmt::format("weights {:.1f}", static_cast<double>(instance_->decoder().weight_bytes()) / kMiB);
-  for (const auto& [segment, bytes] : instance_->plan().segments()) {
-    memory += fmt::format(", {} {:.1f}", segment, static_cast<double>(bytes) / kMiB);
-  }
-  machine_.log.info(fmt::format("memory of a rank, MiB: {}", memory));
+  machine_.log.info(to_text(instance_->memory()));
   const auto most =
       micro_batches(sampler_->plan(1).sequences, train_views_, 0, machine_.grid.data.size, packing_).size();
   machine_.log.info(

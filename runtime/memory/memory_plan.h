@@ -1,0 +1,36 @@
+// What a rank will hold, by name, before it holds it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "runtime/memory/host_memory.h"
+
+namespace shardora {
+
+struct MemorySegment {
+  std::string name;
+  std::int64_t bytes = 0;
+};
+
+struct MemoryPlan {
+  std::int64_t resident_bytes = 0;      // before anything of this was taken: program, libraries, MPI, data
+  std::vector<MemorySegment> segments;  // taken for the whole run
+  std::int64_t loading_bytes = 0;       // beside the weights, while the largest tensor is read
+  std::int64_t weight_bytes = 0;        // of the segments, what is there while weights are read
+  bool training = false;
+
+  std::int64_t run_bytes() const;
+  // The most that is taken at a time, on top of resident_bytes.
+  std::int64_t growth_bytes() const;
+  std::int64_t peak_bytes() const { return resident_bytes + growth_bytes(); }
+};
+
+// One line a segment, largest first, and the peak.
+std::string to_text(const MemoryPlan& plan);
+
+// Throws Error(kOutOfMemory) where so many ranks of this host do not fit: what they need, what there is, and what to
+// change.
+void require_fits(const MemoryPlan& plan, const HostMemory& memory, int ranks_on_host);
+
+}  // namespace shardora
