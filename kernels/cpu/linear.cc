@@ -1,8 +1,10 @@
-// Plain matrix products through oneDNN's sgemm (row-major, in 2.x and 3.x alike), and the transpose.
+// Plain matrix products: narrow ones by loops of our own, the others through oneDNN's sgemm (row-major, in 2.x and 3.x
+// alike); and the transpose.
 #include <algorithm>
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/narrow_product.h"
 
 namespace shardora::cpu {
 namespace {
@@ -31,6 +33,7 @@ void matmul(const MatMul& op) {
     if (!op.accumulate) std::fill_n(c, m * n, 0.0F);
     return;
   }
+  if (is_narrow(op)) return narrow_product(op);
   const char transpose_a = op.transpose_a ? 'T' : 'N';
   const char transpose_b = op.transpose_b ? 'T' : 'N';
   const dnnl::status status = dnnl::sgemm(transpose_a, transpose_b, m, n, k, op.scale, op.a.as<float>(), op.a.size(1),

@@ -1,0 +1,271 @@
+#include "kernels/cpu/narrow_product.h"
+
+#include <omp.h>
+
+#include <algorithm>
+
+#include "kernels/check.h"
+#include "kernels/cpu/panel.h"
+
+namespace shardora::cpu {
+namespace {
+
+constexpr std::int64_t kDepth = 256;               // k of one block
+constexpr std::int64_t kPackedFloats = 16 << 10;   // 64 KiB of packed b on the stack: the second-level cache
+constexpr std::int64_t kHalf = kPanelColumns / 2;  // panels at most this wide hold two k in a vector
+constexpr double kWorthThreads = 1 << 17;          // multiplications
+constexpr auto kStep = static_cast<std::int64_t>(kRows);
+static_assert(kPanelColumns == kPanel);
+
+bool worth_threads(std::int64_t m, std::int64_t n, std::int64_t k) {
+  return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) >= kWorthThreads;
+}
+
+struct Rows {
+  std::int64_t first, count;
+};
+
+// This thread's share of m rows, in whole groups of accumulators.
+Rows share_of_rows(std::int64_t m) {
+  const std::int64_t groups = (m + kStep - 1) / kStep;
+  const std::int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
+  const std::int64_t begin = std::min(m, groups * thread / threads * kStep);
+  const std::int64_t end = std::min(m, groups * (thread + 1) / threads * kStep);
+  return {begin, end - begin};
+}
+
+// --- A narrow panel: lane 2j holds column j for even k, lane 2j + 1 for odd k, so that no lane is idle.
+
+using PairBits = std::int64_t __attribute__((vector_size(kVector * sizeof(float))));
+using UnalignedPair = std::int64_t __attribute__((aligned(alignof(float)), may_alias));
+
+template <std::size_t Count>
+inline void multiply_pairs(const Panel& p) {
+  Vector sums[Count][kVectors] = {};
+  for (std::int64_t k = 0; k < p.inner; k += 2) {
+    const Unaligned* const row = reinterpret_cast<const Unaligned*>(p.b + k * kHalf);
+#pragma GCC unroll 16
+    for (std::size_t r = 0; r < Count; ++r) {
+      const auto* const pair = reinterpret_cast<const UnalignedPair*>(p.a + static_cast<std::int64_t>(r) * p.a_row + k);
+      const Vector both = reinterpret_cast<Vector>(PairBits{} + *pair);
+#pragma GCC unroll 4
+      for (std::size_t v = 0; v < kVectors; ++v) sums[r][v] += both * row[v];
+    }
+  }
+  for (std::size_t r = 0; r < Count; ++r) {
+    PanelRow lanes;
+    for (std::size_t v = 0; v < kVectors; ++v) reinterpret_cast<Vector*>(lanes.x)[v] = sums[r][v];
+    float* const c = row_of(p, r);
+    for (std::int64_t j = 0; j < p.width; ++j) {
+      const float sum = lanes.x[2 * j] + lanes.x[2 * j + 1];
+      c[j] = p.accumulate ? c[j] + sum : sum;
+    }
+  }
+}
+
+template <std::size_t Count>
+inline void multiply_pairs_rest(const Panel& p, std::int64_t rows) {
+  if (rows == static_cast<std::int64_t>(Count)) {
+    multiply_pairs<Count>(p);
+  } else if constexpr (Count > 1) {
+    multiply_pairs_rest<Count - 1>(p, rows);
+  }
+}
+
+// --- Many rows: c[m,n] = a[m,k] b[k,n], threads over rows, b packed block by block.
+
+struct Block {
+  std::int64_t k0, depth, n0, width;
+};
+
+// What becomes of the columns from n on, a panel or the rest of one. A rest that accumulates is a full panel further to
+// the left, with zeros for the columns that are done already; else it is held in pairs where it is half a panel.
+struct Strip {
+  std::int64_t first, width, done;  // columns of the block; `done` of them are zeros
+  bool pairs;
+};
+Strip strip_at(const Block& block, std::int64_t n, bool accumulate) {
+  const std::int64_t width = std::min(kPanel, block.width - n), done = kPanel - width;
+  if (width < kPanel && accumulate && block.n0 + n >= done) return {n - done, kPanel, done, false};
+  return {n, width, 0, width <= kHalf && block.depth % 2 == 0};
+}
+
+bool adds(const MatMul& op, const Block& block) { return op.accumulate || block.k0 > 0; }
+
+// b of one block as panels, times the scale.
+void pack(const MatMul& op, const Block& block, float* to) {
+  const auto* b = op.b.as<float>();
+  const std::int64_t k_stride = op.transpose_b ? 1 : op.b.size(1), n_stride = op.transpose_b ? op.b.size(1) : 1;
+  for (std::int64_t n = 0; n < block.width; n += kPanel) {
+    const Strip strip = strip_at(block, n, adds(op, block));
+    const float* const from = b + block.k0 * k_stride + (block.n0 + strip.first) * n_stride;
+    float* const panel = to + n * block.depth;
+    std::fill_n(panel, (strip.pairs ? kHalf : kPanel) * block.depth, 0.0F);
+    for (std::int64_t k = 0; k < block.depth; ++k) {
+      float* const row = strip.pairs ? panel + k / 2 * kPanel + k % 2 : panel + k * kPanel;
+      const std::int64_t step = strip.pairs ? 2 : 1;
+      for (std::int64_t j = strip.done; j < strip.width; ++j) {
+        row[j * step] = op.scale * from[k * k_stride + j * n_stride];
+      }
+    }
+  }
+}
+
+void multiply_block(const MatMul& op, const Block& block, const float* packed, Rows rows) {
+  const std::int64_t lda = op.a.size(1), ldc = op.c.size(1);
+  for (std::int64_t row = rows.first; row < rows.first + rows.count; row += kStep) {
+    const std::int64_t count = std::min(kStep, rows.first + rows.count - row);
+    for (std::int64_t n = 0; n < block.width; n += kPanel) {
+      const Strip strip = strip_at(block, n, adds(op, block));
+      const Panel panel{.a = op.a.as<float>() + row * lda + block.k0,
+                        .a_row = lda,
+                        .a_inner = 1,
+                        .b = packed + n * block.depth,
+                        .b_row = kPanel,
+                        .c = op.c.as<float>() + row * ldc + block.n0 + strip.first,
+                        .c_row = ldc,
+                        .inner = block.depth,
+                        .width = strip.width,
+                        .accumulate = adds(op, block)};
+      if (strip.pairs) {
+        multiply_pairs_rest<kRows>(panel, count);
+      } else {
+        multiply_panel(panel, count);
+      }
+    }
+  }
+}
+
+void many_rows(const MatMul& op) {
+  const std::int64_t m = op.c.size(0), n = op.c.size(1), k = op.a.size(1);
+  const std::int64_t depth = std::min(k, kDepth);
+  const std::int64_t columns = kPackedFloats / depth / kPanel * kPanel;
+#pragma omp parallel if (worth_threads(m, n, k))
+  {
+    alignas(64) float packed[kPackedFloats];
+    const Rows rows = share_of_rows(m);
+    for (std::int64_t n0 = 0; n0 < n && rows.count > 0; n0 += columns) {
+      for (std::int64_t k0 = 0; k0 < k; k0 += depth) {
+        const Block block{k0, std::min(depth, k - k0), n0, std::min(columns, n - n0)};
+        pack(op, block, packed);
+        multiply_block(op, block, packed, rows);
+      }
+    }
+  }
+}
+
+// --- Sums over tokens: c[m,n] = a[k,m]^T b[k,n], threads over columns; each column's sum is one thread's, in order.
+
+constexpr std::int64_t kTokens = 64;  // of one block: its columns stay in the first-level cache
+constexpr std::int64_t kPage = 1024;  // floats
+
+// sums[i][j] of the columns [first, first + width) of `wide`, whose partner `narrow` has the short side.
+struct TokenSums {
+  const float *narrow, *wide;
+  std::int64_t short_side, long_side, tokens;
+  std::int64_t first, width;
+};
+
+// Rows of `wide` that lie whole pages apart share few cache sets: there, and in the last panel, columns are copied.
+void sum_over_tokens(const TokenSums& s, float (*sums)[kNarrow]) {
+  alignas(64) float packed[kNarrow * kTokens] = {};
+  const std::int64_t first_copied = s.long_side % kPage == 0 ? 0 : s.width / kPanel * kPanel;
+  for (std::int64_t t0 = 0; t0 < s.tokens; t0 += kTokens) {
+    const std::int64_t count = std::min(kTokens, s.tokens - t0);
+    const float* const wide = s.wide + t0 * s.long_side + s.first;
+    for (std::int64_t t = 0; t < count; ++t) {
+      for (std::int64_t n = first_copied; n < s.width; n += kPanel) {
+        const float* const from = wide + t * s.long_side + n;
+        float* const row = packed + n * kTokens + t * kPanel;
+        for (std::int64_t j = 0; j < std::min(kPanel, s.width - n); ++j) row[j] = from[j];
+      }
+    }
+    for (std::int64_t n = 0; n < s.width; n += kPanel) {
+      const bool copied = n >= first_copied;
+      multiply_panel({.a = s.narrow + t0 * s.short_side,
+                      .a_row = 1,
+                      .a_inner = s.short_side,
+                      .b = copied ? packed + n * kTokens : wide + n,
+                      .b_row = copied ? kPanel : s.long_side,
+                      .c = sums[0] + n,
+                      .c_row = kNarrow,
+                      .inner = count},
+                     s.short_side);
+    }
+  }
+}
+
+void over_tokens(const MatMul& op) {
+  const std::int64_t m = op.c.size(0), n = op.c.size(1), k = op.a.size(0);
+  const bool swapped = n < m;  // the short side goes to the accumulators' rows
+  const std::int64_t short_side = swapped ? n : m, long_side = swapped ? m : n;
+  const bool threads = worth_threads(m, n, k);
+  const std::int64_t team = threads ? omp_get_max_threads() : 1;
+  const std::int64_t rounds = (long_side + team * kNarrow - 1) / (team * kNarrow);
+  const std::int64_t block = (long_side + rounds * team * kPanel - 1) / (rounds * team * kPanel) * kPanel;
+  const float scale = op.scale;
+  const std::int64_t row_stride = swapped ? 1 : n, column_stride = swapped ? n : 1;
+  const bool accumulate = op.accumulate;
+  float* const c = op.c.as<float>();
+#pragma omp parallel for schedule(static) if (threads)
+  for (std::int64_t first = 0; first < long_side; first += block) {
+    alignas(64) float sums[kNarrow][kNarrow] = {};
+    const std::int64_t width = std::min(block, long_side - first);
+    sum_over_tokens({.narrow = (swapped ? op.b : op.a).as<float>(),
+                     .wide = (swapped ? op.a : op.b).as<float>(),
+                     .short_side = short_side,
+                     .long_side = long_side,
+                     .tokens = k,
+                     .first = first,
+                     .width = width},
+                    sums);
+    for (std::int64_t i = 0; i < short_side; ++i) {
+      float* const row = c + i * row_stride + first * column_stride;
+      for (std::int64_t j = 0; j < width; ++j) {
+        float& to = row[j * column_stride];
+        to = (accumulate ? to : 0.0F) + scale * sums[i][j];
+      }
+    }
+  }
+}
+
+}  // namespace
+
+bool is_narrow(const MatMul& op) {
+  const std::int64_t m = op.c.size(0), n = op.c.size(1), k = op.a.size(op.transpose_a ? 0 : 1);
+  if (op.transpose_a) return !op.transpose_b && std::min(m, n) <= kNarrow;
+  return std::min(n, k) <= kNarrow;
+}
+
+void narrow_product(const MatMul& op) {
+  SHARDORA_CHECK(is_narrow(op));
+  if (op.transpose_a) {
+    over_tokens(op);
+  } else {
+    many_rows(op);
+  }
+}
+
+void panel_product(const PanelProduct& op) {
+#pragma omp parallel if (worth_threads(op.m, op.n, op.k))
+  {
+    const Rows rows = share_of_rows(op.m);
+    for (std::int64_t row = rows.first; row < rows.first + rows.count; row += kStep) {
+      for (std::int64_t n = 0; n < op.n; n += kPanel) {
+        multiply_panel({.a = op.x + row * op.k,
+                        .a_row = op.k,
+                        .a_inner = 1,
+                        .b = op.panels + n * op.k,
+                        .b_row = kPanel,
+                        .c = op.y + row * op.n + n,
+                        .c_row = op.n,
+                        .inner = op.k,
+                        .width = std::min(kPanel, op.n - n),
+                        .accumulate = op.accumulate},
+                       std::min(kStep, rows.first + rows.count - row));
+      }
+    }
+  }
+}
+
+}  // namespace shardora::cpu
