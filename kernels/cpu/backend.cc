@@ -67,8 +67,11 @@ class CpuBackend final : public Backend {
   void wait(const Event&) override {}
   void synchronize() override {}
 
+  ProductCache& products() { return products_; }
+
  private:
   int threads_;
+  ProductCache products_;
 };
 
 }  // namespace
@@ -77,5 +80,7 @@ std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
   SHARDORA_CHECK(options.threads >= 0);
   return std::make_unique<CpuBackend>(options.threads > 0 ? options.threads : cores_in_affinity_mask());
 }
+
+ProductCache& products_of(Backend& backend) { return static_cast<CpuBackend&>(backend).products(); }
 
 }  // namespace shardora::cpu

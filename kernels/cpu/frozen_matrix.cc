@@ -54,13 +54,13 @@ class FrozenMatrix final : public WeightMatrix {
       // Without blocks of oneDNN's own, the row-major copy serves both directions.
       if (!layout.blocked()) layout = WeightLayout::strided(in_, out_, 1, in_);
       Copy& copy = find_or_pack(backend, transposed(layout.offsets()), layout.bytes(), weight);
-      forward_.emplace(layout, in_, out_, copy.data());
+      forward_.emplace(products_of(backend), layout, in_, out_, copy.data());
     }
     if (plan.for_backward) {
       WeightLayout layout = WeightLayout::preferred(plan.typical_tokens, out_, in_);
       if (!layout.blocked()) layout = row_major;
       Copy& copy = find_or_pack(backend, layout.offsets(), layout.bytes(), weight);
-      backward_.emplace(layout, out_, in_, copy.data());
+      backward_.emplace(products_of(backend), layout, out_, in_, copy.data());
     }
     if (copies_.empty()) find_or_pack(backend, row_major.offsets(), row_major.bytes(), weight);
   }
@@ -91,7 +91,7 @@ class FrozenMatrix final : public WeightMatrix {
     }
     return copies_.emplace_back(pack(backend, std::move(at), bytes, weight));
   }
-  static void multiply(std::optional<WeightProduct>& product, TensorView x, std::int64_t k, TensorView y,
+  static void multiply(const std::optional<WeightProduct>& product, TensorView x, std::int64_t k, TensorView y,
                        std::int64_t n, bool accumulate);
   void copy_row(std::int64_t o, float* to) const {
     const Copy& copy = copies_.front();
@@ -101,11 +101,11 @@ class FrozenMatrix final : public WeightMatrix {
   }
 
   std::int64_t out_, in_;
-  std::deque<Copy> copies_;                                  // addresses stay; one or two
-  mutable std::optional<WeightProduct> forward_, backward_;  // mutable: they keep primitives for new token counts
+  std::deque<Copy> copies_;  // addresses stay; one or two
+  std::optional<WeightProduct> forward_, backward_;
 };
 
-void FrozenMatrix::multiply(std::optional<WeightProduct>& product, TensorView x, std::int64_t k, TensorView y,
+void FrozenMatrix::multiply(const std::optional<WeightProduct>& product, TensorView x, std::int64_t k, TensorView y,
                             std::int64_t n, bool accumulate) {
   const std::int64_t tokens = x.size(0);
   SHARDORA_CHECK(x.shape == (Shape{tokens, k}) && y.shape == (Shape{tokens, n}));
