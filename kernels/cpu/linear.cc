@@ -4,7 +4,7 @@
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/narrow_product.h"
+#include "kernels/cpu/packed_product.h"
 
 namespace shardora::cpu {
 namespace {

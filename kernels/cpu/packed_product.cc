@@ -1,4 +1,4 @@
-#include "kernels/cpu/narrow_product.h"
+#include "kernels/cpu/packed_product.h"
 
 #include <omp.h>
 
@@ -6,31 +6,33 @@
 
 #include "kernels/check.h"
 #include "kernels/cpu/panel.h"
+#include "kernels/float_types.h"
 
 namespace shardora::cpu {
 namespace {
 
-constexpr std::int64_t kDepth = 256;               // k of one block
-constexpr std::int64_t kPackedFloats = 16 << 10;   // 64 KiB of packed b on the stack: the second-level cache
-constexpr std::int64_t kHalf = kPanelColumns / 2;  // panels at most this wide hold two k in a vector
-constexpr double kWorthThreads = 1 << 17;          // multiplications
+constexpr std::int64_t kDepth = 256;              // k of one block
+constexpr std::int64_t kPackedFloats = 16 << 10;  // 64 KiB of packed b on the stack: the second-level cache
+constexpr std::int64_t kHalf = kPanel / 2;        // panels at most this wide hold two k in a vector
+constexpr std::int64_t kPage = 1024;              // floats
+constexpr double kWorthThreads = 1 << 17;         // multiplications
+constexpr std::int64_t kRowsWorthPacking = 128;   // a thread's rows; with fewer, each packs its own columns only
 constexpr auto kStep = static_cast<std::int64_t>(kRows);
-static_assert(kPanelColumns == kPanel);
 
 bool worth_threads(std::int64_t m, std::int64_t n, std::int64_t k) {
   return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k) >= kWorthThreads;
 }
 
-struct Rows {
+struct Share {
   std::int64_t first, count;
 };
 
-// This thread's share of m rows, in whole groups of accumulators.
-Rows share_of_rows(std::int64_t m) {
-  const std::int64_t groups = (m + kStep - 1) / kStep;
+// This thread's share of `total`, in whole units.
+Share share_of(std::int64_t total, std::int64_t unit) {
+  const std::int64_t units = (total + unit - 1) / unit;
   const std::int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
-  const std::int64_t begin = std::min(m, groups * thread / threads * kStep);
-  const std::int64_t end = std::min(m, groups * (thread + 1) / threads * kStep);
+  const std::int64_t begin = std::min(total, units * thread / threads * unit);
+  const std::int64_t end = std::min(total, units * (thread + 1) / threads * unit);
   return {begin, end - begin};
 }
 
@@ -72,10 +74,23 @@ inline void multiply_pairs_rest(const Panel& p, std::int64_t rows) {
   }
 }
 
-// --- Many rows: c[m,n] = a[m,k] b[k,n], threads over rows, b packed block by block.
+// --- Rows times a packed factor: c[m,n] = a[m,k] b[k,n], threads over rows or, where those are few, over columns.
+
+// T: how b is stored, float or bfloat16's bits.
+template <class T>
+struct Packed {
+  const float* a;  // [m,k]
+  const T* b;
+  std::int64_t k_stride, n_stride;
+  float* c;  // [m,n]
+  std::int64_t m, n, k;
+  float scale;
+  bool accumulate;
+};
 
 struct Block {
   std::int64_t k0, depth, n0, width;
+  bool accumulate;
 };
 
 // What becomes of the columns from n on, a panel or the rest of one. A rest that accumulates is a full panel further to
@@ -84,49 +99,50 @@ struct Strip {
   std::int64_t first, width, done;  // columns of the block; `done` of them are zeros
   bool pairs;
 };
-Strip strip_at(const Block& block, std::int64_t n, bool accumulate) {
+Strip strip_at(const Block& block, std::int64_t n) {
   const std::int64_t width = std::min(kPanel, block.width - n), done = kPanel - width;
-  if (width < kPanel && accumulate && block.n0 + n >= done) return {n - done, kPanel, done, false};
+  if (width < kPanel && block.accumulate && n >= done) return {n - done, kPanel, done, false};
   return {n, width, 0, width <= kHalf && block.depth % 2 == 0};
 }
 
-bool adds(const MatMul& op, const Block& block) { return op.accumulate || block.k0 > 0; }
+inline float to_float(float x) { return x; }
+inline float to_float(std::uint16_t bits) { return float_from_bf16(bits); }
 
 // b of one block as panels, times the scale.
-void pack(const MatMul& op, const Block& block, float* to) {
-  const auto* b = op.b.as<float>();
-  const std::int64_t k_stride = op.transpose_b ? 1 : op.b.size(1), n_stride = op.transpose_b ? op.b.size(1) : 1;
+template <class T>
+void pack(const Packed<T>& op, const Block& block, float* to) {
   for (std::int64_t n = 0; n < block.width; n += kPanel) {
-    const Strip strip = strip_at(block, n, adds(op, block));
-    const float* const from = b + block.k0 * k_stride + (block.n0 + strip.first) * n_stride;
+    const Strip strip = strip_at(block, n);
+    const T* const from = op.b + block.k0 * op.k_stride + (block.n0 + strip.first) * op.n_stride;
     float* const panel = to + n * block.depth;
-    std::fill_n(panel, (strip.pairs ? kHalf : kPanel) * block.depth, 0.0F);
+    if (strip.done > 0 || strip.width < kPanel) std::fill_n(panel, kPanel * block.depth, 0.0F);
+    const std::int64_t step = strip.pairs ? 2 : 1;
     for (std::int64_t k = 0; k < block.depth; ++k) {
       float* const row = strip.pairs ? panel + k / 2 * kPanel + k % 2 : panel + k * kPanel;
-      const std::int64_t step = strip.pairs ? 2 : 1;
       for (std::int64_t j = strip.done; j < strip.width; ++j) {
-        row[j * step] = op.scale * from[k * k_stride + j * n_stride];
+        row[j * step] = op.scale * to_float(from[k * op.k_stride + j * op.n_stride]);
       }
     }
   }
 }
 
-void multiply_block(const MatMul& op, const Block& block, const float* packed, Rows rows) {
-  const std::int64_t lda = op.a.size(1), ldc = op.c.size(1);
-  for (std::int64_t row = rows.first; row < rows.first + rows.count; row += kStep) {
-    const std::int64_t count = std::min(kStep, rows.first + rows.count - row);
+template <class T>
+void multiply_block(const Packed<T>& op, const Block& block, const float* packed, Share rows) {
+  const std::int64_t step = op.n % kPage == 0 ? kStep / 2 : kStep;  // rows pages apart share few cache sets
+  for (std::int64_t row = rows.first; row < rows.first + rows.count; row += step) {
+    const std::int64_t count = std::min(step, rows.first + rows.count - row);
     for (std::int64_t n = 0; n < block.width; n += kPanel) {
-      const Strip strip = strip_at(block, n, adds(op, block));
-      const Panel panel{.a = op.a.as<float>() + row * lda + block.k0,
-                        .a_row = lda,
+      const Strip strip = strip_at(block, n);
+      const Panel panel{.a = op.a + row * op.k + block.k0,
+                        .a_row = op.k,
                         .a_inner = 1,
                         .b = packed + n * block.depth,
                         .b_row = kPanel,
-                        .c = op.c.as<float>() + row * ldc + block.n0 + strip.first,
-                        .c_row = ldc,
+                        .c = op.c + row * op.n + block.n0 + strip.first,
+                        .c_row = op.n,
                         .inner = block.depth,
                         .width = strip.width,
-                        .accumulate = adds(op, block)};
+                        .accumulate = block.accumulate};
       if (strip.pairs) {
         multiply_pairs_rest<kRows>(panel, count);
       } else {
@@ -136,17 +152,20 @@ void multiply_block(const MatMul& op, const Block& block, const float* packed, R
   }
 }
 
-void many_rows(const MatMul& op) {
-  const std::int64_t m = op.c.size(0), n = op.c.size(1), k = op.a.size(1);
-  const std::int64_t depth = std::min(k, kDepth);
+template <class T>
+void packed_product(const Packed<T>& op) {
+  const std::int64_t depth = std::min(op.k, kDepth);
   const std::int64_t columns = kPackedFloats / depth / kPanel * kPanel;
-#pragma omp parallel if (worth_threads(m, n, k))
+  const bool by_rows = op.m >= op.n || op.m >= kRowsWorthPacking * omp_get_max_threads();
+#pragma omp parallel if (worth_threads(op.m, op.n, op.k))
   {
     alignas(64) float packed[kPackedFloats];
-    const Rows rows = share_of_rows(m);
-    for (std::int64_t n0 = 0; n0 < n && rows.count > 0; n0 += columns) {
-      for (std::int64_t k0 = 0; k0 < k; k0 += depth) {
-        const Block block{k0, std::min(depth, k - k0), n0, std::min(columns, n - n0)};
+    const Share rows = by_rows ? share_of(op.m, kStep) : Share{0, op.m};
+    const Share mine = by_rows ? Share{0, op.n} : share_of(op.n, kPanel);
+    const std::int64_t end = rows.count > 0 ? mine.first + mine.count : 0;
+    for (std::int64_t n0 = mine.first; n0 < end; n0 += columns) {
+      for (std::int64_t k0 = 0; k0 < op.k; k0 += depth) {
+        const Block block{k0, std::min(depth, op.k - k0), n0, std::min(columns, end - n0), op.accumulate || k0 > 0};
         pack(op, block, packed);
         multiply_block(op, block, packed, rows);
       }
@@ -154,10 +173,23 @@ void many_rows(const MatMul& op) {
   }
 }
 
+void many_rows(const MatMul& op) {
+  const std::int64_t ldb = op.b.size(1);
+  packed_product<float>({.a = op.a.as<float>(),
+                         .b = op.b.as<float>(),
+                         .k_stride = op.transpose_b ? 1 : ldb,
+                         .n_stride = op.transpose_b ? ldb : 1,
+                         .c = op.c.as<float>(),
+                         .m = op.c.size(0),
+                         .n = op.c.size(1),
+                         .k = op.a.size(1),
+                         .scale = op.scale,
+                         .accumulate = op.accumulate});
+}
+
 // --- Sums over tokens: c[m,n] = a[k,m]^T b[k,n], threads over columns; each column's sum is one thread's, in order.
 
 constexpr std::int64_t kTokens = 64;  // of one block: its columns stay in the first-level cache
-constexpr std::int64_t kPage = 1024;  // floats
 
 // sums[i][j] of the columns [first, first + width) of `wide`, whose partner `narrow` has the short side.
 struct TokenSums {
@@ -166,26 +198,36 @@ struct TokenSums {
   std::int64_t first, width;
 };
 
-// Rows of `wide` that lie whole pages apart share few cache sets: there, and in the last panel, columns are copied.
-void sum_over_tokens(const TokenSums& s, float (*sums)[kNarrow]) {
-  alignas(64) float packed[kNarrow * kTokens] = {};
-  const std::int64_t first_copied = s.long_side % kPage == 0 ? 0 : s.width / kPanel * kPanel;
-  for (std::int64_t t0 = 0; t0 < s.tokens; t0 += kTokens) {
-    const std::int64_t count = std::min(kTokens, s.tokens - t0);
-    const float* const wide = s.wide + t0 * s.long_side + s.first;
-    for (std::int64_t t = 0; t < count; ++t) {
-      for (std::int64_t n = first_copied; n < s.width; n += kPanel) {
-        const float* const from = wide + t * s.long_side + n;
-        float* const row = packed + n * kTokens + t * kPanel;
-        for (std::int64_t j = 0; j < std::min(kPanel, s.width - n); ++j) row[j] = from[j];
+void copy_panels(const TokenSums& s, std::int64_t t0, std::int64_t count, std::int64_t first, float* packed) {
+  for (std::int64_t t = 0; t < count; ++t) {
+    const float* const from = s.wide + (t0 + t) * s.long_side + s.first;
+    float* const row = packed + t * kPanel;
+    for (std::int64_t n = first; n < s.width; n += kPanel) {
+      if (s.width - n >= kPanel) {
+        std::copy_n(from + n, kPanel, row + n * kTokens);
+      } else {
+        std::copy_n(from + n, s.width - n, row + n * kTokens);
       }
     }
+  }
+}
+
+// Columns are read where they lie, also past a narrow panel into the next row; but copied where that would be the end
+// of the memory, and where rows lie whole pages apart, which share few cache sets.
+void sum_over_tokens(const TokenSums& s, float (*sums)[kNarrow]) {
+  alignas(64) float packed[kNarrow * kTokens] = {};
+  const std::int64_t full = s.width / kPanel * kPanel;
+  for (std::int64_t t0 = 0; t0 < s.tokens; t0 += kTokens) {
+    const std::int64_t count = std::min(kTokens, s.tokens - t0);
+    const bool last = (s.tokens - t0 - count) * s.long_side < kPanel;
+    const std::int64_t first_copied = s.long_side % kPage == 0 ? 0 : last ? full : s.width;
+    copy_panels(s, t0, count, first_copied, packed);
     for (std::int64_t n = 0; n < s.width; n += kPanel) {
       const bool copied = n >= first_copied;
       multiply_panel({.a = s.narrow + t0 * s.short_side,
                       .a_row = 1,
                       .a_inner = s.short_side,
-                      .b = copied ? packed + n * kTokens : wide + n,
+                      .b = copied ? packed + n * kTokens : s.wide + t0 * s.long_side + s.first + n,
                       .b_row = copied ? kPanel : s.long_side,
                       .c = sums[0] + n,
                       .c_row = kNarrow,
@@ -246,26 +288,17 @@ void narrow_product(const MatMul& op) {
   }
 }
 
-void panel_product(const PanelProduct& op) {
-#pragma omp parallel if (worth_threads(op.m, op.n, op.k))
-  {
-    const Rows rows = share_of_rows(op.m);
-    for (std::int64_t row = rows.first; row < rows.first + rows.count; row += kStep) {
-      for (std::int64_t n = 0; n < op.n; n += kPanel) {
-        multiply_panel({.a = op.x + row * op.k,
-                        .a_row = op.k,
-                        .a_inner = 1,
-                        .b = op.panels + n * op.k,
-                        .b_row = kPanel,
-                        .c = op.y + row * op.n + n,
-                        .c_row = op.n,
-                        .inner = op.k,
-                        .width = std::min(kPanel, op.n - n),
-                        .accumulate = op.accumulate},
-                       std::min(kStep, rows.first + rows.count - row));
-      }
-    }
-  }
+void bf16_product(const Bf16Product& op) {
+  packed_product<std::uint16_t>({.a = op.x,
+                                 .b = op.w,
+                                 .k_stride = op.k_stride,
+                                 .n_stride = op.n_stride,
+                                 .c = op.y,
+                                 .m = op.m,
+                                 .n = op.n,
+                                 .k = op.k,
+                                 .scale = 1.0F,
+                                 .accumulate = op.accumulate});
 }
 
 }  // namespace shardora::cpu
