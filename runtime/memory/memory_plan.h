@@ -29,6 +29,7 @@ struct MemoryPlan {
 // One line a segment, largest first, and the peak.
 std::string to_text(const MemoryPlan& plan);
 
+bool fits(const MemoryPlan& plan, const HostMemory& memory, int ranks_on_host);
 // Throws Error(kOutOfMemory) where so many ranks of this host do not fit: what they need, what there is, and what to
 // change.
 void require_fits(const MemoryPlan& plan, const HostMemory& memory, int ranks_on_host);
