@@ -410,7 +410,7 @@ PRODUCTS = [
     Bug("the second block of k overwrites the first", "narrow products", PACKED,
         "op.accumulate || k0 > 0", "op.accumulate", "Linear"),
     Bug("weights of one layout share the first one's memory", "primitives shared", "kernels/cpu/onednn.cc",
-        "made.weights.set_data_handle(weights_);", "if (made.last_use == 1) made.weights.set_data_handle(weights_);",
+        "made.weights.set_data_handle(weights_);", "if (!made.weights.get_data_handle()) made.weights.set_data_handle(weights_);",
         "OneDnn"),
     Bug("bfloat16 weights cut off instead of rounded", "stored weights", "kernels/cpu/bf16_matrix.cc",
         "bits_[i] = bf16_from_float(element_as_float(weight, i));",
