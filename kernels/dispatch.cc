@@ -19,6 +19,13 @@ void run(Backend& backend, const Op& op, void (cpu::Loops::*on_cpu)(const Op&)) 
   (cpu::loops_of(backend).*on_cpu)(op);
 }
 
+template <class Op>
+void run(Backend& backend, const Op& op, void (*on_cpu)(cpu::Loops&, const Op&)) {
+  if (backend.kind() == BackendKind::kRehearsal) return;
+  SHARDORA_CHECK(backend.kind() == BackendKind::kCpu);
+  on_cpu(cpu::loops_of(backend), op);
+}
+
 }  // namespace
 
 // clang-format off

@@ -40,6 +40,8 @@ struct FrozenMatrixPlan {
   bool for_forward = true;             // products with W^T
   bool for_backward = true;            // products with W
   bool for_gather = false;             // embedding lookups
+  DType storage = DType::kF32;         // or kBF16: rounded to nearest, half the memory; products stay fp32
+  bool one_copy = false;               // one layout for both directions, in place of the fastest for each
 };
 
 // `weight` is host memory [out,in], float32, bfloat16 or float16; it is copied, and may go when this returns.

@@ -24,6 +24,11 @@ void check_training(const RunOptions& options) {
                       train.epochs));
   require(options.model.init == "load" || options.adapter.method == AdapterMethod::kFull,
           "model.init = random: expected adapter.method = full; an adapter of random weights learns nothing");
+  const bool frozen = options.adapter.method != AdapterMethod::kFull;
+  require(frozen || options.model.dtype != "bfloat16",
+          "model.dtype = bfloat16: expected an adapter method; adapter.method = full trains in float32");
+  require(frozen || options.model.weight_layouts == "auto",
+          "model.weight_layouts is set: expected an adapter method; adapter.method = full has no frozen weights");
   require(train.min_learning_rate <= train.learning_rate,
           fmt::format("train.min_learning_rate = {}: expected at most train.learning_rate = {}",
                       train.min_learning_rate, train.learning_rate));
@@ -45,6 +50,9 @@ void check_inspection(const RunOptions& options) {
 
 void check_options(const CommandInfo& command, const RunOptions& options) {
   require_needed(command, options);
+  require(options.model.dtype != "bfloat16" || options.model.weight_layouts != "two",
+          "model.weight_layouts = two: expected auto or one with model.dtype = bfloat16, whose one copy serves both "
+          "directions");
   if (command.bit == kTrain) check_training(options);
   if (command.bit == kInspect) check_inspection(options);
 }

@@ -11,8 +11,9 @@ namespace shardora {
 
 struct ModelOptions {
   std::string path;
-  std::string dtype = "auto";  // storage of frozen weights; CPU: float32
-  std::string init = "load";   // or random: config.json alone, with method = full
+  std::string dtype = "auto";           // storage of frozen weights; CPU: float32
+  std::string init = "load";            // or random: config.json alone, with method = full
+  std::string weight_layouts = "auto";  // copies of a frozen weight: one, two (fastest for each direction)
 };
 
 enum class AdapterMethod : std::uint8_t { kDora, kLora, kFull };

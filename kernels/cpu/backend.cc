@@ -66,10 +66,13 @@ class CpuBackend final : public Backend {
   void wait(const Event&) override {}
   void synchronize() override {}
 
+  ProductCache& products() { return products_; }
+
  private:
   int threads_;
   const Level& level_;
   std::unique_ptr<Loops> loops_;
+  ProductCache products_;
 };
 
 }  // namespace
@@ -81,5 +84,6 @@ std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
 }
 
 Loops& loops_of(Backend& backend) { return static_cast<CpuBackend&>(backend).loops(); }
+ProductCache& products_of(Backend& backend) { return static_cast<CpuBackend&>(backend).products(); }
 
 }  // namespace shardora::cpu

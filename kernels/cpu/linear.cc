@@ -1,4 +1,5 @@
-// Plain matrix products through oneDNN's sgemm (row-major, in 2.x and 3.x alike), and the transpose.
+// Plain matrix products: narrow ones by loops of our own, the others through oneDNN's sgemm (row-major, in 2.x and 3.x
+// alike); and the transpose.
 #include <algorithm>
 #include <oneapi/dnnl/dnnl.hpp>
 
@@ -17,9 +18,15 @@ void transpose_tile(const float* from, float* to, std::int64_t m, std::int64_t n
   }
 }
 
+bool is_narrow(const MatMul& op) {
+  const std::int64_t m = op.c.size(0), n = op.c.size(1), k = op.a.size(op.transpose_a ? 0 : 1);
+  if (op.transpose_a) return !op.transpose_b && std::min(m, n) <= kNarrow;
+  return std::min(n, k) <= kNarrow;
+}
+
 }  // namespace
 
-void matmul(const MatMul& op) {
+void matmul(Loops& loops, const MatMul& op) {
   const std::int64_t m = op.c.size(0);
   const std::int64_t n = op.c.size(1);
   const std::int64_t k = op.a.size(op.transpose_a ? 0 : 1);
@@ -31,6 +38,7 @@ void matmul(const MatMul& op) {
     if (!op.accumulate) std::fill_n(c, m * n, 0.0F);
     return;
   }
+  if (is_narrow(op)) return loops.narrow_product(op);
   const char transpose_a = op.transpose_a ? 'T' : 'N';
   const char transpose_b = op.transpose_b ? 'T' : 'N';
   const dnnl::status status = dnnl::sgemm(transpose_a, transpose_b, m, n, k, op.scale, op.a.as<float>(), op.a.size(1),

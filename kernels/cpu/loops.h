@@ -5,10 +5,12 @@
 
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
+#include "kernels/cpu/packed_product.h"
 #include "kernels/cpu/scratch.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/dora.h"
 #include "kernels/elementwise.h"
+#include "kernels/linear.h"
 #include "kernels/random.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
@@ -21,6 +23,11 @@ class Loops {
   virtual ~Loops();
   Loops(const Loops&) = delete;
   Loops& operator=(const Loops&) = delete;
+
+  // The contract of matmul; m, n, k >= 1; min(n, k) <= kNarrow, or for a transposed `a` min(m, n), and no transposed
+  // `b`.
+  virtual void narrow_product(const MatMul& op) = 0;
+  virtual void bf16_product(const Bf16Product& op) = 0;
 
   virtual void rms_norm_forward(const RmsNormForward& op) = 0;
   virtual void rms_norm_backward(const RmsNormBackward& op) = 0;

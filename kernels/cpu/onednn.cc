@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <memory>
 #include <span>
 #include <utility>
 
@@ -14,7 +15,7 @@ namespace {
 
 using dnnl::memory;
 
-constexpr std::size_t kCachedPrimitives = 16;  // training meets one or two token counts, evaluation a few more
+constexpr std::size_t kAlignment = 64;  // of scratch memory, as oneDNN asks
 
 memory::desc row_major(std::int64_t rows, std::int64_t columns) {
   return {{rows, columns}, memory::data_type::f32, memory::dims{columns, 1}};
@@ -109,42 +110,75 @@ ElementOffsets WeightLayout::offsets() const {
   return {offsets_along(blocking, 0, sizes[0]), offsets_along(blocking, 1, sizes[1])};
 }
 
-WeightProduct::WeightProduct(WeightLayout layout, std::int64_t k, std::int64_t n, float* weights)
-    : layout_(std::move(layout)),
-      k_(k),
-      n_(n),
-      engine_(cpu_engine()),
-      stream_(engine_),
-      weights_(layout_.desc(), engine_, weights) {}
+ProductCache::ProductCache() : engine_(cpu_engine()), stream_(engine_) {}
 
-void WeightProduct::run(std::int64_t m, const float* x, float* y, bool accumulate) {
-  Primitive& made = primitive(m, accumulate);
-  made.x.set_data_handle(const_cast<float*>(x));  // oneDNN's handles are not const; it only reads this one
-  made.y.set_data_handle(y);
-  made.matmul.execute(stream_, {{DNNL_ARG_SRC, made.x}, {DNNL_ARG_WEIGHTS, weights_}, {DNNL_ARG_DST, made.y}});
-  stream_.wait();
+std::size_t ProductCache::index_of(const Shape& shape) {
+  for (std::size_t i = 0; i < shapes_.size(); ++i) {
+    const Shape& known = shapes_[i];
+    if (known.k == shape.k && known.n == shape.n && known.layout.desc() == shape.layout.desc()) return i;
+  }
+  shapes_.push_back(shape);
+  return shapes_.size() - 1;
 }
 
-WeightProduct::Primitive& WeightProduct::primitive(std::int64_t m, bool accumulate) {
-  const auto found = std::find_if(primitives_.begin(), primitives_.end(), [&](const Primitive& candidate) {
-    return candidate.m == m && candidate.accumulate == accumulate;
-  });
-  if (found != primitives_.end()) return *found;
-  if (primitives_.size() == kCachedPrimitives) primitives_.pop_front();
-  return primitives_.emplace_back(make_primitive(m, accumulate));
+ProductCache::Primitive& ProductCache::primitive(const Key& key) {
+  auto found = primitives_.find(key);
+  if (found == primitives_.end()) {
+    if (primitives_.size() == kMost) make_room();
+    found = primitives_.emplace(key, make_primitive(key)).first;
+  }
+  found->second.last_use = ++uses_;
+  return found->second;
 }
 
-WeightProduct::Primitive WeightProduct::make_primitive(std::int64_t m, bool accumulate) const {
+void ProductCache::make_room() {
+  primitives_.erase(std::min_element(primitives_.begin(), primitives_.end(), [](const auto& a, const auto& b) {
+    return a.second.last_use < b.second.last_use;
+  }));
+}
+
+ProductCache::Primitive ProductCache::make_primitive(const Key& key) {
+  const Shape& shape = shapes_[key.layout];
   dnnl::primitive_attr attributes;
-  if (accumulate) {
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  if (key.accumulate) {
     dnnl::post_ops after;
     after.append_sum(1.0F);
     attributes.set_post_ops(after);
   }
-  const memory::desc x = row_major(m, k_);
-  const memory::desc y = row_major(m, n_);
-  return {m, accumulate, dnnl::matmul(describe(engine_, x, layout_.desc(), y, attributes)), memory(x, engine_, nullptr),
-          memory(y, engine_, nullptr)};
+  const memory::desc x = row_major(key.m, shape.k);
+  const memory::desc y = row_major(key.m, shape.n);
+  const auto description = describe(engine_, x, shape.layout.desc(), y, attributes);
+  const memory::desc scratch = description.scratchpad_desc();
+  scratch_.resize(std::max(scratch_.size(), scratch.get_size() + kAlignment));
+  return {.matmul = dnnl::matmul(description),
+          .x = memory(x, engine_, nullptr),
+          .weights = memory(shape.layout.desc(), engine_, nullptr),
+          .y = memory(y, engine_, nullptr),
+          .scratch = memory(scratch, engine_, nullptr)};
+}
+
+WeightProduct::WeightProduct(ProductCache& cache, const WeightLayout& layout, std::int64_t k, std::int64_t n,
+                             float* weights)
+    : cache_(&cache), layout_(cache.index_of({layout, k, n})), weights_(weights) {}
+
+void WeightProduct::run(std::int64_t m, const float* x, float* y, bool accumulate) const {
+  ProductCache::Primitive& made = cache_->primitive({layout_, m, accumulate});
+  std::size_t room = cache_->scratch_.size();
+  void* scratch = cache_->scratch_.data();
+  std::align(kAlignment, 0, scratch, room);
+  made.x.set_data_handle(const_cast<float*>(x));  // oneDNN's handles are not const; it only reads this one
+  made.weights.set_data_handle(weights_);
+  made.y.set_data_handle(y);
+  made.scratch.set_data_handle(scratch);
+  // The C interface: dnnl.hpp's would build two maps of the arguments for each product.
+  const dnnl_exec_arg_t arguments[] = {{DNNL_ARG_SRC, made.x.get()},
+                                       {DNNL_ARG_WEIGHTS, made.weights.get()},
+                                       {DNNL_ARG_DST, made.y.get()},
+                                       {DNNL_ARG_SCRATCHPAD, made.scratch.get()}};
+  const auto count = static_cast<int>(std::size(arguments));
+  SHARDORA_CHECK(dnnl_primitive_execute(made.matmul.get(), cache_->stream_.get(), count, arguments) == dnnl_success);
+  cache_->stream_.wait();
 }
 
 }  // namespace shardora::cpu

@@ -2,8 +2,10 @@
 // of the interfaces 2.x and 3.x is installed.
 #pragma once
 
+#include <compare>
+#include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <map>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
 #include <vector>
@@ -36,29 +38,57 @@ class WeightLayout {
   dnnl::memory::desc desc_;
 };
 
-// y[m,n] (=|+=) x[m,k] * w[k,n] with m, n, k >= 1. Primitives are kept for the latest token counts.
-class WeightProduct {
+// The primitives of one backend's products, shared by all weights of one layout: a primitive does not own what it
+// multiplies. A shape's first sight makes one and may grow the scratch memory that all of them use in turn; after that
+// a product takes no memory of ours. Not for several threads at once.
+class ProductCache {
  public:
-  WeightProduct(WeightLayout layout, std::int64_t k, std::int64_t n, float* weights);  // weights: not owned
-  void run(std::int64_t m, const float* x, float* y, bool accumulate);
-  std::size_t cached() const { return primitives_.size(); }
+  static constexpr std::size_t kMost = 512;  // a model has about ten layouts, training about ten token counts
+
+  ProductCache();
+  std::size_t size() const { return primitives_.size(); }
 
  private:
-  struct Primitive {
+  friend class WeightProduct;
+  struct Key {
+    std::size_t layout;
     std::int64_t m;
     bool accumulate;
-    dnnl::matmul matmul;
-    dnnl::memory x, y;
+    auto operator<=>(const Key&) const = default;
   };
-  Primitive& primitive(std::int64_t m, bool accumulate);
-  Primitive make_primitive(std::int64_t m, bool accumulate) const;
+  struct Primitive {
+    dnnl::matmul matmul;
+    dnnl::memory x, weights, y, scratch;  // views, pointed anew for each product
+    std::uint64_t last_use = 0;
+  };
+  struct Shape {
+    WeightLayout layout;
+    std::int64_t k, n;
+  };
+  std::size_t index_of(const Shape& shape);
+  Primitive& primitive(const Key& key);
+  Primitive make_primitive(const Key& key);
+  void make_room();
 
-  WeightLayout layout_;
-  std::int64_t k_, n_;
   dnnl::engine engine_;
   dnnl::stream stream_;
-  dnnl::memory weights_;
-  std::deque<Primitive> primitives_;  // oldest first
+  std::vector<Shape> shapes_;
+  std::map<Key, Primitive> primitives_;
+  std::vector<std::byte> scratch_;
+  std::uint64_t uses_ = 0;
+};
+
+// y[m,n] (=|+=) x[m,k] * w[k,n] with m, n, k >= 1.
+class WeightProduct {
+ public:
+  // Neither the cache nor the weights are owned.
+  WeightProduct(ProductCache& cache, const WeightLayout& layout, std::int64_t k, std::int64_t n, float* weights);
+  void run(std::int64_t m, const float* x, float* y, bool accumulate) const;
+
+ private:
+  ProductCache* cache_;
+  std::size_t layout_;
+  float* weights_;
 };
 
 }  // namespace shardora::cpu

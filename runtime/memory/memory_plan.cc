@@ -29,7 +29,13 @@ std::string remedy(const MemoryPlan& plan, const std::string& segment) {
   if (segment == "activations" || segment == "scratch" || segment == "batch" || segment == "logits") {
     return "lower train.micro_batch_tokens, or raise parallel.tensor";
   }
-  return "raise parallel.tensor";  // weights, parameters, gradients, moments, norms
+  if (segment == "weights" && plan.float32_frozen) return "set model.dtype = bfloat16, or raise parallel.tensor";
+  return "raise parallel.tensor";  // parameters, gradients, moments, norms
+}
+
+// Divided instead of multiplied, which could overflow.
+bool host_fits(const MemoryPlan& plan, const HostMemory& memory, int ranks_on_host) {
+  return plan.growth_bytes() <= memory.shared.free_bytes / ranks_on_host;
 }
 
 }  // namespace
@@ -56,19 +62,22 @@ std::string to_text(const MemoryPlan& plan) {
   return text;
 }
 
+bool fits(const MemoryPlan& plan, const HostMemory& memory, int ranks_on_host) {
+  return host_fits(plan, memory, ranks_on_host) && plan.growth_bytes() <= memory.process.free_bytes;
+}
+
 void require_fits(const MemoryPlan& plan, const HostMemory& memory, int ranks_on_host) {
+  if (fits(plan, memory, ranks_on_host)) return;
   const std::int64_t growth = plan.growth_bytes();
-  // Divided instead of multiplied, which could overflow.
-  const bool host_fits = growth <= memory.shared.free_bytes / ranks_on_host;
-  if (host_fits && growth <= memory.process.free_bytes) return;
+  const bool of_process = host_fits(plan, memory, ranks_on_host);
   const std::vector<MemorySegment> segments = largest_first(plan.segments);
   std::string named;
   for (std::size_t i = 0; i < std::min(kNamed, segments.size()); ++i) {
     named += fmt::format("{}{} {}", i == 0 ? "" : ", ", segments[i].name, mib(segments[i].bytes));
   }
-  const MemoryLimit& limit = host_fits ? memory.process : memory.shared;
+  const MemoryLimit& limit = of_process ? memory.process : memory.shared;
   const std::string ranks =
-      host_fits || ranks_on_host == 1 ? "" : fmt::format(" for each of {} ranks on this host", ranks_on_host);
+      of_process || ranks_on_host == 1 ? "" : fmt::format(" for each of {} ranks on this host", ranks_on_host);
   refuse(ExitStatus::kOutOfMemory, "not enough memory: this needs {}{} ({}), there are {} ({}): {}", mib(growth), ranks,
          named, mib(limit.free_bytes), limit.name,
          segments.empty() ? std::string("free some memory") : remedy(plan, segments.front().name));

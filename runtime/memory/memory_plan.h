@@ -19,6 +19,7 @@ struct MemoryPlan {
   std::int64_t largest_tensor_bytes = 0;  // this rank's slice of it, on its way from the file
   std::int64_t loading_bytes = 0;         // of the segments, what is there while weights are read
   bool training = false;
+  bool float32_frozen = false;  // frozen weights that could be stored in half of it
 
   std::int64_t run_bytes() const;
   // Libraries take pages of their own once they work (code and scratch of oneDNN, stacks, queues of MPI): 4 to
@@ -32,6 +33,7 @@ struct MemoryPlan {
 // One line a segment, largest first, and the peak.
 std::string to_text(const MemoryPlan& plan);
 
+bool fits(const MemoryPlan& plan, const HostMemory& memory, int ranks_on_host);
 // Throws Error(kOutOfMemory) where so many ranks of this host do not fit: what they need, what there is, and what to
 // change.
 void require_fits(const MemoryPlan& plan, const HostMemory& memory, int ranks_on_host);

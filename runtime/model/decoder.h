@@ -41,8 +41,8 @@ class Decoder {
   // Structure only. `tensor_rank` is this rank's place in the tensor group.
   Decoder(Backend& backend, const ModelConfig& config, const PlacementRule& rule, const TensorParallel& parallel);
 
-  // Frozen model: reads this rank's slices of every tensor, each once.
-  void load_frozen(WeightSource& source, std::int64_t positions, std::int64_t typical_tokens);
+  // Frozen model: reads this rank's slices of every tensor, each once. `like`: how its matrices are kept.
+  void load_frozen(WeightSource& source, std::int64_t positions, const FrozenMatrixPlan& like);
   // Every tensor trains (method full): declare, lay the set out, then load.
   void declare_parameters(ParameterSet& parameters);
   void load_trainable(WeightSource& source, std::int64_t positions, ParameterSet& parameters);

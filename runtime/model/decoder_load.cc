@@ -144,11 +144,12 @@ void Decoder::load_tables(std::int64_t positions) {
   sines_ = to_device(table.sines);
 }
 
-void Decoder::load_frozen(WeightSource& source, std::int64_t positions, std::int64_t typical_tokens) {
+void Decoder::load_frozen(WeightSource& source, std::int64_t positions, const FrozenMatrixPlan& like) {
   load_tables(positions);
   const auto matrix = [&](const std::string& name, int axis, Range range, FrozenMatrixPlan plan) {
     HostTensor host = source.read(shape_of(name), axis, range);
-    plan.out_features = host.shape[0], plan.in_features = host.shape[1], plan.typical_tokens = typical_tokens;
+    plan.out_features = host.shape[0], plan.in_features = host.shape[1];
+    plan.typical_tokens = like.typical_tokens, plan.storage = like.storage, plan.one_copy = like.one_copy;
     return make_frozen_matrix(backend_, plan, host.view());
   };
   const bool tied = config_.tie_word_embeddings;

@@ -88,4 +88,11 @@ void copy_as_float32(Backend& backend, HostTensor& tensor, TensorView device) {
   backend.synchronize();
 }
 
+DType stored_dtype(const ModelOptions& options) { return options.dtype == "bfloat16" ? DType::kBF16 : DType::kF32; }
+
+void round_as_stored(const ModelOptions& options, const NamedShape& tensor, std::span<float> values) {
+  if (stored_dtype(options) == DType::kF32 || tensor.shape.size() != 2) return;
+  for (float& value : values) value = float_from_bf16(bf16_from_float(value));
+}
+
 }  // namespace shardora

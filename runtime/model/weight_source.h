@@ -1,11 +1,13 @@
 // Where a model's weights come from, slice by slice: a rank reads only what it keeps.
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "kernels/random.h"
 #include "runtime/io/model_folder.h"
 #include "runtime/model/placement.h"
+#include "runtime/options.h"
 
 namespace shardora {
 
@@ -53,5 +55,10 @@ class NoWeights final : public WeightSource {
 std::vector<float> to_float32(HostTensor& tensor);
 // The same, into device memory of the same number of elements. Done on return.
 void copy_as_float32(Backend& backend, HostTensor& tensor, TensorView device);
+
+// What frozen matrices are stored in; norms and biases stay fp32.
+DType stored_dtype(const ModelOptions& options);
+// The values that a frozen tensor of these would have: matrices rounded to the stored type.
+void round_as_stored(const ModelOptions& options, const NamedShape& tensor, std::span<float> values);
 
 }  // namespace shardora

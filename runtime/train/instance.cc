@@ -50,9 +50,11 @@ Instance::Instance(const RunOptions& options, const Machine& machine, const Mode
     structure_ = files.adapter ? files.adapter->config : to_peft_config(options.adapter);
     structure_.base_model_name_or_path = options.model.path;
     rule_ = std::make_unique<PlacementRule>(config_, grid.tensor.size, adapter_options_);
+    one_copy_ = options.model.weight_layouts == "one";
     rehearse(plan);
-    require_fits(memory_, read_host_memory(), machine.ranks_on_host);
   });
+  choose_copies(plan);
+  agree(*grid.world, [&] { require_fits(memory_, read_host_memory(), machine.ranks_on_host); });
   agree(*grid.world, [&] {
     arena_ = std::make_unique<Arena>(machine.backend, plan_.peak_bytes());
     std::unique_ptr<WeightSource> source;
@@ -74,6 +76,22 @@ Instance::Instance(const RunOptions& options, const Machine& machine, const Mode
 
 Instance::~Instance() = default;
 
+// One copy on all ranks where two do not fit on one: unlike layouts would round unlike.
+void Instance::choose_copies(const InstancePlan& plan) {
+  if (full_ || options_.model.weight_layouts != "auto") return;
+  const std::int64_t lacks = fits(memory_, read_host_memory(), machine_.ranks_on_host) ? 0 : 1;
+  if (machine_.grid.world->all_reduce(lacks, Reduction::kMax) == 0) return;
+  one_copy_ = true;
+  agree(*machine_.grid.world, [&] { rehearse(plan); });
+}
+
+std::string Instance::weights_text() const {
+  if (full_) return {};
+  if (stored_dtype(options_.model) == DType::kBF16) return "frozen weights: bfloat16, one copy for both directions";
+  return one_copy_ ? "frozen weights: float32, one copy for both directions"
+                   : "frozen weights: float32, a copy for each direction where the layouts differ";
+}
+
 std::unique_ptr<Instance::Parts> Instance::assemble(Backend& backend, Communicator& tensor_group, Arena& arena,
                                                     WeightSource& source, const InstancePlan& plan) const {
   auto parts = std::make_unique<Parts>();
@@ -92,7 +110,9 @@ std::unique_ptr<Instance::Parts> Instance::assemble(Backend& backend, Communicat
     lay_out();
     parts->decoder->load_trainable(source, plan.positions, parts->parameters);
   } else {
-    parts->decoder->load_frozen(source, plan.positions, plan.limits.tokens);
+    parts->decoder->load_frozen(
+        source, plan.positions,
+        {.typical_tokens = plan.limits.tokens, .storage = stored_dtype(options_.model), .one_copy = one_copy_});
   }
   if (adapted_) {
     parts->adapter = std::make_unique<Adapter>(backend, *parts->decoder, tensor_group.rank(), adapter_options_,
@@ -110,7 +130,7 @@ std::unique_ptr<Instance::Parts> Instance::assemble(Backend& backend, Communicat
 void Instance::rehearse(const InstancePlan& plan) {
   const std::unique_ptr<Backend> backend = make_backend(BackendKind::kRehearsal, {});
   RehearsalCommunicator tensor_group(machine_.grid.tensor.rank, machine_.grid.tensor.size);
-  Arena& arena = plan_;
+  Arena& arena = plan_ = Arena();
   NoWeights source;
   const std::unique_ptr<Parts> parts = assemble(*backend, tensor_group, arena, source, plan);
   const Activations& activations = parts->activations;
@@ -123,7 +143,8 @@ void Instance::rehearse(const InstancePlan& plan) {
   memory_ = {.resident_bytes = resident_memory_bytes(),
              .largest_tensor_bytes = source.largest_bytes(),
              .loading_bytes = parts->decoder->weight_bytes(),
-             .training = plan.training};
+             .training = plan.training,
+             .float32_frozen = !full_ && stored_dtype(options_.model) == DType::kF32};
   memory_.segments.push_back({"weights", parts->decoder->weight_bytes()});
   for (const auto& [name, bytes] : arena.segments()) {
     memory_.segments.push_back({name, bytes});

@@ -51,6 +51,8 @@ class Instance {
   const MemoryPlan& memory() const { return memory_; }
   const PlacementRule& rule() const { return *rule_; }
 
+  std::string weights_text() const;  // how frozen weights are kept; empty where none are
+
   PassContext pass(const DeviceBatch& batch, std::int64_t step, bool training);
   void refresh_norms();
   void finish_gradients();
@@ -66,6 +68,7 @@ class Instance {
   std::unique_ptr<Parts> assemble(Backend& backend, Communicator& tensor_group, Arena& arena, WeightSource& source,
                                   const InstancePlan& plan) const;
   void rehearse(const InstancePlan& plan);
+  void choose_copies(const InstancePlan& plan);
 
   RunOptions options_;
   Machine machine_;
@@ -76,6 +79,7 @@ class Instance {
   std::unique_ptr<PlacementRule> rule_;
   Arena plan_;
   MemoryPlan memory_;
+  bool one_copy_ = false;  // of a frozen weight, for both directions
   std::unique_ptr<Arena> arena_;
   std::unique_ptr<Parts> parts_;
 };

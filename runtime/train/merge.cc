@@ -26,7 +26,8 @@ std::string storage_of(const std::string& dtype) {
 
 class Merger {
  public:
-  Merger(Backend& backend, const ModelFiles& files) : backend_(backend), files_(files), source_(*files.weights) {
+  Merger(Backend& backend, const ModelFiles& files, const ModelOptions& options)
+      : backend_(backend), files_(files), options_(options), source_(*files.weights) {
     std::vector<std::string> modules;
     for (const NamedShape& tensor : expected_tensors(files.config)) {
       const bool linear = tensor.shape.size() == 2 && tensor.name.find("_proj.") != std::string::npos;
@@ -46,6 +47,7 @@ class Merger {
   std::vector<float> tensor(const NamedShape& shape) {
     HostTensor base = source_.read(shape, -1, {});
     std::vector<float> values = to_float32(base);
+    round_as_stored(options_, shape, values);  // what the adapter was trained on
     const std::string module = shape.name.substr(0, shape.name.rfind('.'));
     const auto target = targets_.find(module);
     if (!shape.name.ends_with(".weight") || target == targets_.end()) return values;
@@ -81,6 +83,7 @@ class Merger {
 
   Backend& backend_;
   const ModelFiles& files_;
+  const ModelOptions& options_;
   FolderWeights source_;
   std::map<std::string, TargetModule> targets_;
 };
@@ -106,7 +109,7 @@ MergeSummary merge(const RunOptions& options, const Machine& machine) {
       refuse(ExitStatus::kUsage, "merge needs model.path with weights and adapter.path");
     }
     require_new_folder(options.output.dir, files);
-    Merger merger(machine.backend, files);
+    Merger merger(machine.backend, files, options.model);
     ModelFolderContent content{.base = files.folder,
                                .layout = files.weights->layout(),
                                .tensors = expected_tensors(files.config),

@@ -52,6 +52,7 @@ double verify_merge(const RunOptions& options, const Machine& machine) {
   RunOptions merged_options = options;
   merged_options.model.path = options.output.dir;
   merged_options.adapter.path.clear();
+  merged_options.model.dtype = "auto";  // the merged weights as they are, not rounded once more
   const std::vector<float> merged = logits_of(merged_options, machine, half);
   double apart = 0, largest = 0;
   for (std::size_t i = 0; i < merged.size(); ++i) {

@@ -67,6 +67,21 @@ TEST_F(Linear, ProductMatchesFloat64AtTheShapesOfAdapters) {
   compare(300, 257, 8, false, true, false);
   compare(300, 8, 257, false, true, true);
   compare(8, 300, 257, true, false, true);
+  compare(257, 300, 8, true, false, true);  // B's gradient: the short side is the other one
+}
+
+// Where our own loops change their way: several blocks of k and of columns, a short rest, rows a page apart, threads.
+TEST_F(Linear, ProductMatchesFloat64AtTheEdgesOfTheNarrowLoops) {
+  for (const bool accumulate : {false, true}) {
+    compare(301, 601, 24, false, false, accumulate);
+    compare(301, 601, 5, false, true, accumulate);
+    compare(301, 512, 6, false, true, accumulate);
+    compare(61, 64, 523, false, false, accumulate);
+    compare(13, 300, 1024, true, false, accumulate);
+    compare(1024, 130, 64, true, false, accumulate);
+    compare(65, 130, 65, true, false, accumulate);  // oneDNN's
+    compare(65, 65, 65, false, true, accumulate);
+  }
 }
 
 TEST_F(Linear, AProductIsRefusedWhereInnerSizesDiffer) {

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "kernels/cpu/onednn.h"
+#include "kernels/float_types.h"
 #include "tests/support/random_tensor.h"
 
 namespace shardora {
@@ -35,6 +36,9 @@ class Weight : public support::KernelTest {
     return make_frozen_matrix(*backend_, plan, view_of(std::span<float>(host), {plan.out_features, plan.in_features}));
   }
 
+  // Both products of `weight`, whose values are w, against float64.
+  void expect_products(const WeightMatrix& weight, Size size, const Vector& w);
+
   // The result of product(y) where y holds NaN before (=) or `start` (+=).
   template <class Product>
   std::vector<float> result(Shape shape, bool accumulate, const Vector& start, const Product& product) {
@@ -59,30 +63,29 @@ Vector product(Vector y, const Vector& x, const Vector& w, std::int64_t tokens, 
   return y;
 }
 
-TEST_F(Weight, ProductsOfBothDirectionsMatchFloat64) {
-  for (const auto [out, in] : sizes_) {
-    const Vector w = support::random_vector(out * in, 1);
-    for (const auto& weight : both({out, in}, w)) {
-      for (const std::int64_t tokens : {0, 1, 17, 127}) {
-        for (const bool accumulate : {false, true}) {
-          SCOPED_TRACE(testing::Message() << out << "x" << in << ", " << tokens << " tokens, " << accumulate);
-          const Vector x = support::random_vector(tokens * in, 2);
-          const Vector du = support::random_vector(tokens * out, 3);
-          const Vector y0 = accumulate ? support::random_vector(tokens * out, 4) : Vector(index(tokens * out));
-          const Vector dx0 = accumulate ? support::random_vector(tokens * in, 5) : Vector(index(tokens * in));
-          support::expect_close(result({tokens, out}, accumulate, y0,
-                                       [&](TensorView y) {
-                                         weight->forward(floats({tokens, in}, x), y, accumulate);
-                                       }),
-                                product(y0, x, w, tokens, out, in, true), kFp32, "y");
-          support::expect_close(result({tokens, in}, accumulate, dx0,
-                                       [&](TensorView dx) {
-                                         weight->input_gradient(floats({tokens, out}, du), dx, accumulate);
-                                       }),
-                                product(dx0, du, w, tokens, out, in, false), kFp32, "dx");
-        }
-      }
+void Weight::expect_products(const WeightMatrix& weight, Size size, const Vector& w) {
+  const auto [out, in] = size;
+  for (const std::int64_t tokens : {0, 1, 17, 127}) {
+    for (const bool accumulate : {false, true}) {
+      SCOPED_TRACE(testing::Message() << out << "x" << in << ", " << tokens << " tokens, " << accumulate);
+      const TensorView x = floats({tokens, in}, support::random_vector(tokens * in, 2));
+      const TensorView du = floats({tokens, out}, support::random_vector(tokens * out, 3));
+      const Vector y0 = accumulate ? support::random_vector(tokens * out, 4) : Vector(index(tokens * out));
+      const Vector dx0 = accumulate ? support::random_vector(tokens * in, 5) : Vector(index(tokens * in));
+      support::expect_close(
+          result({tokens, out}, accumulate, y0, [&](TensorView y) { weight.forward(x, y, accumulate); }),
+          product(y0, support::random_vector(tokens * in, 2), w, tokens, out, in, true), kFp32, "y");
+      support::expect_close(
+          result({tokens, in}, accumulate, dx0, [&](TensorView dx) { weight.input_gradient(du, dx, accumulate); }),
+          product(dx0, support::random_vector(tokens * out, 3), w, tokens, out, in, false), kFp32, "dx");
     }
+  }
+}
+
+TEST_F(Weight, ProductsOfBothDirectionsMatchFloat64) {
+  for (const Size size : sizes_) {
+    const Vector w = support::random_vector(size.out * size.in, 1);
+    for (const auto& weight : both(size, w)) expect_products(*weight, size, w);
   }
 }
 
@@ -162,6 +165,44 @@ TEST_F(Weight, FrozenHoldsOneCopyWhereBothDirectionsShareALayout) {
   EXPECT_EQ(table->bytes(), 127 * 17 * 4);
   EXPECT_GE(weight->bytes(), forward_only->bytes());
   EXPECT_ANY_THROW(forward_only->input_gradient(unwritten({1, 127}), unwritten({1, 17}), false));
+}
+
+TEST_F(Weight, FrozenInOneCopyServesBothDirections) {
+  for (const Size size : sizes_) {
+    for (const bool one_copy : {false, true}) {
+      const FrozenMatrixPlan plan{.out_features = size.out, .in_features = size.in, .one_copy = one_copy};
+      const Vector w = support::random_vector(size.out * size.in, 1);
+      const auto weight = frozen(plan, w);
+      EXPECT_EQ(weight->bytes(), frozen_matrix_bytes(plan));
+      if (one_copy) {
+        EXPECT_EQ(weight->bytes(), size.out * size.in * 4);
+      }
+      expect_products(*weight, size, w);
+    }
+  }
+}
+
+// The reference multiplies the rounded weights: what is left is fp32's own rounding.
+TEST_F(Weight, FrozenInBfloat16GivesWhatTheRoundedWeightsGive) {
+  std::vector<Size> sizes = sizes_;
+  sizes.insert(sizes.end(), {{1030, 70}, {70, 1030}, {1024, 5}});
+  for (const Size size : sizes) {
+    const FrozenMatrixPlan plan{.out_features = size.out, .in_features = size.in, .storage = DType::kBF16};
+    Vector w = support::random_vector(size.out * size.in, 1);
+    const auto weight = frozen(plan, w);
+    for (double& value : w) value = float_from_bf16(bf16_from_float(static_cast<float>(value)));
+    EXPECT_EQ(weight->bytes(), size.out * size.in * 2);
+    EXPECT_EQ(weight->bytes(), frozen_matrix_bytes(plan));
+    std::vector<float> rows(w.size());
+    weight->read_rows(0, view_of(std::span<float>(rows), {size.out, size.in}));
+    EXPECT_EQ(rows, std::vector<float>(w.begin(), w.end()));
+    expect_products(*weight, size, w);
+    Vector norms(index(size.out));
+    for (std::int64_t i = 0; i < size.out * size.in; ++i) norms[index(i / size.in)] += w[index(i)] * w[index(i)];
+    const TensorView squared = unwritten({size.out});
+    weight->row_squared_norms(squared);
+    support::expect_close(read(squared), norms, kFp32, "row norms");
+  }
 }
 
 // Every 16-bit pattern of a half-width type, compared with its meaning.

@@ -73,6 +73,7 @@ const std::map<std::string, std::string> kSamples = {
     {"model.path", "some/model"},
     {"model.dtype", "float32"},
     {"model.init", "random"},
+    {"model.weight_layouts", "one"},
     {"adapter.method", "lora"},
     {"adapter.rank", "7"},
     {"adapter.alpha", "12.5"},
@@ -328,6 +329,9 @@ TEST(ParseInvocation, RefusesKeysThatDoNotFitTogether) {
   EXPECT_THAT(refusal(training({})), HasSubstr("exactly one of them"));
   EXPECT_THAT(refusal(ten_steps({"--train.epochs=1"})), HasSubstr("exactly one of them"));
   EXPECT_THAT(refusal(ten_steps({"--model.init=random"})), HasSubstr("adapter.method = full"));
+  EXPECT_THAT(refusal(ten_steps({"--adapter.method=full", "--model.dtype=bfloat16"})), HasSubstr("trains in float32"));
+  EXPECT_THAT(refusal(ten_steps({"--adapter.method=full", "--model.weight_layouts=one"})), HasSubstr("no frozen"));
+  EXPECT_THAT(refusal(ten_steps({"--model.dtype=bfloat16", "--model.weight_layouts=two"})), HasSubstr("auto or one"));
   EXPECT_THAT(refusal(ten_steps({"--train.min_learning_rate=1"})), HasSubstr("at most train.learning_rate"));
   EXPECT_THAT(refusal(ten_steps({"--train.save_best=true"})), HasSubstr("expected data.eval"));
   EXPECT_THAT(refusal(ten_steps({"--train.eval_every=5"})), HasSubstr("expected data.eval"));

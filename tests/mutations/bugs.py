@@ -429,4 +429,22 @@ RECOMPUTE = [
         "training|Recompute"),
 ]
 
-BUGS = SUMS + MEMORY + FIT + RECOMPUTE + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS
+PACKED, MERGE = "kernels/cpu/loops/packed_product.cc", "runtime/train/merge.cc"
+PRODUCTS = [
+    Bug("columns that are done already are added again", "narrow products", PACKED,
+        "for (std::int64_t j = strip.done; j < strip.width; ++j)", "for (std::int64_t j = 0; j < strip.width; ++j)",
+        "Linear"),
+    Bug("the second block of k overwrites the first", "narrow products", PACKED,
+        "op.accumulate || k0 > 0", "op.accumulate", "Linear"),
+    Bug("weights of one layout share the first one's memory", "primitives shared", "kernels/cpu/onednn.cc",
+        "made.weights.set_data_handle(weights_);", "if (!made.weights.get_data_handle()) made.weights.set_data_handle(weights_);",
+        "OneDnn"),
+    Bug("bfloat16 weights cut off instead of rounded", "stored weights", "kernels/cpu/bf16_matrix.cc",
+        "bits_[i] = bf16_from_float(element_as_float(weight, i));",
+        "bits_[i] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(element_as_float(weight, i)) >> 16U);",
+        "Weight"),
+    Bug("a merge into weights that were not stored", "stored weights", MERGE,
+        "round_as_stored(options_, shape, values);", ";", "StoredWeights"),
+]
+
+BUGS = PRODUCTS + SUMS + MEMORY + FIT + RECOMPUTE + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS

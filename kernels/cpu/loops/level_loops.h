@@ -15,6 +15,8 @@ namespace shardora::cpu::SHARDORA_LEVEL {
 
 class LevelLoops final : public Loops {
  public:
+  void narrow_product(const MatMul& op) override;
+  void bf16_product(const Bf16Product& op) override;
   void rms_norm_forward(const RmsNormForward& op) override;
   void rms_norm_backward(const RmsNormBackward& op) override;
   void rope_forward(const Rope& op) override;
