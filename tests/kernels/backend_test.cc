@@ -88,7 +88,8 @@ TEST(Backend, ARehearsalTouchesNoMemory) {
   const auto weight = make_frozen_matrix(*backend, plan, nowhere);
   weight->forward(nowhere, nowhere, true);
   EXPECT_EQ(weight->out_features(), 1 << 20);
-  EXPECT_EQ(weight->bytes(), std::int64_t{1} << 42);
+  EXPECT_EQ(weight->bytes(), frozen_matrix_bytes(plan));  // one copy or two, as the products like it
+  EXPECT_GE(weight->bytes(), std::int64_t{1} << 42);
 }
 
 }  // namespace

@@ -388,9 +388,11 @@ MEMORY = [
 
 FIT = [
     Bug("one rank's need against the memory of all", "what cannot fit is refused", "runtime/memory/memory_plan.cc",
-        "growth <= memory.shared.free_bytes / ranks_on_host;", "growth <= memory.shared.free_bytes;", "MemoryPlan"),
+        "plan.growth_bytes() <= memory.shared.free_bytes / ranks_on_host;", "plan.growth_bytes() <= memory.shared.free_bytes;",
+        "MemoryPlan"),
     Bug("the process's own limit is not looked at", "what cannot fit is refused", "runtime/memory/memory_plan.cc",
-        "if (host_fits && growth <= memory.process.free_bytes) return;", "if (host_fits) return;", "MemoryPlan"),
+        "return host_fits(plan, memory, ranks_on_host) && plan.growth_bytes() <= memory.process.free_bytes;",
+        "return host_fits(plan, memory, ranks_on_host);", "MemoryPlan"),
     Bug("memory is not compared at all", "what cannot fit is refused", "runtime/train/instance.cc",
         "require_fits(memory_, read_host_memory(), machine.ranks_on_host);", ";", "AModel"),
     Bug("limits of the groups above are not seen", "what cannot fit is refused", "runtime/memory/host_memory.cc",
@@ -400,7 +402,8 @@ FIT = [
         "if (tensor.dtype == DType::kF32) { backend.copy_from_host(device, {tensor.bytes.data(), DType::kF32, "
         "device.shape}); return backend.synchronize(); }", "", "loading"),
     Bug("the second layout of weights is not planned", "peak memory is known", "kernels/cpu/frozen_matrix.cc",
-        "if (!(backward == forward)) total += layout.bytes();", "", "loading"),
+        "return shared ? layouts.forward->bytes() : layouts.forward->bytes() + layouts.backward->bytes();",
+        "return layouts.forward->bytes();", "loading"),
     Bug("every rank warns", "one warning", "launch/main.cc",
         "if (first < world.size()) log.warn(world.broadcast(binding.warning, static_cast<int>(first)));",
         "if (!binding.warning.empty()) fmt::print(stderr, \"{}\\n\", binding.warning);", "MoreThreads"),
