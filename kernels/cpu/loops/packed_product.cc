@@ -28,13 +28,24 @@ struct Share {
   std::int64_t first, count;
 };
 
-// This thread's share of `total`, in whole units.
-Share share_of(std::int64_t total, std::int64_t unit) {
+struct Member {
+  std::int64_t thread, threads;  // of a team
+};
+
+// A thread's share of `total`, in whole units.
+Share share_of(std::int64_t total, std::int64_t unit, Member member) {
   const std::int64_t units = (total + unit - 1) / unit;
-  const std::int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
-  const std::int64_t begin = std::min(total, units * thread / threads * unit);
-  const std::int64_t end = std::min(total, units * (thread + 1) / threads * unit);
+  const std::int64_t begin = std::min(total, units * member.thread / member.threads * unit);
+  const std::int64_t end = std::min(total, units * (member.thread + 1) / member.threads * unit);
   return {begin, end - begin};
+}
+
+// work(member), by a team where that pays. Alone it stays outside of OpenMP, which would allocate a team of one.
+template <class Work>
+void share_work(bool threads, const Work& work) {
+  if (!threads) return work(Member{0, 1});
+#pragma omp parallel
+  work(Member{omp_get_thread_num(), omp_get_num_threads()});
 }
 
 // --- A narrow panel: lane 2j holds column j for even k, lane 2j + 1 for odd k, so that no lane is idle.
@@ -154,24 +165,27 @@ void multiply_block(const Packed<T>& op, const Block& block, const float* packed
 }
 
 template <class T>
-void packed_product(const Packed<T>& op) {
+void multiply_shares(const Packed<T>& op, Share rows, Share of_columns) {
+  alignas(64) float packed[kPackedFloats];
   const std::int64_t depth = std::min(op.k, kDepth);
   const std::int64_t columns = kPackedFloats / depth / kPanel * kPanel;
-  const bool by_rows = op.m >= op.n || op.m >= kRowsWorthPacking * omp_get_max_threads();
-#pragma omp parallel if (worth_threads(op.m, op.n, op.k))
-  {
-    alignas(64) float packed[kPackedFloats];
-    const Share rows = by_rows ? share_of(op.m, kStep) : Share{0, op.m};
-    const Share mine = by_rows ? Share{0, op.n} : share_of(op.n, kPanel);
-    const std::int64_t end = rows.count > 0 ? mine.first + mine.count : 0;
-    for (std::int64_t n0 = mine.first; n0 < end; n0 += columns) {
-      for (std::int64_t k0 = 0; k0 < op.k; k0 += depth) {
-        const Block block{k0, std::min(depth, op.k - k0), n0, std::min(columns, end - n0), op.accumulate || k0 > 0};
-        pack(op, block, packed);
-        multiply_block(op, block, packed, rows);
-      }
+  const std::int64_t end = rows.count > 0 ? of_columns.first + of_columns.count : 0;
+  for (std::int64_t n0 = of_columns.first; n0 < end; n0 += columns) {
+    for (std::int64_t k0 = 0; k0 < op.k; k0 += depth) {
+      const Block block{k0, std::min(depth, op.k - k0), n0, std::min(columns, end - n0), op.accumulate || k0 > 0};
+      pack(op, block, packed);
+      multiply_block(op, block, packed, rows);
     }
   }
+}
+
+template <class T>
+void packed_product(const Packed<T>& op) {
+  const bool by_rows = op.m >= op.n || op.m >= kRowsWorthPacking * omp_get_max_threads();
+  share_work(worth_threads(op.m, op.n, op.k), [&](Member member) {
+    multiply_shares(op, by_rows ? share_of(op.m, kStep, member) : Share{0, op.m},
+                    by_rows ? Share{0, op.n} : share_of(op.n, kPanel, member));
+  });
 }
 
 void many_rows(const MatMul& op) {
@@ -238,38 +252,37 @@ void sum_over_tokens(const TokenSums& s, float (*sums)[kNarrow]) {
   }
 }
 
+// c of the columns that `s` sums.
+void store_sums(const MatMul& op, bool swapped, const TokenSums& s, const float (*sums)[kNarrow]) {
+  const std::int64_t n = op.c.size(1), row_stride = swapped ? 1 : n, column_stride = swapped ? n : 1;
+  for (std::int64_t i = 0; i < s.short_side; ++i) {
+    float* const row = op.c.as<float>() + i * row_stride + s.first * column_stride;
+    for (std::int64_t j = 0; j < s.width; ++j) {
+      float& to = row[j * column_stride];
+      to = (op.accumulate ? to : 0.0F) + op.scale * sums[i][j];
+    }
+  }
+}
+
 void over_tokens(const MatMul& op) {
   const std::int64_t m = op.c.size(0), n = op.c.size(1), k = op.a.size(0);
   const bool swapped = n < m;  // the short side goes to the accumulators' rows
   const std::int64_t short_side = swapped ? n : m, long_side = swapped ? m : n;
-  const bool threads = worth_threads(m, n, k);
-  const std::int64_t team = threads ? omp_get_max_threads() : 1;
-  const std::int64_t rounds = (long_side + team * kNarrow - 1) / (team * kNarrow);
-  const std::int64_t block = (long_side + rounds * team * kPanel - 1) / (rounds * team * kPanel) * kPanel;
-  const float scale = op.scale;
-  const std::int64_t row_stride = swapped ? 1 : n, column_stride = swapped ? n : 1;
-  const bool accumulate = op.accumulate;
-  float* const c = op.c.as<float>();
-#pragma omp parallel for schedule(static) if (threads)
-  for (std::int64_t first = 0; first < long_side; first += block) {
-    alignas(64) float sums[kNarrow][kNarrow] = {};
-    const std::int64_t width = std::min(block, long_side - first);
-    sum_over_tokens({.narrow = (swapped ? op.b : op.a).as<float>(),
-                     .wide = (swapped ? op.a : op.b).as<float>(),
-                     .short_side = short_side,
-                     .long_side = long_side,
-                     .tokens = k,
-                     .first = first,
-                     .width = width},
-                    sums);
-    for (std::int64_t i = 0; i < short_side; ++i) {
-      float* const row = c + i * row_stride + first * column_stride;
-      for (std::int64_t j = 0; j < width; ++j) {
-        float& to = row[j * column_stride];
-        to = (accumulate ? to : 0.0F) + scale * sums[i][j];
-      }
+  share_work(worth_threads(m, n, k), [&](Member member) {
+    const Share mine = share_of(long_side, kPanel, member);
+    for (std::int64_t first = mine.first; first < mine.first + mine.count; first += kNarrow) {
+      alignas(64) float sums[kNarrow][kNarrow] = {};
+      const TokenSums s{.narrow = (swapped ? op.b : op.a).as<float>(),
+                        .wide = (swapped ? op.a : op.b).as<float>(),
+                        .short_side = short_side,
+                        .long_side = long_side,
+                        .tokens = k,
+                        .first = first,
+                        .width = std::min(kNarrow, mine.first + mine.count - first)};
+      sum_over_tokens(s, sums);
+      store_sums(op, swapped, s, sums);
     }
-  }
+  });
 }
 
 }  // namespace
