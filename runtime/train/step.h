@@ -2,8 +2,9 @@
 //
 // A step begins with the choice of its sequences and ends with the norms of the values that it has written. In between
 // nothing is allocated on any thread, but for: the first steps (thread pools, and whatever a library makes on first
-// use), the rare repair of norms that cancel (Adapter::repair_cancelling), an error that ends the run, and MPI's own
-// messages. What stands around a step may allocate: metrics, progress, evaluation, checkpoints.
+// use), the first micro-batch of a token count (the products' primitives), the rare repair of norms that cancel
+// (Adapter::repair_cancelling), an error that ends the run, and what MPI and oneDNN take and give back within a call.
+// What stands around a step may allocate: metrics, progress, evaluation, checkpoints.
 #pragma once
 
 #include "runtime/data/batch.h"
