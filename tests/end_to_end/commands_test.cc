@@ -195,6 +195,17 @@ TEST_F(BadInput, FewerSequencesThanRanks) {
 TEST_F(BadInput, TargetThatMatchesNothing) { expect(64, "w_proj", with({"--adapter.target_modules=w_proj"})); }
 TEST_F(BadInput, RandomWeightsWithoutFullTraining) { expect(64, "full", with({"--model.init=random"})); }
 
+TEST_F(BadInput, AnAdapterWithMoreTensorsThanItsConfigurationNames) {
+  must_run({1, 1}, with({}));
+  const fs::path config = folder_ / "run/adapter/adapter_config.json";
+  json fewer = json::parse(text_of(config));
+  fewer["target_modules"] = {"q_proj"};
+  std::ofstream(config) << fewer;
+  expect(65, "its configuration on this model needs",
+         {"eval", "--model.path=" + kModel.string(), "--adapter.path=" + config.parent_path().string(),
+          "--data.eval=" + kHeldOut.string()});
+}
+
 TEST_F(BadInput, DamagedModels) {
   const fs::path model = folder_ / "model";
   const auto fresh = [&] {

@@ -38,6 +38,9 @@ TEST_P(Resume, AfterEveryStepGivesTheBitsOfTheStraightRun) {
     EXPECT_EQ(values(folder / "stopped", key), values(folder / "straight", key)) << key;
   }
   EXPECT_EQ(losses(folder / "stopped").size(), 9U);
+  // Moments, counters, and the magnitudes that the drift is measured from.
+  const char* const state = "checkpoints/step-9/state.safetensors";
+  EXPECT_EQ(text_of(folder / "stopped" / state), text_of(folder / "straight" / state));
 }
 
 INSTANTIATE_TEST_SUITE_P(Splits, Resume, ::testing::Values(Split{1, 1}, Split{2, 2}, Split{4, 2}),

@@ -324,7 +324,7 @@ FILES = [
     Bug("a manifest's own checksum is not compared", "damaged checkpoints are found", MANIFEST,
         "if (text.size() < end || !text.ends_with(ending(std::string_view(text).substr(0, text.size() - end)))) {",
         "if (false) {", "CheckpointsTest"),
-    Bug("missing tensors of an adapter are ignored", "strict both ways", ADAPTER, "if (tensors.size() != expected) {",
+    Bug("surplus tensors of an adapter are ignored", "strict both ways", ADAPTER, "if (tensors.size() != expected) {",
         "if (false) {", "[Aa]dapter"),
     Bug("an adapter that says use_dora without m is accepted", "m is there where use_dora says so", PEFT_TENSORS,
         "if (config.use_dora != (magnitude != nullptr)) {", "if (false) {", "[Pp]eft"),

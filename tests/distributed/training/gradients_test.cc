@@ -2,6 +2,8 @@
 // differences of the loss, for every method, axis, dropout scope and norm gradient.
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "runtime/comm/agreement.h"
 #include "runtime/train/run_state.h"
 #include "tests/support/small_model.h"
@@ -126,6 +128,14 @@ TEST(Dropout, ChangesTheLossAndIsDrawnAnewEachStep) {
   EXPECT_EQ(first, again);
   EXPECT_NE(first, second);
   EXPECT_NE(first, plain.loss_only(1));
+}
+
+TEST(Dropout, DrawsMasksOfItsOwnForEachModule) {
+  SmallModel model(small_options({.dropout = 0.4}), small_config(), false);
+  std::set<std::uint64_t> keys;
+  const std::vector<Linear*> linears = model.instance().decoder().linears();
+  for (const Linear* linear : linears) keys.insert(linear->adapter->dropout_key.value);
+  EXPECT_EQ(keys.size(), linears.size());
 }
 
 // One, two and four KV heads on as many ranks as there are: fewer, as many and more heads than ranks.
