@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "tests/end_to_end/small_run.h"
+#include "tests/support/sanitized.h"
 
 namespace shardora {
 namespace {
@@ -47,6 +48,7 @@ TEST(AModelThatCannotFit, IsRefusedBeforeItsWeights) {
 }
 
 TEST(AModelAboveTheProcessLimit, IsRefusedWithTheLimit) {
+  if (kSanitized) GTEST_SKIP() << "the sanitizer takes memory of its own";
   const TemporaryFolder folder;
   const fs::path model = model_of(folder / "model", 1024, 12);  // 3 GB with gradients and moments
   const ProgramRun run = run_program({1, 1}, random_words(model, folder / "run"), 120, "ulimit -v 2500000; ");
@@ -64,6 +66,7 @@ std::pair<double, double> measured_and_expected(const ProgramRun& run) {
 }
 
 TEST(PeakMemory, IsKnownBeforeTheFirstStep) {
+  if (kSanitized) GTEST_SKIP() << "the sanitizer takes memory of its own";
   const TemporaryFolder folder;
   const fs::path model = model_of(folder / "model", 512, 12);  // 200 MB, and three times that beside
   for (const Split& split : {Split{1, 1}, Split{2, 2}}) {

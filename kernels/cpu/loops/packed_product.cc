@@ -60,7 +60,9 @@ inline void multiply_pairs(const Panel& p) {
     const Unaligned* const row = reinterpret_cast<const Unaligned*>(p.b + k * kHalf);
 #pragma GCC unroll 16
     for (std::size_t r = 0; r < Count; ++r) {
-      const auto* const pair = reinterpret_cast<const UnalignedPair*>(p.a + static_cast<std::int64_t>(r) * p.a_row + k);
+      // Not auto, which would forget the alignment.
+      const UnalignedPair* const pair =
+          reinterpret_cast<const UnalignedPair*>(p.a + static_cast<std::int64_t>(r) * p.a_row + k);
       const Vector both = reinterpret_cast<Vector>(PairBits{} + *pair);
 #pragma GCC unroll 4
       for (std::size_t v = 0; v < kVectors; ++v) sums[r][v] += both * row[v];

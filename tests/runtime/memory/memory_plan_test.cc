@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "tests/support/expect_error.h"
+#include "tests/support/sanitized.h"
 #include "tests/support/temporary_folder.h"
 
 namespace shardora {
@@ -104,6 +105,7 @@ TEST_F(HostMemoryTest, KnowsTheFirstGenerationOfGroupsAndContainers) {
 }
 
 TEST(OwnMemory, IsBoundByTheAddressSpace) {
+  if (kSanitized) GTEST_SKIP() << "the sanitizer takes memory of its own";
   rlimit before{};
   getrlimit(RLIMIT_AS, &before);
   rlimit limit = before;
