@@ -36,8 +36,8 @@ void embedding_gather(Backend& backend, const EmbeddingGather& op) { run(backend
 void embedding_scatter(Backend& backend, const EmbeddingScatter& op) { run(backend, op, cpu::embedding_scatter); }
 void rms_norm_forward(Backend& backend, const RmsNormForward& op) { run(backend, op, &cpu::Loops::rms_norm_forward); }
 void rms_norm_backward(Backend& backend, const RmsNormBackward& op) { run(backend, op, &cpu::Loops::rms_norm_backward); }
-void rope_forward(Backend& backend, const Rope& op) { run(backend, op, &cpu::Loops::rope_forward); }
-void rope_backward(Backend& backend, const Rope& op) { run(backend, op, &cpu::Loops::rope_backward); }
+void rope_forward(Backend& backend, const RopeForward& op) { run(backend, op, &cpu::Loops::rope_forward); }
+void rope_backward(Backend& backend, const RopeBackward& op) { run(backend, op, &cpu::Loops::rope_backward); }
 void attention_forward(Backend& backend, const AttentionForward& op) { run(backend, op, &cpu::Loops::attention_forward); }
 void attention_backward(Backend& backend, const AttentionBackward& op) { run(backend, op, &cpu::Loops::attention_backward); }
 void swiglu_forward(Backend& backend, const SwigluForward& op) { run(backend, op, &cpu::Loops::swiglu_forward); }

@@ -2,7 +2,7 @@
 // Source: arXiv 2402.09353, and the derivations in the comments below; n^ = max(n, 1e-12) wherever n is divided by.
 #pragma once
 
-#include "kernels/backend.h"
+#include "kernels/gain.h"
 
 namespace shardora {
 
@@ -13,28 +13,6 @@ struct DoraGain {
   TensorView gain;       // [width]
 };
 void dora_gain(Backend& backend, const DoraGain& op);
-
-// The gain applied to columns, with the frozen bias of a layer's output.
-//   forward    y[t,j] = gain[j] * u[t,j] + bias[j]             (empty gain: 1, empty bias: 0)
-//   backward   h[j] += sum_t dy[t,j] * u[t,j]                  (empty h: skipped)
-//              du[t,j] = gain[j] * dy[t,j]
-// On the output axis u is the layer's product and dm = h / n^; on the input axis u is the layer's input x.
-struct ScaleColumnsForward {
-  TensorView u;     // [tokens, width]
-  TensorView gain;  // [width] or empty
-  TensorView bias;  // [width] or empty
-  TensorView y;     // [tokens, width]; may be u itself
-};
-void scale_columns_forward(Backend& backend, const ScaleColumnsForward& op);
-
-struct ScaleColumnsBackward {
-  TensorView dy;    // [tokens, width]
-  TensorView u;     // [tokens, width]; needed for h only
-  TensorView gain;  // [width] or empty
-  TensorView du;    // [tokens, width]; may be dy itself
-  TensorView h;     // [width], +=, or empty
-};
-void scale_columns_backward(Backend& backend, const ScaleColumnsBackward& op);
 
 // Dropout in scope `input`, output axis: y = base + (gain - 1).p + gain.e with base = x W^T, p = x' W^T, e = s z B^T;
 // and u' = p + e, which h is made from. Written so that gain = 1 and e = 0 give y = base exactly.

@@ -10,6 +10,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/dora.h"
 #include "kernels/elementwise.h"
+#include "kernels/gain.h"
 #include "kernels/linear.h"
 #include "kernels/random.h"
 #include "kernels/rms_norm.h"
@@ -31,8 +32,8 @@ class Loops {
 
   virtual void rms_norm_forward(const RmsNormForward& op) = 0;
   virtual void rms_norm_backward(const RmsNormBackward& op) = 0;
-  virtual void rope_forward(const Rope& op) = 0;
-  virtual void rope_backward(const Rope& op) = 0;
+  virtual void rope_forward(const RopeForward& op) = 0;
+  virtual void rope_backward(const RopeBackward& op) = 0;
   virtual void attention_forward(const AttentionForward& op) = 0;
   virtual void attention_backward(const AttentionBackward& op) = 0;
   virtual void swiglu_forward(const SwigluForward& op) = 0;
@@ -63,6 +64,7 @@ class Loops {
  protected:
   Loops();
   Scratch scratch_;
+  Scratch neutral_;  // rows of ones and zeros (loops/columns.h)
 };
 
 }  // namespace shardora::cpu

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "kernels/elementwise.h"
+#include "kernels/gain.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
 #include "kernels/swiglu.h"
@@ -15,6 +15,32 @@ constexpr std::string_view kSegment = "activations";
 // [tokens, heads, head_dim] as [tokens, features], and as one row a head.
 TensorView flat(TensorView x) { return x.reshaped({x.size(0), x.size(1) * x.size(2)}); }
 TensorView by_head(TensorView x) { return x.reshaped({x.size(0) * x.size(1), x.size(2)}); }
+
+RopeTable table_of(const DeviceBatch& batch) { return {.cosines = batch.cosines, .sines = batch.sines}; }
+
+// A layer's output where no other pass applies its gain and bias on the way: y = output (+ residual).
+void finish(const PassContext& pass, const LinearProduct& product, TensorView residual, TensorView y) {
+  scale_columns_forward(pass.backend,
+                        {.u = product.u, .gain = product.gain, .bias = product.bias, .residual = residual, .y = y});
+}
+
+// And its backward: dy becomes the gradient of the product.
+void finish_backward(const PassContext& pass, const LinearProduct& product, TensorView dy, TensorView h) {
+  if (!product.gain) return;
+  scale_columns_backward(pass.backend, {.dy = dy, .u = product.u, .gain = product.gain, .du = dy, .h = h});
+}
+
+// A layer whose output joins the residual stream: its gradient dh goes on there, so that of the product is a new one.
+void residual_layer_backward(const PassContext& pass, const Linear& linear, TensorView x, const LinearSaved& saved,
+                             TensorView dh, TensorView dx) {
+  const LinearProduct product = linear.output(pass, saved, {});
+  if (!product.gain) return linear.backward(pass, x, saved, dh, dx, false);
+  ScratchScope scope(pass.scratch);
+  const TensorView du = scope.take(dh.shape);
+  scale_columns_backward(pass.backend,
+                         {.dy = dh, .u = product.u, .gain = product.gain, .du = du, .h = linear.output_h(pass)});
+  linear.backward(pass, x, saved, du, dx, false);
+}
 
 bool linear_trains(const Linear& linear) { return linear.adapter || linear.trainable; }
 
@@ -67,8 +93,8 @@ BlockSaved Block::take_saved(Arena& arena, std::int64_t tokens, Recompute recomp
   if (keep_all) s.x2 = take({tokens, hidden_size});
   s.rstd2 = take({tokens});
   s.gate_saved = saved_of(gate), s.up_saved = saved_of(up), s.down_saved = saved_of(down);
-  if (!gate.rebuilds_output()) s.gate = take({tokens, gate.out_features});
-  if (!up.rebuilds_output()) s.up = take({tokens, up.out_features});
+  if (gate.needs_output()) s.gate = take({tokens, gate.out_features});
+  if (up.needs_output()) s.up = take({tokens, up.out_features});
   if (keep_all) s.activated = take({tokens, gate.out_features});
   return s;
 }
@@ -93,28 +119,37 @@ void Block::remake_mlp(const PassContext& pass, ScratchScope& scope, BlockSaved&
   s.x2 = scope.take({tokens, hidden_size});
   rms_norm_forward(pass.backend,
                    {.x = s.m, .weight = post_norm.weight, .epsilon = epsilon, .y = s.x2, .rstd = s.rstd2});
-  const auto rebuild = [&](const Linear& linear, const LinearSaved& saved, TensorView& y) {
-    if (y) return;
-    y = scope.take({tokens, linear.out_features});
-    linear.rebuild_output(pass, saved, y);
-  };
-  rebuild(gate, s.gate_saved, s.gate);
-  rebuild(up, s.up_saved, s.up);
   s.activated = scope.take({tokens, gate.out_features});
-  swiglu_forward(pass.backend, {.gate = s.gate, .up = s.up, .y = s.activated});
+  activate(pass, s);
 }
 
-void Block::rotate_and_norm(const PassContext& pass, const DeviceBatch& batch, const NormWeight& norm, TensorView raw,
-                            TensorView rstd, TensorView y) const {
-  if (norm.weight) {
-    rms_norm_forward(pass.backend, {.x = by_head(raw),
-                                    .weight = norm.weight,
-                                    .epsilon = epsilon,
-                                    .y = by_head(y),
-                                    .rstd = rstd.reshaped({rstd.elements()})});
-  }
-  rope_forward(pass.backend, {.x = y, .positions = batch.positions, .cosines = batch.cosines, .sines = batch.sines});
+void Block::activate(const PassContext& pass, const BlockSaved& s) const {
+  swiglu_forward(
+      pass.backend,
+      {.gate = gate.output(pass, s.gate_saved, s.gate), .up = up.output(pass, s.up_saved, s.up), .y = s.activated});
 }
+
+TensorView Block::QueryOrKey::output() const { return flat(raw ? raw : y); }
+
+LinearProduct Block::QueryOrKey::product(const PassContext& pass) const { return linear.output(pass, saved, output()); }
+
+void Block::query_or_key_forward(const PassContext& pass, const DeviceBatch& batch, const QueryOrKey& part) const {
+  LinearProduct x = part.product(pass);
+  if (part.norm.weight) {
+    finish(pass, x, {}, flat(part.raw));
+    rms_norm_forward(pass.backend, {.x = by_head(part.raw),
+                                    .weight = part.norm.weight,
+                                    .epsilon = epsilon,
+                                    .y = by_head(part.y),
+                                    .rstd = part.rstd.reshaped({part.rstd.elements()})});
+    x = {.u = part.y, .gain = {}, .bias = {}};
+  }
+  x.u = x.u.reshaped(part.y.shape);
+  rope_forward(pass.backend, {.x = x, .positions = batch.positions, .table = table_of(batch), .y = part.y});
+}
+
+Block::QueryOrKey Block::query_of(const BlockSaved& s) const { return {q, s.q_saved, q_norm, s.q_raw, s.q_rstd, s.q}; }
+Block::QueryOrKey Block::key_of(const BlockSaved& s) const { return {k, s.k_saved, k_norm, s.k_raw, s.k_rstd, s.k}; }
 
 AttentionForward Block::attention_call(const DeviceBatch& batch, const BlockSaved& s) const {
   return {.q = s.q,
@@ -131,15 +166,16 @@ AttentionForward Block::attention_call(const DeviceBatch& batch, const BlockSave
 void Block::attention_forward_part(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& s) const {
   rms_norm_forward(pass.backend,
                    {.x = s.h, .weight = input_norm.weight, .epsilon = epsilon, .y = s.x1, .rstd = s.rstd1});
-  const TensorView q_raw = s.q_raw ? s.q_raw : s.q, k_raw = s.k_raw ? s.k_raw : s.k;
-  q.forward(pass, s.x1, s.q_saved, flat(q_raw));
-  k.forward(pass, s.x1, s.k_saved, flat(k_raw));
+  const QueryOrKey query = query_of(s), key = key_of(s);
+  q.forward(pass, s.x1, s.q_saved, query.output());
+  k.forward(pass, s.x1, s.k_saved, key.output());
   v.forward(pass, s.x1, s.v_saved, flat(s.v));
-  rotate_and_norm(pass, batch, q_norm, q_raw, s.q_rstd, s.q);
-  rotate_and_norm(pass, batch, k_norm, k_raw, s.k_rstd, s.k);
+  query_or_key_forward(pass, batch, query);
+  query_or_key_forward(pass, batch, key);
+  finish(pass, v.output(pass, s.v_saved, flat(s.v)), {}, flat(s.v));
   attention_forward(pass.backend, attention_call(batch, s));
   o.forward(pass, flat(s.attended), s.o_saved, s.m);
-  add(pass.backend, {.x = s.h, .y = s.m});
+  finish(pass, o.output(pass, s.o_saved, s.m), s.h, s.m);
 }
 
 void Block::forward(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved,
@@ -150,13 +186,11 @@ void Block::forward(const PassContext& pass, const DeviceBatch& batch, const Blo
   attention_forward_part(pass, batch, s);
   rms_norm_forward(pass.backend,
                    {.x = s.m, .weight = post_norm.weight, .epsilon = epsilon, .y = s.x2, .rstd = s.rstd2});
-  const TensorView gate_y = s.gate ? s.gate : scope.take(s.activated.shape);
-  const TensorView up_y = s.up ? s.up : scope.take(s.activated.shape);
-  gate.forward(pass, s.x2, s.gate_saved, gate_y);
-  up.forward(pass, s.x2, s.up_saved, up_y);
-  swiglu_forward(pass.backend, {.gate = gate_y, .up = up_y, .y = s.activated});
+  gate.forward(pass, s.x2, s.gate_saved, s.gate);
+  up.forward(pass, s.x2, s.up_saved, s.up);
+  activate(pass, s);
   down.forward(pass, s.activated, s.down_saved, h_out);
-  add(pass.backend, {.x = s.m, .y = h_out});
+  finish(pass, down.output(pass, s.down_saved, h_out), s.m, h_out);
 }
 
 void Block::backward(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved, TensorView dh,
@@ -178,16 +212,13 @@ void Block::mlp_backward_part(const PassContext& pass, const BlockSaved& s, Tens
   {
     ScratchScope inner(pass.scratch);
     const TensorView d_activated = inner.take(s.activated.shape);
-    down.backward(pass, s.activated, s.down_saved, dh, d_activated, false);
-    const auto output_of = [&](const Linear& linear, const LinearSaved& linear_saved, TensorView kept) {
-      if (kept) return kept;
-      const TensorView y = inner.take(s.activated.shape);
-      linear.rebuild_output(pass, linear_saved, y);
-      return y;
-    };
-    const TensorView gate_y = output_of(gate, s.gate_saved, s.gate), up_y = output_of(up, s.up_saved, s.up);
+    residual_layer_backward(pass, down, s.activated, s.down_saved, dh, d_activated);
     const TensorView dgate = inner.take(s.activated.shape);
-    swiglu_backward(pass.backend, {.dy = d_activated, .gate = gate_y, .up = up_y, .dgate = dgate, .dup = d_activated});
+    swiglu_backward(pass.backend, {.dy = d_activated,
+                                   .gate = gate.output(pass, s.gate_saved, s.gate),
+                                   .up = up.output(pass, s.up_saved, s.up),
+                                   .dgate = {.du = dgate, .h = gate.output_h(pass)},
+                                   .dup = {.du = d_activated, .h = up.output_h(pass)}});
     gate.backward(pass, s.x2, s.gate_saved, dgate, dx2, false);
     up.backward(pass, s.x2, s.up_saved, d_activated, dx2, true);
   }
@@ -201,17 +232,24 @@ void Block::mlp_backward_part(const PassContext& pass, const BlockSaved& s, Tens
                                    .dweight = post_norm.dweight});
 }
 
-void Block::rotate_and_norm_backward(const PassContext& pass, const DeviceBatch& batch, const NormWeight& norm,
-                                     TensorView raw, TensorView rstd, TensorView dy) const {
-  rope_backward(pass.backend, {.x = dy, .positions = batch.positions, .cosines = batch.cosines, .sines = batch.sines});
-  if (!norm.weight) return;
+void Block::query_or_key_backward(const PassContext& pass, const DeviceBatch& batch, const QueryOrKey& part,
+                                  TensorView dy) const {
+  LinearProduct x = part.product(pass);
+  const ProductGradient dx{.du = dy, .h = part.linear.output_h(pass)};
+  const RopeTable table = table_of(batch);
+  if (!part.norm.weight) {
+    x.u = x.u.reshaped(dy.shape);
+    return rope_backward(pass.backend, {.dy = dy, .x = x, .positions = batch.positions, .table = table, .dx = dx});
+  }
+  rope_backward(pass.backend, {.dy = dy, .x = {}, .positions = batch.positions, .table = table, .dx = {.du = dy}});
   rms_norm_backward(pass.backend, {.dy = by_head(dy),
-                                   .x = by_head(raw),
-                                   .weight = norm.weight,
-                                   .rstd = rstd.reshaped({rstd.elements()}),
+                                   .x = by_head(part.raw),
+                                   .weight = part.norm.weight,
+                                   .rstd = part.rstd.reshaped({part.rstd.elements()}),
                                    .dx = by_head(dy),
                                    .accumulate = false,
-                                   .dweight = norm.dweight});
+                                   .dweight = part.norm.dweight});
+  finish_backward(pass, x, flat(dy), dx.h);
 }
 
 void Block::attention_backward_part(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& s,
@@ -219,11 +257,12 @@ void Block::attention_backward_part(const PassContext& pass, const DeviceBatch& 
   ScratchScope scope(pass.scratch);
   const TensorView d_attended = scope.take(s.attended.shape), dq = scope.take(s.q.shape), dk = scope.take(s.k.shape),
                    dv = scope.take(s.v.shape);
-  o.backward(pass, flat(s.attended), s.o_saved, dh, flat(d_attended), false);
+  residual_layer_backward(pass, o, flat(s.attended), s.o_saved, dh, flat(d_attended));
   attention_backward(pass.backend,
                      {.forward = attention_call(batch, s), .d_o = d_attended, .dq = dq, .dk = dk, .dv = dv});
-  rotate_and_norm_backward(pass, batch, q_norm, s.q_raw, s.q_rstd, dq);
-  rotate_and_norm_backward(pass, batch, k_norm, s.k_raw, s.k_rstd, dk);
+  query_or_key_backward(pass, batch, query_of(s), dq);
+  query_or_key_backward(pass, batch, key_of(s), dk);
+  finish_backward(pass, v.output(pass, s.v_saved, flat(s.v)), flat(dv), v.output_h(pass));
   const TensorView dx1 = needs_input_gradient ? scope.take(s.x1.shape) : TensorView{};
   q.backward(pass, s.x1, s.q_saved, flat(dq), dx1, false);
   k.backward(pass, s.x1, s.k_saved, flat(dk), dx1, true);

@@ -33,7 +33,7 @@ struct BlockSaved {
   TensorView q_raw, k_raw, q_rstd, k_rstd;  // before the norm by head; empty without one
   TensorView q, k, v, attended, lse;        // after rope; [tokens, heads, head_dim]
   TensorView m, x2, rstd2;
-  TensorView gate, up, activated;  // [tokens, intermediate]; gate, up empty where they can be rebuilt
+  TensorView gate, up, activated;  // [tokens, intermediate]; gate, up empty where u of the layer is all there is
 };
 
 class Block {
@@ -64,10 +64,22 @@ class Block {
   void remake_x1(const PassContext& pass, ScratchScope& scope, BlockSaved& saved) const;
   void remake_mlp(const PassContext& pass, ScratchScope& scope, BlockSaved& saved) const;
   void mlp_backward_part(const PassContext& pass, const BlockSaved& saved, TensorView dh) const;
-  void rotate_and_norm(const PassContext& pass, const DeviceBatch& batch, const NormWeight& norm, TensorView raw,
-                       TensorView rstd, TensorView y) const;
-  void rotate_and_norm_backward(const PassContext& pass, const DeviceBatch& batch, const NormWeight& norm,
-                                TensorView raw, TensorView rstd, TensorView dy) const;
+  void activate(const PassContext& pass, const BlockSaved& saved) const;
+  // Between the projection of queries or of keys and the attention: gain and bias, the norm by head, the rotation.
+  struct QueryOrKey {
+    const Linear& linear;
+    const LinearSaved& saved;
+    const NormWeight& norm;
+    TensorView raw, rstd, y;  // of BlockSaved
+    TensorView output() const;
+    LinearProduct product(const PassContext& pass) const;
+  };
+  QueryOrKey query_of(const BlockSaved& saved) const;
+  QueryOrKey key_of(const BlockSaved& saved) const;
+  void query_or_key_forward(const PassContext& pass, const DeviceBatch& batch, const QueryOrKey& part) const;
+  // dy becomes the gradient of the product.
+  void query_or_key_backward(const PassContext& pass, const DeviceBatch& batch, const QueryOrKey& part,
+                             TensorView dy) const;
   AttentionForward attention_call(const DeviceBatch& batch, const BlockSaved& saved) const;
 };
 

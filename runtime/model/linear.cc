@@ -6,15 +6,13 @@
 
 namespace shardora {
 
-bool Linear::keeps_product() const { return output_axis(); }
-
-bool Linear::rebuilds_output() const {
-  return output_axis() && (adapter->dropout == 0 || adapter->dropout_scope == DropoutScope::kAdapter);
+bool Linear::needs_output() const {
+  return !output_axis() || (adapter->dropout > 0 && adapter->dropout_scope == DropoutScope::kInput);
 }
 
 LinearSaved Linear::take_saved(Arena& arena, std::string_view segment, std::int64_t tokens) const {
   LinearSaved saved;
-  if (keeps_product()) saved.u = arena.take(segment, DType::kF32, {tokens, out_features});
+  if (output_axis()) saved.u = arena.take(segment, DType::kF32, {tokens, out_features});
   if (adapter) saved.z = arena.take(segment, DType::kF32, {tokens, adapter->a.size(0)});
   return saved;
 }
@@ -24,7 +22,7 @@ void Linear::forward(const PassContext& pass, TensorView x, const LinearSaved& s
   if (drops_all(pass)) return forward_dropping_all(pass, x, saved, y);
   const ScratchScope scope(pass.scratch);
   const TensorView scaled = scaled_input(pass, x);
-  const TensorView u = keeps_product() ? saved.u : y;
+  const TensorView u = output_axis() ? saved.u : y;
   weight->forward(scaled, u, false);
   if (adapter) {
     const TensorView adapter_x = adapter_input(pass, x, scaled);
@@ -33,14 +31,14 @@ void Linear::forward(const PassContext& pass, TensorView x, const LinearSaved& s
            {.a = saved.z, .b = adapter->b, .c = u, .transpose_b = true, .scale = adapter->scale, .accumulate = true});
   }
   if (kind == LinearKind::kRow) pass.parallel.leave_row(u);
-  const TensorView gain = output_axis() ? adapter->gain : TensorView{};
-  if (keeps_product() || bias) scale_columns_forward(pass.backend, {.u = u, .gain = gain, .bias = bias, .y = y});
 }
 
-void Linear::rebuild_output(const PassContext& pass, const LinearSaved& saved, TensorView y) const {
-  SHARDORA_CHECK(rebuilds_output());
-  scale_columns_forward(pass.backend, {.u = saved.u, .gain = adapter->gain, .bias = bias, .y = y});
+LinearProduct Linear::output(const PassContext& pass, const LinearSaved& saved, TensorView y) const {
+  if (!leaves_gain(pass)) return {.u = y, .gain = {}, .bias = bias};
+  return {.u = saved.u, .gain = adapter->gain, .bias = bias};
 }
+
+TensorView Linear::output_h(const PassContext& pass) const { return leaves_gain(pass) ? adapter->h : TensorView{}; }
 
 TensorView Linear::scaled_input(const PassContext& pass, TensorView x) const {
   if (!input_axis()) return x;
@@ -89,19 +87,18 @@ void Linear::forward_dropping_all(const PassContext& pass, TensorView x, const L
            {.a = saved.z, .b = adapter->b, .c = y, .transpose_b = true, .scale = adapter->scale, .accumulate = true});
   }
   if (kind == LinearKind::kRow) pass.parallel.leave_row(y);
-  if (bias) scale_columns_forward(pass.backend, {.u = y, .gain = {}, .bias = bias, .y = y});
 }
 
-void Linear::backward(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy, TensorView dx,
+void Linear::backward(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView du, TensorView dx,
                       bool accumulate) const {
   const ScratchScope scope(pass.scratch);
-  if (!adapter) return backward_plain(pass, x, dy, dx, accumulate);
-  if (drops_all(pass)) {
-    return output_axis() ? backward_output_dropping_all(pass, x, saved, dy, dx, accumulate)
-                         : backward_input_dropping_all(pass, x, saved, dy, dx, accumulate);
+  if (!adapter) return backward_plain(pass, x, du, dx, accumulate);
+  if (drops_all(pass)) {  // no gain is left to others: du = dy
+    return output_axis() ? backward_output_dropping_all(pass, x, saved, du, dx, accumulate)
+                         : backward_input_dropping_all(pass, x, saved, du, dx, accumulate);
   }
-  return input_axis() ? backward_input(pass, x, saved, dy, dx, accumulate)
-                      : backward_output(pass, x, saved, dy, dx, accumulate);
+  return input_axis() ? backward_input(pass, x, saved, du, dx, accumulate)
+                      : backward_output(pass, x, saved, du, dx, accumulate);
 }
 
 void Linear::backward_plain(const PassContext& pass, TensorView x, TensorView dy, TensorView dx,
@@ -120,15 +117,10 @@ void Linear::factor_gradients(const PassContext& pass, TensorView du, TensorView
   matmul(pass.backend, {.a = dz, .b = adapter_x, .c = adapter->da, .transpose_a = true, .accumulate = true});
 }
 
-// Also LoRA, which has no gain: du = dy.
-void Linear::backward_output(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy,
+// Also LoRA.
+void Linear::backward_output(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView du,
                              TensorView dx, bool accumulate) const {
   const TensorView dz = pass.scratch.take("scratch", DType::kF32, saved.z.shape);
-  TensorView du = dy;
-  if (adapter->gain) {
-    du = pass.scratch.take("scratch", DType::kF32, dy.shape);
-    scale_columns_backward(pass.backend, {.dy = dy, .u = saved.u, .gain = adapter->gain, .du = du, .h = adapter->h});
-  }
   factor_gradients(pass, du, adapter_input(pass, x, x), saved.z, dz);
   if (!dx) return;
   weight->input_gradient(du, dx, accumulate);
@@ -152,8 +144,12 @@ void Linear::backward_input(const PassContext& pass, TensorView x, const LinearS
   } else {
     matmul(pass.backend, {.a = dz, .b = adapter->a, .c = dscaled, .accumulate = true});
   }
-  scale_columns_backward(pass.backend, {.dy = dscaled, .u = x, .gain = adapter->gain, .du = dscaled, .h = adapter->h});
-  if (dx && accumulate) add(pass.backend, {.x = dscaled, .y = dx});
+  scale_columns_backward(pass.backend, {.dy = dscaled,
+                                        .u = x,
+                                        .gain = adapter->gain,
+                                        .du = dx ? dx : dscaled,
+                                        .accumulate = dx && accumulate,
+                                        .h = adapter->h});
 }
 
 // dx = dy W + D.(((g - 1).dy) W + dz A)

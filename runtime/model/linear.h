@@ -15,6 +15,7 @@
 #include <memory>
 #include <string>
 
+#include "kernels/gain.h"
 #include "kernels/random.h"
 #include "kernels/weight_matrix.h"
 #include "runtime/memory/arena.h"
@@ -71,19 +72,21 @@ class Linear {
   const LinearAdapter* adapter = nullptr;      // not owned; null: nothing to adapt here
   const TrainableMatrix* trainable = nullptr;  // the weight itself, where it trains
 
-  // Whether forward keeps u beside y; if not, y is all there is.
-  bool keeps_product() const;
-  // Whether y can be made again from u. Not under dropout in scope `input`, where y holds what u does not.
-  bool rebuilds_output() const;
+  // Whether forward writes to y at all. Not on the output axis (but for dropout in scope `input`): there saved.u is
+  // all.
+  bool needs_output() const;
   LinearSaved take_saved(Arena& arena, std::string_view segment, std::int64_t tokens) const;
 
-  // y [tokens, out] = this layer of x [tokens, in]. Where keeps_product(), y may be scratch.
+  // This layer of x [tokens, in], but for what output() leaves to the pass that reads it. y [tokens, out]; empty where
+  // it is not needed.
   void forward(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView y) const;
-  // y from what forward kept; only where rebuilds_output().
-  void rebuild_output(const PassContext& pass, const LinearSaved& saved, TensorView y) const;
-  // dx (=|+=) this layer's input gradient (partial over the tensor group for column-parallel layers, see
-  // TensorParallel); empty dx: not needed. dy [tokens, out]. Parameter gradients accumulate.
-  void backward(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy, TensorView dx,
+  // What forward has written (saved.u or y), with the gain and the bias that are still to be applied.
+  LinearProduct output(const PassContext& pass, const LinearSaved& saved, TensorView y) const;
+  // Where the pass that applies output()'s gain sums h; empty without a gain.
+  TensorView output_h(const PassContext& pass) const;
+  // du [tokens, out]: the gradient of output().u. dx (=|+=) this layer's input gradient (partial over the tensor group
+  // for column-parallel layers, see TensorParallel); empty dx: not needed. Parameter gradients accumulate.
+  void backward(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView du, TensorView dx,
                 bool accumulate) const;
 
  private:
@@ -91,6 +94,7 @@ class Linear {
   bool drops_all(const PassContext& pass) const {
     return drops(pass) && adapter->gain && adapter->dropout_scope == DropoutScope::kInput;
   }
+  bool leaves_gain(const PassContext& pass) const { return output_axis() && !drops_all(pass); }
   bool output_axis() const { return adapter && adapter->gain && adapter->axis == MagnitudeAxis::kOutput; }
   bool input_axis() const { return adapter && adapter->gain && adapter->axis == MagnitudeAxis::kInput; }
   // x~ = g.x on the input axis, else x; and D of it where the adapter's branch drops.
@@ -100,7 +104,7 @@ class Linear {
   void forward_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView y) const;
   void factor_gradients(const PassContext& pass, TensorView du, TensorView adapter_x, TensorView z,
                         TensorView dz) const;
-  void backward_output(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy, TensorView dx,
+  void backward_output(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView du, TensorView dx,
                        bool accumulate) const;
   void backward_input(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy, TensorView dx,
                       bool accumulate) const;

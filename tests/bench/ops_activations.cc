@@ -42,38 +42,48 @@ void add_norms(Registry& registry) {
   });
 }
 
+// The product of an adapted layer: DoRA's gain is applied by the pass that reads it.
+LinearProduct gained(Room& room, const Shape& shape) {
+  const std::int64_t width = shape.elements() / shape[0];
+  return {.u = room.floats(shape), .gain = room.uniform({width}, 0.9F, 1.1F)};
+}
+
 void add_rope(Registry& registry) {
-  const auto call = [](Room& r, const Sizes& s) {
-    return Rope{
-        .x = r.floats({s.tokens, s.heads(), s.head_dim()}),
-        .positions = r.ints(s.tokens, 1024),
-        .cosines = r.uniform({1024, s.head_dim() / 2}, 0.6F, 0.8F),  // near a rotation: x neither grows nor dies
-        .sines = r.uniform({1024, s.head_dim() / 2}, 0.6F, 0.8F)};
+  const auto table = [](Room& r, const Sizes& s) {
+    const Shape shape{1024, s.head_dim() / 2};
+    return RopeTable{.cosines = r.uniform(shape, 0.6F, 0.8F), .sines = r.uniform(shape, 0.6F, 0.8F)};
   };
-  registry.add("rope_forward", [call](Room& r, const Sizes& s) {
-    const Rope op = call(r, s);
-    return pass(r, rope_forward, op, 2 * bytes_of({op.x}));
+  registry.add("rope_forward", [table](Room& r, const Sizes& s) {
+    const Shape shape{s.tokens, s.heads(), s.head_dim()};
+    const RopeForward op{
+        .x = gained(r, shape), .positions = r.ints(s.tokens, 1024), .table = table(r, s), .y = r.floats(shape)};
+    return pass(r, rope_forward, op, bytes_of({op.x.u, op.y}));
   });
-  registry.add("rope_backward", [call](Room& r, const Sizes& s) {
-    const Rope op = call(r, s);
-    return pass(r, rope_backward, op, 2 * bytes_of({op.x}));
+  registry.add("rope_backward", [table](Room& r, const Sizes& s) {
+    const Shape shape{s.tokens, s.heads(), s.head_dim()};
+    const RopeBackward op{.dy = r.floats(shape),
+                          .x = gained(r, shape),
+                          .positions = r.ints(s.tokens, 1024),
+                          .table = table(r, s),
+                          .dx = {.du = r.floats(shape), .h = r.floats({s.hidden})}};
+    return pass(r, rope_backward, op, bytes_of({op.dy, op.x.u, op.dx.du}));
   });
 }
 
 void add_gates(Registry& registry) {
   registry.add("swiglu_forward", [](Room& r, const Sizes& s) {
     const Shape shape{s.tokens, s.intermediate()};
-    const SwigluForward op{.gate = r.floats(shape), .up = r.floats(shape), .y = r.floats(shape)};
-    return pass(r, swiglu_forward, op, bytes_of({op.gate, op.up, op.y}));
+    const SwigluForward op{.gate = gained(r, shape), .up = gained(r, shape), .y = r.floats(shape)};
+    return pass(r, swiglu_forward, op, bytes_of({op.gate.u, op.up.u, op.y}));
   });
   registry.add("swiglu_backward", [](Room& r, const Sizes& s) {
     const Shape shape{s.tokens, s.intermediate()};
     const SwigluBackward op{.dy = r.floats(shape),
-                            .gate = r.floats(shape),
-                            .up = r.floats(shape),
-                            .dgate = r.floats(shape),
-                            .dup = r.floats(shape)};
-    return pass(r, swiglu_backward, op, bytes_of({op.dy, op.gate, op.up, op.dgate, op.dup}));
+                            .gate = gained(r, shape),
+                            .up = gained(r, shape),
+                            .dgate = {.du = r.floats(shape), .h = r.floats({s.intermediate()})},
+                            .dup = {.du = r.floats(shape), .h = r.floats({s.intermediate()})}};
+    return pass(r, swiglu_backward, op, bytes_of({op.dy, op.gate.u, op.up.u, op.dgate.du, op.dup.du}));
   });
 }
 

@@ -47,29 +47,37 @@ TEST_F(Dora, ZeroAndSubnormalNormsGiveFiniteResults) {
   support::expect_close(read(h), {0, 3, 3e12}, kFp32, "dm");
 }
 
-TEST_F(Dora, ScaleColumnsForwardMatchesFloat64WithAndWithoutGainAndBias) {
+TEST_F(Dora, ScaleColumnsForwardMatchesFloat64WithAndWithoutGainBiasAndResidual) {
   for (const auto& [tokens, width] : kCases) {
     const Vector u = support::random_vector(tokens * width, 4);
     const Vector gain = support::random_vector(width, 5, 0.5, 2);
     const Vector bias = support::random_vector(width, 6);
-    for (int given = 0; given < 4; ++given) {
+    const Vector residual = support::random_vector(tokens * width, 30);
+    for (int given = 0; given < 8; ++given) {
       const bool with_gain = (given & 1) != 0;
       const bool with_bias = (given & 2) != 0;
+      const bool with_residual = (given & 4) != 0;
       Vector expected(u);
       for (std::size_t i = 0; i < u.size(); ++i) {
         const std::size_t j = i % index(width);
-        expected[i] = (with_gain ? gain[j] : 1) * u[i] + (with_bias ? bias[j] : 0);
+        expected[i] = (with_gain ? gain[j] : 1) * u[i] + (with_bias ? bias[j] : 0) + (with_residual ? residual[i] : 0);
       }
       const TensorView apart = unwritten({tokens, width});
       ScaleColumnsForward op{.u = floats({tokens, width}, u),
                              .gain = with_gain ? floats(gain) : TensorView{},
                              .bias = with_bias ? floats(bias) : TensorView{},
+                             .residual = with_residual ? floats({tokens, width}, residual) : TensorView{},
                              .y = apart};
       scale_columns_forward(*backend_, op);
       support::expect_close(read(apart), expected, kFp32, "y");
       op.y = op.u;
       scale_columns_forward(*backend_, op);
       EXPECT_EQ(read(op.u), read(apart));
+      if (!with_residual) continue;
+      op.u = floats({tokens, width}, u);
+      op.y = op.residual;
+      scale_columns_forward(*backend_, op);
+      EXPECT_EQ(read(op.residual), read(apart));
     }
   }
 }
@@ -123,6 +131,52 @@ TEST_F(Dora, ScaleColumnsBackwardInPlaceGivesTheSameBits) {
       EXPECT_EQ(read(without_h.du), read(op.du));
     }
   }
+}
+
+TEST_F(Dora, ScaleColumnsBackwardAccumulates) {
+  for (const auto& [tokens, width] : kCases) {
+    const Vector before = support::random_vector(tokens * width, 31);
+    ScaleColumnsBackward op{.dy = floats({tokens, width}, support::random_vector(tokens * width, 32)),
+                            .u = floats({tokens, width}, support::random_vector(tokens * width, 33)),
+                            .gain = floats(support::random_vector(width, 34)),
+                            .du = unwritten({tokens, width}),
+                            .h = floats(Vector(index(width)))};
+    scale_columns_backward(*backend_, op);
+    const std::vector<float> alone = read(op.du), h = read(op.h);
+    Vector expected(before);
+    for (std::size_t i = 0; i < before.size(); ++i) expected[i] += alone[i];
+    for (const bool with_h : {true, false}) {
+      op.du = floats({tokens, width}, before);
+      op.accumulate = true;
+      op.h = with_h ? floats(Vector(index(width))) : TensorView{};
+      scale_columns_backward(*backend_, op);
+      support::expect_close(read(op.du), expected, kFp32, "du");
+      if (with_h) {
+        EXPECT_EQ(read(op.h), h);
+      }
+    }
+  }
+}
+
+class OnThreads : public support::KernelTest {
+ public:
+  void TestBody() override {}
+  explicit OnThreads(int threads) { backend_ = make_backend(BackendKind::kCpu, {.threads = threads}); }
+  std::vector<float> h() {
+    const Shape shape{1000, 127};
+    const TensorView sums = floats(Vector(127));
+    scale_columns_backward(*backend_, {.dy = floats(shape, support::random_vector(shape.elements(), 35)),
+                                       .u = floats(shape, support::random_vector(shape.elements(), 36)),
+                                       .gain = {},
+                                       .du = unwritten(shape),
+                                       .h = sums});
+    return read(sums);
+  }
+};
+
+TEST(DoraThreads, SumsOverTokensDoNotDependOnTheirNumber) {
+  const std::vector<float> alone = OnThreads(1).h();
+  for (const int threads : {2, 3, 7}) EXPECT_EQ(OnThreads(threads).h(), alone);
 }
 
 TEST_F(Dora, DropoutGainJoinsBaseAndDroppedBranch) {

@@ -36,9 +36,15 @@ class OnOneLevel : public support::KernelTest {
     const TensorView x = matrix(1), y = matrix(2), out = unwritten(kTokens, kWidth), more = unwritten(kTokens, kWidth);
     rms_norm_forward(*backend_, {.x = x, .weight = row(3), .y = out, .rstd = floats(support::Vector(kTokens, 1e30))});
     results["rms_norm"] = read(out);
-    swiglu_backward(*backend_, {.dy = x, .gate = y, .up = matrix(4), .dgate = out, .dup = more});
+    const TensorView h_gate = row(9);
+    swiglu_backward(*backend_, {.dy = x,
+                                .gate = {.u = y, .gain = row(7), .bias = row(8)},
+                                .up = {.u = matrix(4)},
+                                .dgate = {.du = out, .h = h_gate},
+                                .dup = {.du = more}});
     results["dgate"] = read(out);
     results["dup"] = read(more);
+    results["h_gate"] = read(h_gate);
     const TensorView h = row(5);
     scale_columns_backward(*backend_, {.dy = x, .u = y, .gain = row(6), .du = out, .h = h});
     results["h"] = read(h);

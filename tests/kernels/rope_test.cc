@@ -47,9 +47,16 @@ Vector turned(const Vector& x, const Case& sizes, double direction) {
   return y;
 }
 
+// y = gain . u + bias by columns of all heads.
+Vector affine(Vector u, const Vector& gain, const Vector& bias) {
+  for (std::size_t i = 0; i < u.size(); ++i) u[i] = gain[i % gain.size()] * u[i] + bias[i % bias.size()];
+  return u;
+}
+
 class RopeTest : public support::KernelTest {
  protected:
-  Rope op(const Vector& x, const Case& sizes) {
+  static Shape shape_of(const Case& sizes) { return {sizes.tokens, sizes.heads, sizes.head_dim}; }
+  RopeTable table(const Case& sizes) {
     const std::int64_t half = sizes.head_dim / 2;
     Vector cosines;
     Vector sines;
@@ -59,10 +66,16 @@ class RopeTest : public support::KernelTest {
         sines.push_back(std::sin(angle(position, i, half)));
       }
     }
-    return {.x = floats({sizes.tokens, sizes.heads, sizes.head_dim}, x),
-            .positions = ints(positions_of(sizes.tokens)),
-            .cosines = floats({kMaxPositions, half}, cosines),
-            .sines = floats({kMaxPositions, half}, sines)};
+    return {.cosines = floats({kMaxPositions, half}, cosines), .sines = floats({kMaxPositions, half}, sines)};
+  }
+  // In place, and plain.
+  RopeForward forward_op(const Vector& x, const Case& sizes) {
+    const TensorView u = floats(shape_of(sizes), x);
+    return {.x = {.u = u}, .positions = ints(positions_of(sizes.tokens)), .table = table(sizes), .y = u};
+  }
+  RopeBackward backward_op(const Vector& dy, const Case& sizes) {
+    const TensorView d = floats(shape_of(sizes), dy);
+    return {.dy = d, .positions = ints(positions_of(sizes.tokens)), .table = table(sizes), .dx = {.du = d}};
   }
 };
 
@@ -70,21 +83,43 @@ const Case kCases[] = {{0, 2, 8}, {1, 1, 2}, {17, 3, 34}, {127, 4, 64}, {5, 0, 1
 
 TEST_F(RopeTest, ForwardTurnsEachPairByItsPositionsAngle) {
   for (const Case& sizes : kCases) {
-    const Vector x = support::random_vector(sizes.tokens * sizes.heads * sizes.head_dim, 1);
-    const Rope rope = op(x, sizes);
+    const Vector x = support::random_vector(shape_of(sizes).elements(), 1);
+    const RopeForward rope = forward_op(x, sizes);
     rope_forward(*backend_, rope);
-    support::expect_close(read(rope.x), turned(x, sizes, 1), kFp32, "x");
+    support::expect_close(read(rope.y), turned(x, sizes, 1), kFp32, "y");
+  }
+}
+
+TEST_F(RopeTest, ForwardAppliesGainAndBiasFirst) {
+  for (const Case& sizes : kCases) {
+    const std::int64_t width = sizes.heads * sizes.head_dim;
+    const Vector u = support::random_vector(shape_of(sizes).elements(), 5);
+    for (int given = 1; given < 4; ++given) {
+      const bool with_gain = (given & 1) != 0, with_bias = (given & 2) != 0;
+      const Vector gain = with_gain ? support::random_vector(width, 6, 0.5, 2) : Vector(index(width), 1);
+      const Vector bias = with_bias ? support::random_vector(width, 7) : Vector(index(width), 0);
+      RopeForward rope = forward_op(u, sizes);
+      if (with_gain) rope.x.gain = floats(gain);
+      if (with_bias) rope.x.bias = floats(bias);
+      rope.y = unwritten(shape_of(sizes));
+      rope_forward(*backend_, rope);
+      support::expect_close(read(rope.y), turned(affine(u, gain, bias), sizes, 1), kFp32, "y");
+      const std::vector<float> apart = read(rope.y);
+      rope.y = rope.x.u;
+      rope_forward(*backend_, rope);
+      EXPECT_EQ(read(rope.y), apart);
+    }
   }
 }
 
 TEST_F(RopeTest, BackwardIsTheTransposeOfForward) {
   for (const Case& sizes : kCases) {
-    const std::int64_t elements = sizes.tokens * sizes.heads * sizes.head_dim;
+    const std::int64_t elements = shape_of(sizes).elements();
     const Vector x = support::random_vector(elements, 2);
     const Vector dy = support::random_vector(elements, 3);
-    const Rope rope = op(dy, sizes);
+    const RopeBackward rope = backward_op(dy, sizes);
     rope_backward(*backend_, rope);
-    const std::vector<float> dx = read(rope.x);
+    const std::vector<float> dx = read(rope.dx.du);
     support::expect_close(dx, turned(dy, sizes, -1), kFp32, "dx");
     // <R x, dy> = <x, R^T dy>, which a rotation in the wrong sense breaks.
     const Vector gradient(dx.begin(), dx.end());
@@ -92,18 +127,49 @@ TEST_F(RopeTest, BackwardIsTheTransposeOfForward) {
   }
 }
 
+// du and h by finite differences in u and in the gain; h adds to what is there; in place gives the same bits.
+TEST_F(RopeTest, BackwardOfAGainMatchesFiniteDifferences) {
+  for (const Case& sizes : {Case{1, 1, 2}, Case{17, 3, 6}, Case{130, 2, 4}}) {
+    const std::int64_t width = sizes.heads * sizes.head_dim;
+    const Vector u = support::random_vector(sizes.tokens * width, 8);
+    const Vector dy = support::random_vector(sizes.tokens * width, 9);
+    const Vector gain = support::random_vector(width, 10, 0.5, 2);
+    const Vector bias = support::random_vector(width, 11);
+    const Vector before = support::random_vector(width, 12);
+    const auto loss = [&](const Vector& at_u, const Vector& at_gain) {
+      return support::dot(turned(affine(at_u, at_gain, bias), sizes, 1), dy);
+    };
+    RopeBackward rope = backward_op(dy, sizes);
+    rope.x = {.u = floats(shape_of(sizes), u), .gain = floats(gain), .bias = floats(bias)};
+    rope.dx = {.du = unwritten(shape_of(sizes)), .h = floats(before)};
+    rope_backward(*backend_, rope);
+    Vector h = support::finite_difference([&](const Vector& at) { return loss(u, at); }, gain);
+    for (std::size_t j = 0; j < h.size(); ++j) h[j] += before[j];
+    support::expect_close(read(rope.dx.h), h, kFp32, "h");
+    support::expect_close(read(rope.dx.du),
+                          support::finite_difference([&](const Vector& at) { return loss(at, gain); }, u), kFp32, "du");
+    RopeBackward in_place = rope;
+    in_place.dx = {.du = in_place.dy, .h = floats(before)};
+    rope_backward(*backend_, in_place);
+    EXPECT_EQ(read(in_place.dx.du), read(rope.dx.du));
+    EXPECT_EQ(read(in_place.dx.h), read(rope.dx.h));
+  }
+}
+
 TEST_F(RopeTest, BackwardUndoesForward) {
   const Case sizes{17, 3, 34};
   const Vector x = support::random_vector(17 * 3 * 34, 4);
-  const Rope rope = op(x, sizes);
+  const RopeForward rope = forward_op(x, sizes);
   rope_forward(*backend_, rope);
-  rope_backward(*backend_, rope);
-  support::expect_close(read(rope.x), x, kFp32, "x");
+  RopeBackward back = backward_op(Vector(x.size()), sizes);
+  back.dy = back.dx.du = rope.y;
+  rope_backward(*backend_, back);
+  support::expect_close(read(rope.y), x, kFp32, "x");
 }
 
 TEST_F(RopeTest, PositionOutsideTheTableIsRefused) {
   if (backend_->kind() != BackendKind::kCpu) GTEST_SKIP() << "a device does not check its indices";
-  Rope rope = op(Vector(2 * 1 * 4), {2, 1, 4});
+  RopeForward rope = forward_op(Vector(2 * 1 * 4), {2, 1, 4});
   rope.positions = ints({0, kMaxPositions});
   EXPECT_THROW(rope_forward(*backend_, rope), Error);
 }

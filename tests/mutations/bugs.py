@@ -29,6 +29,7 @@ GRADIENTS, STEP, OPTIMIZER = "runtime/train/gradients.cc", "runtime/train/step.c
 NORMS, EXACT_GRADIENT, ADAPTER = "runtime/adapter/norms.cc", "runtime/adapter/exact_gradient.cc", "runtime/adapter/adapter.cc"
 PLACEMENT, LINEAR, BLOCK, DECODER = ("runtime/model/placement.cc", "runtime/model/linear.cc", "runtime/model/block.cc",
                                      "runtime/model/decoder.cc")
+GAIN, SWIGLU, ROPE = "kernels/cpu/loops/gain.cc", "kernels/cpu/loops/swiglu.cc", "kernels/cpu/loops/rope.cc"
 DORA, FORMULAS, DORA_NORM = "kernels/cpu/loops/dora.cc", "kernels/formulas.h", "kernels/cpu/loops/dora_norm.cc"
 CROSS_ENTROPY, TILES = "kernels/cpu/loops/cross_entropy.cc", "kernels/cpu/loops/attention_tiles.h"
 BATCH, SAMPLER, DATASET = "runtime/data/batch.cc", "runtime/data/sampler.cc", "runtime/data/dataset.cc"
@@ -105,20 +106,32 @@ SUMS = [
 
 # The mathematics of DoRA.
 ADAPTATION = [
-    Bug("bias scaled by the gain", "bias never scaled", DORA, "y_row[j] = gain[j] * u_row[j] + bias[j];",
-        "y_row[j] = gain[j] * (u_row[j] + bias[j]);", BIASES),
+    Bug("bias scaled by the gain", "bias never scaled", "kernels/cpu/loops/columns.h",
+        "return gain[j] * u + bias[j];", "return gain[j] * (u + bias[j]);", BIASES),
     Bug("gain dropped (DoRA is LoRA)", "DoRA is not LoRA", DORA, "gain[j] = m[j] / formulas::floored_norm(n[j]);",
         "gain[j] = 1.0F;", OUTPUT),
     Bug("gradient of m not divided by the norm", "dm = h / n", DORA, "h[j] /= formulas::floored_norm(n[j]);", ";", OUTPUT),
-    Bug("h from the scaled product", "dm = h / n", LINEAR,
-        "scale_columns_backward(pass.backend, {.dy = dy, .u = saved.u, .gain = adapter->gain, .du = du, .h = adapter->h});\n  }",
-        "scale_columns_backward(pass.backend, {.dy = dy, .u = saved.u, .gain = adapter->gain, .du = du, .h = adapter->h});\n"
-        "    scale_columns_forward(pass.backend, {.u = adapter->h.reshaped({1, adapter->h.elements()}), .gain = adapter->gain, "
-        ".bias = {}, .y = adapter->h.reshaped({1, adapter->h.elements()})});\n  }", OUTPUT),
-    Bug("gradient of the direction without the gain", "du = g dy", LINEAR,
-        "factor_gradients(pass, du, adapter_input(pass, x, x), saved.z, dz);\n  if (!dx) return;\n  weight->input_gradient(du, dx, accumulate);",
-        "factor_gradients(pass, dy, adapter_input(pass, x, x), saved.z, dz);\n  if (!dx) return;\n  weight->input_gradient(du, dx, accumulate);",
+    Bug("h from the scaled product", "dm = h / n", GAIN, "sums[j] += gradient * u_row[j]; write(du_row[j], gradient, j);",
+        "write(du_row[j], gradient, j); sums[j] += du_row[j] * u_row[j];", OUTPUT),
+    Bug("h of gate from its output", "dm = h / n", SWIGLU, "sum(j, gate_gradient * gate_u,", "sum(j, gate_gradient * g,",
         OUTPUT),
+    Bug("h of up taken for gate's", "dm = h / n", SWIGLU, "float* h = j < width ? h_gate : h_up;", "float* h = h_gate;",
+        OUTPUT),
+    Bug("h of q and k after the gain", "dm = h / n", ROPE, "sums[j1] += turned.x1 * u_row[j1];",
+        "sums[j1] += columns.gradient(turned.x1, j1) * u_row[j1];", OUTPUT),
+    Bug("gradient of the direction without the gain", "du = g dy", GAIN, "du = columns.gradient(dy, j);", "du = dy;",
+        OUTPUT),
+    Bug("gradient of gate's direction without the gain", "du = g dy", SWIGLU,
+        "dgate[row + j] = gate_columns.gradient(gate_gradient, j);", "dgate[row + j] = gate_gradient;", OUTPUT),
+    Bug("gradient of q's direction without the gain", "du = g dy", ROPE, "du_row[j2] = columns.gradient(turned.x2, j2);",
+        "du_row[j2] = turned.x2;", OUTPUT),
+    Bug("residual forgotten", "residual stream", GAIN, "y_row[j] = residual_row[j] + columns.output(u_row[j], j);",
+        "y_row[j] = columns.output(u_row[j], j);", OUTPUT),
+    Bug("input gradient of a second layer replaces the first's", "input axis", GAIN,
+        "{ du += columns.gradient(dy, j); }", "{ du = columns.gradient(dy, j); }", INPUT),
+    Bug("sums over tokens without the last tile", "sums over tokens", "kernels/cpu/loops/loop_shapes.h",
+        "for (std::int64_t tile = 0; tile < tiles; ++tile)", "for (std::int64_t tile = 0; tile + 1 < tiles; ++tile)",
+        "^Dora|^Swiglu|[Rr]ope"),
     Bug("dA without the scale", "scale of a gradient", LINEAR,
         "matmul(pass.backend, {.a = du, .b = adapter->b, .c = dz, .scale = s});",
         "matmul(pass.backend, {.a = du, .b = adapter->b, .c = dz});", OUTPUT),
@@ -240,8 +253,9 @@ BATCHES = [
     Bug("linear rotary scaling ignored", "rotary scaling", "runtime/model/rope_table.cc",
         "if (config.rope_scaling == RopeScaling::kLinear) frequency /= static_cast<float>(config.rope_factor);", ";",
         golden("llama_tied_dora")),
-    Bug("rotary embedding turns the wrong way back", "rotary embedding", "kernels/cpu/loops/rope.cc", "turn(op, -1.0F)",
-        "turn(op, 1.0F)", "[Rr]ope"),
+    Bug("rotary embedding turns the wrong way back", "rotary embedding", ROPE,
+        "const formulas::Pair turned = formulas::rotate({dy_row[j1], dy_row[j2]}, cosine, -sine); sums[j1]",
+        "const formulas::Pair turned = formulas::rotate({dy_row[j1], dy_row[j2]}, cosine, sine); sums[j1]", "[Rr]ope"),
     Bug("gradient of a target off by the scale", "cross-entropy", CROSS_ENTROPY, "row[target] -= scale;",
         "row[target] -= 1.0F;", OUTPUT),
     Bug("a new epoch in the old order", "shuffle by epoch", SAMPLER,
@@ -428,7 +442,9 @@ RECOMPUTE = [
         "s.x1 = scope.take({s.h.size(0), hidden_size}); rms_norm_forward(pass.backend, {.x = s.h, .weight = "
         "post_norm.weight,", "training|Recompute"),
     Bug("what was before the gain passes for gate's output", "recomputation", BLOCK,
-        "y = scope.take({tokens, linear.out_features}); linear.rebuild_output(pass, saved, y);", "y = saved.u;",
+        "s.activated = scope.take({tokens, gate.out_features}); activate(pass, s);",
+        "s.activated = scope.take({tokens, gate.out_features}); swiglu_forward(pass.backend, {.gate = {.u = gate.output(pass, "
+        "s.gate_saved, s.gate).u}, .up = up.output(pass, s.up_saved, s.up), .y = s.activated});",
         "training|Recompute"),
 ]
 

@@ -1,4 +1,4 @@
-// DoRA's own passes on the CPU. What costs (columns scaled, h) is one sweep by blocks of columns; the rest is small.
+// DoRA's own passes on the CPU, but for the gain (gain.cc) and the norms (dora_norm.cc).
 #include <cmath>
 
 #include "kernels/cpu/loops/level_loops.h"
@@ -6,15 +6,6 @@
 #include "kernels/formulas.h"
 
 namespace shardora::cpu::SHARDORA_LEVEL {
-namespace {
-
-const float* optional(TensorView view, std::int64_t elements) {
-  SHARDORA_CHECK(!view || view.elements() == elements);
-  return view ? view.as<float>() : nullptr;
-}
-
-}  // namespace
-
 void LevelLoops::dora_gain(const DoraGain& op) {
   const std::int64_t width = op.gain.elements();
   SHARDORA_CHECK(op.magnitude.elements() == width && op.norm.elements() == width);
@@ -22,63 +13,6 @@ void LevelLoops::dora_gain(const DoraGain& op) {
   const auto* n = op.norm.as<float>();
   auto* gain = op.gain.as<float>();
   for_each_element(width, [=](std::int64_t j) { gain[j] = m[j] / formulas::floored_norm(n[j]); });
-}
-
-void LevelLoops::scale_columns_forward(const ScaleColumnsForward& op) {
-  const std::int64_t tokens = op.u.size(0);
-  const std::int64_t width = op.u.size(1);
-  SHARDORA_CHECK(op.y.shape == op.u.shape);
-  const float* gain = optional(op.gain, width);
-  const float* bias = optional(op.bias, width);
-  if (gain == nullptr && bias == nullptr && op.y.data == op.u.data) return;
-  const auto* u = op.u.as<float>();
-  auto* y = op.y.as<float>();
-  for_each_row(tokens, width, [=](std::int64_t t) {
-    const float* u_row = u + t * width;
-    float* y_row = y + t * width;
-    if (gain != nullptr && bias != nullptr) {
-#pragma omp simd
-      for (std::int64_t j = 0; j < width; ++j) y_row[j] = gain[j] * u_row[j] + bias[j];
-    } else if (gain != nullptr) {
-#pragma omp simd
-      for (std::int64_t j = 0; j < width; ++j) y_row[j] = gain[j] * u_row[j];
-    } else if (bias != nullptr) {
-#pragma omp simd
-      for (std::int64_t j = 0; j < width; ++j) y_row[j] = u_row[j] + bias[j];
-    } else {
-      std::copy_n(u_row, width, y_row);
-    }
-  });
-}
-
-void LevelLoops::scale_columns_backward(const ScaleColumnsBackward& op) {
-  const std::int64_t tokens = op.dy.size(0);
-  const std::int64_t width = op.dy.size(1);
-  SHARDORA_CHECK(op.du.shape == op.dy.shape && (!op.h || (op.u.shape == op.dy.shape && op.h.elements() == width)));
-  const auto* dy = op.dy.as<float>();
-  const float* u = op.h ? op.u.as<float>() : nullptr;
-  const float* gain = optional(op.gain, width);
-  auto* du = op.du.as<float>();
-  float* h = op.h ? op.h.as<float>() : nullptr;
-  for_each_column_block(tokens, width, [=](std::int64_t first, std::int64_t count) {
-    ColumnTotals totals(count);
-    for (std::int64_t t = 0; t < tokens; ++t) {
-      const float* dy_row = dy + t * width + first;
-      if (h != nullptr) {
-        const float* u_row = u + t * width + first;
-        totals.add_row([=](std::int64_t j) { return dy_row[j] * u_row[j]; });
-      }
-      float* du_row = du + t * width + first;  // after h: du may be dy
-      if (gain != nullptr) {
-        const float* gain_block = gain + first;
-#pragma omp simd
-        for (std::int64_t j = 0; j < count; ++j) du_row[j] = gain_block[j] * dy_row[j];
-      } else if (du_row != dy_row) {
-        std::copy_n(dy_row, count, du_row);
-      }
-    }
-    if (h != nullptr) totals.add_to(h + first);
-  });
 }
 
 void LevelLoops::dropout_gain_forward(const DropoutGainForward& op) {

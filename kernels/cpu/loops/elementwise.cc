@@ -17,14 +17,12 @@ void LevelLoops::column_sum(const ColumnSum& op) {
   SHARDORA_CHECK(op.dbias.elements() == width);
   const auto* dy = op.dy.as<float>();
   auto* dbias = op.dbias.as<float>();
-  for_each_column_block(tokens, width, [=](std::int64_t first, std::int64_t count) {
-    ColumnTotals totals(count);
-    for (std::int64_t t = 0; t < tokens; ++t) {
-      const float* dy_row = dy + t * width + first;
-      totals.add_row([=](std::int64_t j) { return dy_row[j]; });
-    }
-    totals.add_to(dbias + first);
-  });
+  const auto add_row = [=](std::int64_t t, float* sums) {
+    const float* dy_row = dy + t * width;
+#pragma omp simd
+    for (std::int64_t j = 0; j < width; ++j) sums[j] += dy_row[j];
+  };
+  sum_rows(tokens, width, scratch_, add_row, [=](std::int64_t j, float total) { dbias[j] += total; });
 }
 
 }  // namespace shardora::cpu::SHARDORA_LEVEL

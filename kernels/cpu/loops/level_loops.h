@@ -19,8 +19,8 @@ class LevelLoops final : public Loops {
   void bf16_product(const Bf16Product& op) override;
   void rms_norm_forward(const RmsNormForward& op) override;
   void rms_norm_backward(const RmsNormBackward& op) override;
-  void rope_forward(const Rope& op) override;
-  void rope_backward(const Rope& op) override;
+  void rope_forward(const RopeForward& op) override;
+  void rope_backward(const RopeBackward& op) override;
   void attention_forward(const AttentionForward& op) override;
   void attention_backward(const AttentionBackward& op) override;
   void swiglu_forward(const SwigluForward& op) override;

@@ -1,7 +1,7 @@
 // The few loop shapes of the CPU kernels: over elements, over rows, over blocks of columns; and sums of a fixed order.
 //
 // Sums keep 16 fp32 lanes over at most 1024 terms and add those in float64: they vectorise, do not depend on the number
-// of threads, and their error does not grow with the length. Sums over tokens belong to one thread a column.
+// of threads, and their error does not grow with the length. Sums over rows: sum_rows.
 // Small work stays on one thread: waking others costs more, above all on a busy machine. It stays outside of OpenMP
 // too: for `if (false)` libgomp would allocate a team of one, and then again one of all threads.
 #pragma once
@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "kernels/check.h"
+#include "kernels/cpu/scratch.h"
 #include "kernels/tensor.h"
 
 namespace shardora::cpu {
@@ -80,34 +81,30 @@ inline double sum_of(std::int64_t n, const Term& term) {
   return total;
 }
 
-// Sums over many rows for one block of columns: 64 rows in fp32, then float64.
-class ColumnTotals {
- public:
-  explicit ColumnTotals(std::int64_t count) : count_(count) { SHARDORA_CHECK(count <= kMaxColumns); }
-  // term(j) for each column j of the block, once a row.
-  template <class Term>
-  void add_row(const Term& term) {
+// Sums over rows of `terms` terms each: body(row, sums) adds the row's terms to sums[0 .. terms), then finish(j, total)
+// takes each total. Tiles of 64 rows are summed in fp32, their sums in float64 in the order of the rows: totals do not
+// depend on the number of threads, and a tile is read as it lies in memory.
+template <class Body, class Finish>
+inline void sum_rows(std::int64_t rows, std::int64_t terms, Scratch& scratch, const Body& body, const Finish& finish) {
+  constexpr std::int64_t kTileRows = 64;
+  const std::int64_t tiles = (rows + kTileRows - 1) / kTileRows;
+  float* const partials = scratch.floats(tiles * terms);
+  for_each_row(tiles, std::min(rows, kTileRows) * terms, [=, &body](std::int64_t tile) {
+    float* sums = partials + tile * terms;
+    std::fill_n(sums, terms, 0.0F);
+    const std::int64_t end = std::min(rows, (tile + 1) * kTileRows);
+    for (std::int64_t row = tile * kTileRows; row < end; ++row) body(row, sums);
+  });
+  for_each_column_block(tiles, terms, [=, &finish](std::int64_t first, std::int64_t count) {
+    double totals[kMaxColumns] = {};
+    for (std::int64_t tile = 0; tile < tiles; ++tile) {
+      const float* sums = partials + tile * terms + first;
 #pragma omp simd
-    for (std::int64_t j = 0; j < count_; ++j) partial_[j] += term(j);
-    if (++pending_ == kRows) fold();
-  }
-  void add_to(float* out) {
-    fold();
-    for (std::int64_t j = 0; j < count_; ++j) out[j] += static_cast<float>(total_[j]);
-  }
-
- private:
-  static constexpr int kRows = 64;
-  void fold() {
-    for (std::int64_t j = 0; j < count_; ++j) total_[j] += static_cast<double>(partial_[j]);
-    std::fill_n(partial_, count_, 0.0F);
-    pending_ = 0;
-  }
-  std::int64_t count_;
-  int pending_ = 0;
-  float partial_[kMaxColumns] = {};
-  double total_[kMaxColumns] = {};
-};
+      for (std::int64_t j = 0; j < count; ++j) totals[j] += static_cast<double>(sums[j]);
+    }
+    for (std::int64_t j = 0; j < count; ++j) finish(first + j, static_cast<float>(totals[j]));
+  });
+}
 
 }  // namespace
 }  // namespace shardora::cpu

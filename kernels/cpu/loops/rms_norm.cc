@@ -1,4 +1,4 @@
-// RMSNorm on the CPU: one row a time, its sums in lanes; the weight's gradient by blocks of columns.
+// RMSNorm on the CPU: one row a time, its sums in lanes; the weight's gradient over all rows.
 #include <cmath>
 
 #include "kernels/cpu/loops/level_loops.h"
@@ -8,7 +8,7 @@ namespace shardora::cpu::SHARDORA_LEVEL {
 namespace {
 
 // dweight[j] += sum_t dy[t,j] * x[t,j] * rstd[t].
-void weight_gradient(const RmsNormBackward& op) {
+void weight_gradient(const RmsNormBackward& op, Scratch& scratch) {
   const std::int64_t rows = op.x.size(0);
   const std::int64_t width = op.x.size(1);
   SHARDORA_CHECK(op.dweight.elements() == width);
@@ -16,16 +16,14 @@ void weight_gradient(const RmsNormBackward& op) {
   const auto* x = op.x.as<float>();
   const auto* rstd = op.rstd.as<float>();
   auto* dweight = op.dweight.as<float>();
-  for_each_column_block(rows, width, [=](std::int64_t first, std::int64_t count) {
-    ColumnTotals totals(count);
-    for (std::int64_t t = 0; t < rows; ++t) {
-      const float* dy_row = dy + t * width + first;
-      const float* x_row = x + t * width + first;
-      const float r = rstd[t];
-      totals.add_row([=](std::int64_t j) { return dy_row[j] * (x_row[j] * r); });
-    }
-    totals.add_to(dweight + first);
-  });
+  const auto add_row = [=](std::int64_t t, float* sums) {
+    const float* dy_row = dy + t * width;
+    const float* x_row = x + t * width;
+    const float r = rstd[t];
+#pragma omp simd
+    for (std::int64_t j = 0; j < width; ++j) sums[j] += dy_row[j] * (x_row[j] * r);
+  };
+  sum_rows(rows, width, scratch, add_row, [=](std::int64_t j, float total) { dweight[j] += total; });
 }
 
 }  // namespace
@@ -56,7 +54,7 @@ void LevelLoops::rms_norm_backward(const RmsNormBackward& op) {
   SHARDORA_CHECK(op.dy.shape == op.x.shape && op.dx.shape == op.x.shape);
   SHARDORA_CHECK(op.weight.elements() == width && op.rstd.elements() == rows);
   SHARDORA_CHECK(!op.accumulate || op.dx.data != op.dy.data);
-  if (op.dweight) weight_gradient(op);  // first: dx may overwrite dy
+  if (op.dweight) weight_gradient(op, scratch_);  // first: dx may overwrite dy
   const auto* dy = op.dy.as<float>();
   const auto* x = op.x.as<float>();
   const auto* weight = op.weight.as<float>();
