@@ -30,5 +30,13 @@ TEST(FastExp, KnowsItsEnds) {
   EXPECT_TRUE(std::isnan(fast_exp(std::numeric_limits<float>::quiet_NaN())));
 }
 
+TEST(FastExpUpToOne, IsFastExpThere) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (float x = -90; x <= 1; x += 0.000731F) EXPECT_EQ(fast_exp_up_to_one(x), fast_exp(x));
+  EXPECT_EQ(fast_exp_up_to_one(0.0F), 1.0F);
+  EXPECT_EQ(fast_exp_up_to_one(-kInfinity), 0.0F);
+  EXPECT_TRUE(std::isnan(fast_exp_up_to_one(std::numeric_limits<float>::quiet_NaN())));
+}
+
 }  // namespace
 }  // namespace shardora::cpu

@@ -77,26 +77,37 @@ void hide_invisible(const AttentionMask& mask, Range positions, Range keys, Pane
   if (all_visible(mask, positions, keys)) return;
   for (std::int64_t j = keys.first; j < keys.last; ++j) {
     const Range seen = seeing_positions(mask, {j, j + 1}, positions);
-    float* const row = scores[j - keys.first].x;
-    std::fill_n(row, seen.first - positions.first, kMinusInfinity);
-    std::fill(row + (seen.last - positions.first), row + kPanel, kMinusInfinity);
+    keep_lanes(seen.first - positions.first, seen.last - positions.first, kMinusInfinity, scores[j - keys.first].x);
   }
+}
+
+PanelRow maximum(PanelRow start, const PanelRow* scores, std::int64_t keys) {
+  Vector max[kVectors];
+  std::copy_n(reinterpret_cast<const Vector*>(start.x), kVectors, max);
+  for (std::int64_t j = 0; j < keys; ++j) {
+    const auto* const row = reinterpret_cast<const Vector*>(scores[j].x);
+#pragma GCC unroll 4
+    for (std::size_t v = 0; v < kVectors; ++v) max[v] = row[v] > max[v] ? row[v] : max[v];
+  }
+  std::copy_n(max, kVectors, reinterpret_cast<Vector*>(start.x));
+  return start;
 }
 
 // Scores become exp(score - max); what was summed under an older maximum shrinks to the new one.
 void update_softmax(std::int64_t keys, std::int64_t dim, PanelRow* scores, Queries& panel) {
-  PanelRow max = panel.max;
-  for (std::int64_t j = 0; j < keys; ++j) {
-    for (int i = 0; i < kPanel; ++i) max.x[i] = scores[j].x[i] > max.x[i] ? scores[j].x[i] : max.x[i];
-  }
+  const PanelRow max = maximum(panel.max, scores, keys);
   PanelRow shift;  // a query that has seen no key yet keeps -inf, and -inf - -inf is not a number
   PanelRow shrink;
   for (int i = 0; i < kPanel; ++i) shift.x[i] = max.x[i] == kMinusInfinity ? 0.0F : max.x[i];
-  for (int i = 0; i < kPanel; ++i) shrink.x[i] = fast_exp(panel.max.x[i] - shift.x[i]);
+  for (int i = 0; i < kPanel; ++i) shrink.x[i] = fast_exp_up_to_one(panel.max.x[i] - shift.x[i]);
   PanelRow sum{};
   for (std::int64_t j = 0; j < keys; ++j) {
-    for (int i = 0; i < kPanel; ++i) scores[j].x[i] = fast_exp(scores[j].x[i] - shift.x[i]);
-    for (int i = 0; i < kPanel; ++i) sum.x[i] += scores[j].x[i];
+#pragma omp simd
+    for (int i = 0; i < kPanel; ++i) {
+      const float p = fast_exp_up_to_one(scores[j].x[i] - shift.x[i]);
+      scores[j].x[i] = p;
+      sum.x[i] += p;
+    }
   }
   for (int i = 0; i < kPanel; ++i) panel.sum.x[i] = panel.sum.x[i] * shrink.x[i] + sum.x[i];
   panel.max = max;

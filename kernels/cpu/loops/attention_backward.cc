@@ -23,7 +23,7 @@ std::int64_t panels_for(std::int64_t count) { return (count + kPanel - 1) / kPan
 // What one thread works in, cut from `rows`.
 struct Workspace {
   Keys panels[kPanels];
-  PanelRow* k;              // [kTile, head_dim padded to panels]: the right-hand side of dq
+  PanelRow* k;              // [kTile, head_dim padded to panels], or pairs: the right-hand side of dq
   PanelRow* p;              // [kTile]
   PanelRow (*ds)[kPanels];  // [kTile]
   float* delta;             // [query heads of the group, queries]
@@ -66,6 +66,7 @@ struct Group {
   }
   std::int64_t query_count() const { return sequence.queries.count(); }
   std::int64_t panels_of_dim() const { return panels_for(dim); }
+  bool holds_pairs(std::int64_t keys) const { return dim <= kHalf && keys % 2 == 0; }
 };
 
 float dot(const float* x, const float* y, std::int64_t count) {
@@ -113,9 +114,14 @@ void load_tile(const Group& group, Range tile, Workspace& work) {
     load_panel(group, {first, std::min(first + kPanel, tile.last)}, work.panels[p]);
   }
   std::fill_n(work.k[0].x, tile.count() * group.panels_of_dim() * kPanel, 0.0F);
+  const bool pairs = group.holds_pairs(tile.count());
   for (std::int64_t j = 0; j < tile.count(); ++j) {
-    std::copy_n(group.op.forward.k.as<float>() + group.key_at(tile.first + j), group.dim,
-                work.k[j * group.panels_of_dim()].x);
+    const float* const k = group.op.forward.k.as<float>() + group.key_at(tile.first + j);
+    if (pairs) {
+      for (std::int64_t d = 0; d < group.dim; ++d) work.k[j / 2].x[2 * d + j % 2] = k[d];
+    } else {
+      std::copy_n(k, group.dim, work.k[j * group.panels_of_dim()].x);
+    }
   }
 }
 
@@ -147,8 +153,7 @@ void hide_invisible(const Block& block, Range rows, const Keys& keys, std::int64
   for (std::int64_t i = rows.first; i < rows.last; ++i) {
     const Range seen = overlap(visible_keys(mask, {shift + i, shift + i + 1}, all.last), all);
     for (float* const row : {block.p(i), block.ds(i, panel)}) {
-      std::fill(row, row + (seen.first - all.first), 0.0F);
-      std::fill(row + (seen.last - all.first), row + kPanel, 0.0F);
+      keep_lanes(seen.first - all.first, seen.last - all.first, 0, row);
     }
   }
 }
@@ -162,8 +167,13 @@ void softmax_backward(const Block& block, Range rows, const Keys& keys, std::int
     float* const p = block.p(i);
     float* const ds = block.ds(i, panel);
     const float lse = group.lse(i, block.head);
-    for (int j = 0; j < kPanel; ++j) p[j] = fast_exp(scale * p[j] - lse);
-    for (int j = 0; j < kPanel; ++j) ds[j] = p[j] * (ds[j] - delta[i]) * scale;
+    const float delta_i = delta[i];
+#pragma omp simd
+    for (int j = 0; j < kPanel; ++j) {
+      const float p_j = fast_exp_up_to_one(scale * p[j] - lse);
+      p[j] = p_j;
+      ds[j] = p_j * (ds[j] - delta_i) * scale;
+    }
   }
   hide_invisible(block, rows, keys, panel);
 }
@@ -228,6 +238,19 @@ void key_gradients(const Block& block, Keys& keys, std::int64_t panel) {
 void query_gradient(const Block& block, std::int64_t key_count) {
   const Group& group = block.group;
   float* const dq = group.op.dq.as<float>() + group.query_at(block.queries.first, block.head);
+  if (group.holds_pairs(key_count)) {
+    multiply_pairs({.a = block.ds(block.queries.first, 0),
+                    .a_row = kTile,
+                    .a_inner = 1,
+                    .b = block.work.k[0].x,
+                    .b_row = kPanel,
+                    .c = dq,
+                    .c_row = group.q_stride,
+                    .inner = key_count,
+                    .width = group.dim},
+                   block.queries.count());
+    return;
+  }
   for (std::int64_t d = 0; d < group.dim; d += kPanel) {
     multiply_panel({.a = block.ds(block.queries.first, 0),
                     .a_row = kTile,

@@ -14,7 +14,6 @@ namespace {
 
 constexpr std::int64_t kDepth = 256;              // k of one block
 constexpr std::int64_t kPackedFloats = 16 << 10;  // 64 KiB of packed b on the stack: the second-level cache
-constexpr std::int64_t kHalf = kPanel / 2;        // panels at most this wide hold two k in a vector
 constexpr std::int64_t kPage = 1024;              // floats
 constexpr double kWorthThreads = 1 << 17;         // multiplications
 constexpr std::int64_t kRowsWorthPacking = 128;   // a thread's rows; with fewer, each packs its own columns only
@@ -46,46 +45,6 @@ void share_work(bool threads, const Work& work) {
   if (!threads) return work(Member{0, 1});
 #pragma omp parallel
   work(Member{omp_get_thread_num(), omp_get_num_threads()});
-}
-
-// --- A narrow panel: lane 2j holds column j for even k, lane 2j + 1 for odd k, so that no lane is idle.
-
-using PairBits = std::int64_t __attribute__((vector_size(kVector * sizeof(float))));
-using UnalignedPair = std::int64_t __attribute__((aligned(alignof(float)), may_alias));
-
-template <std::size_t Count>
-inline void multiply_pairs(const Panel& p) {
-  Vector sums[Count][kVectors] = {};
-  for (std::int64_t k = 0; k < p.inner; k += 2) {
-    const Unaligned* const row = reinterpret_cast<const Unaligned*>(p.b + k * kHalf);
-#pragma GCC unroll 16
-    for (std::size_t r = 0; r < Count; ++r) {
-      // Not auto, which would forget the alignment.
-      const UnalignedPair* const pair =
-          reinterpret_cast<const UnalignedPair*>(p.a + static_cast<std::int64_t>(r) * p.a_row + k);
-      const Vector both = reinterpret_cast<Vector>(PairBits{} + *pair);
-#pragma GCC unroll 4
-      for (std::size_t v = 0; v < kVectors; ++v) sums[r][v] += both * row[v];
-    }
-  }
-  for (std::size_t r = 0; r < Count; ++r) {
-    PanelRow lanes;
-    for (std::size_t v = 0; v < kVectors; ++v) reinterpret_cast<Vector*>(lanes.x)[v] = sums[r][v];
-    float* const c = row_of(p, r);
-    for (std::int64_t j = 0; j < p.width; ++j) {
-      const float sum = lanes.x[2 * j] + lanes.x[2 * j + 1];
-      c[j] = p.accumulate ? c[j] + sum : sum;
-    }
-  }
-}
-
-template <std::size_t Count>
-inline void multiply_pairs_rest(const Panel& p, std::int64_t rows) {
-  if (rows == static_cast<std::int64_t>(Count)) {
-    multiply_pairs<Count>(p);
-  } else if constexpr (Count > 1) {
-    multiply_pairs_rest<Count - 1>(p, rows);
-  }
 }
 
 // --- Rows times a packed factor: c[m,n] = a[m,k] b[k,n], threads over rows or, where those are few, over columns.
@@ -158,7 +117,7 @@ void multiply_block(const Packed<T>& op, const Block& block, const float* packed
                         .width = strip.width,
                         .accumulate = block.accumulate};
       if (strip.pairs) {
-        multiply_pairs_rest<kRows>(panel, count);
+        multiply_pairs(panel, count);
       } else {
         multiply_panel(panel, count);
       }

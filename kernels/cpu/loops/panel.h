@@ -35,6 +35,12 @@ using Vector = float __attribute__((vector_size(kVector * sizeof(float))));
 // every row over the stack.
 using Unaligned = float __attribute__((vector_size(kVector * sizeof(float)), aligned(alignof(float)), may_alias));
 
+// Lanes outside [first, last) become `other`.
+inline void keep_lanes(std::int64_t first, std::int64_t last, float other, float* row) {
+#pragma omp simd
+  for (int i = 0; i < kPanel; ++i) row[i] = i >= first && i < last ? row[i] : other;
+}
+
 struct Panel {
   const float* a;
   std::int64_t a_row, a_inner;  // strides of r and k
@@ -107,6 +113,69 @@ inline void multiply_panel(Panel p, std::int64_t rows) {
     p.c += kStep * p.c_row;
   }
   multiply_rest<kRows - 1>(p, rows);
+}
+
+// --- A narrow panel: lane 2j of b holds column j for even k, lane 2j + 1 for odd k, so that no lane is idle. A row of
+// b is two k; both neighbours in a, whose number is even.
+
+constexpr std::int64_t kHalf = kPanel / 2;  // the most columns of such a panel
+
+using PairBits = std::int64_t __attribute__((vector_size(kVector * sizeof(float))));
+using UnalignedPair = std::int64_t __attribute__((aligned(alignof(float)), may_alias));
+
+inline void store_pairs(const PanelRow& lanes, const Panel& p, float* c) {
+  PanelRow sums = {};
+#pragma omp simd
+  for (int j = 0; j < kHalf; ++j) sums.x[j] = lanes.x[2 * j] + lanes.x[2 * j + 1];
+  if (p.width == kHalf) {
+#pragma omp simd
+    for (int j = 0; j < kHalf; ++j) c[j] = (p.accumulate ? c[j] : 0.0F) + sums.x[j];
+  } else {
+    for (std::int64_t j = 0; j < p.width; ++j) c[j] = (p.accumulate ? c[j] : 0.0F) + sums.x[j];
+  }
+}
+
+template <std::size_t Rows>
+inline void multiply_pairs_of_rows(const Panel& p) {
+  Vector sums[Rows][kVectors] = {};
+  for (std::int64_t k = 0; k < p.inner; k += 2) {
+    const Unaligned* const row = reinterpret_cast<const Unaligned*>(p.b + k * kHalf);
+#pragma GCC unroll 16
+    for (std::size_t r = 0; r < Rows; ++r) {
+      // Not auto, which would forget the alignment.
+      const UnalignedPair* const pair =
+          reinterpret_cast<const UnalignedPair*>(p.a + static_cast<std::int64_t>(r) * p.a_row + k);
+      const Vector both = reinterpret_cast<Vector>(PairBits{} + *pair);
+#pragma GCC unroll 4
+      for (std::size_t v = 0; v < kVectors; ++v) sums[r][v] += both * row[v];
+    }
+  }
+#pragma GCC unroll 16
+  for (std::size_t r = 0; r < Rows; ++r) {
+    PanelRow lanes;
+#pragma GCC unroll 4
+    for (std::size_t v = 0; v < kVectors; ++v) reinterpret_cast<Vector*>(lanes.x)[v] = sums[r][v];
+    store_pairs(lanes, p, row_of(p, r));
+  }
+}
+
+template <std::size_t Rows>
+inline void multiply_pairs_rest(const Panel& p, std::int64_t rows) {
+  if (rows == static_cast<std::int64_t>(Rows)) {
+    multiply_pairs_of_rows<Rows>(p);
+  } else if constexpr (Rows > 1) {
+    multiply_pairs_rest<Rows - 1>(p, rows);
+  }
+}
+
+inline void multiply_pairs(Panel p, std::int64_t rows) {
+  constexpr auto kStep = static_cast<std::int64_t>(kRows);
+  for (; rows >= kStep; rows -= kStep) {
+    multiply_pairs_of_rows<kRows>(p);
+    p.a += kStep * p.a_row;
+    p.c += kStep * p.c_row;
+  }
+  multiply_pairs_rest<kRows - 1>(p, rows);
 }
 
 }  // namespace
