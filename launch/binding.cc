@@ -32,7 +32,7 @@ bool set_cores(const Cores& cores) {
 
 // The kernel cuts a mask to the process's cpuset: asking for every core shows what is allowed at all.
 Cores allowed_cores() {
-  const Cores before = cores_of(0);
+  Cores before = cores_of(0);
   Cores all(CPU_SETSIZE);
   for (int core = 0; core < CPU_SETSIZE; ++core) all[static_cast<std::size_t>(core)] = core;
   if (!set_cores(all)) return before;

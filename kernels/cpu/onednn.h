@@ -27,7 +27,7 @@ class WeightLayout {
   // What oneDNN would choose for products of `tokens` rows. Plain where oneDNN has no blocks of its own.
   static WeightLayout preferred(std::int64_t tokens, std::int64_t k, std::int64_t n);
   static WeightLayout strided(std::int64_t k, std::int64_t n, std::int64_t k_stride, std::int64_t n_stride);
-  explicit WeightLayout(dnnl::memory::desc desc) : desc_(std::move(desc)) {}
+  explicit WeightLayout(const dnnl::memory::desc& desc) : desc_(desc) {}
 
   const dnnl::memory::desc& desc() const { return desc_; }
   bool blocked() const;

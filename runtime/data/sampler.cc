@@ -84,9 +84,11 @@ Sampler::Sampler(std::vector<Source> sources, std::int64_t global_batch, bool sh
     total += source.share;
   }
   std::vector<double> shares;
+  shares.reserve(sources_.size());
   for (const Source& source : sources_) shares.push_back(source.share / total);
   quotas_ = find_quotas(shares);
   pattern_ = interleave(quotas_);
+  permutations_.reserve(sources_.size());
   for (const Source& source : sources_) {
     permutations_.emplace_back(-1, std::vector<std::int64_t>(static_cast<std::size_t>(source.dataset->size())));
   }

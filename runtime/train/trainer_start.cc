@@ -137,8 +137,8 @@ void Trainer::build_instance() {
     fit(one, kEvaluationSequences);
   }
   RunOptions options = options_;
-  if (!resume_from_
-           .empty()) {  // the checkpoint's own adapter, or under full its model, in place of where the run began
+  if (!resume_from_.empty()) {
+    // The checkpoint's own adapter, or under full its model, in place of where the run began.
     (options.adapter.method == AdapterMethod::kFull ? options.model.path : options.adapter.path) = resume_from_;
     if (options.adapter.method == AdapterMethod::kFull) options.model.init = "load";
     agree(*machine_.grid.world, [&] { files_ = open_model_files(options); });

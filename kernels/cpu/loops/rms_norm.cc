@@ -69,13 +69,8 @@ void LevelLoops::rms_norm_backward(const RmsNormBackward& op) {
     const double dot = sum_of(width, [=](std::int64_t j) { return dy_row[j] * weight[j] * x_row[j]; });
     const auto pull = static_cast<float>(dot / static_cast<double>(width) * r * r);
     const auto gradient = [=](std::int64_t j) { return r * (dy_row[j] * weight[j] - x_row[j] * pull); };
-    if (accumulate) {
 #pragma omp simd
-      for (std::int64_t j = 0; j < width; ++j) dx_row[j] += gradient(j);
-    } else {
-#pragma omp simd
-      for (std::int64_t j = 0; j < width; ++j) dx_row[j] = gradient(j);
-    }
+    for (std::int64_t j = 0; j < width; ++j) dx_row[j] = gradient(j) + (accumulate ? dx_row[j] : 0.0F);
   });
 }
 

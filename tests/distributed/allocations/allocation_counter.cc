@@ -13,10 +13,12 @@
 #include <cstdlib>
 
 extern "C" {
+// NOLINTBEGIN(bugprone-reserved-identifier): glibc's own names for what is counted here
 void* __libc_malloc(std::size_t bytes);
 void* __libc_calloc(std::size_t count, std::size_t bytes);
 void* __libc_realloc(void* memory, std::size_t bytes);
 void* __libc_memalign(std::size_t alignment, std::size_t bytes);
+// NOLINTEND(bugprone-reserved-identifier)
 }
 
 namespace shardora::allocations {
