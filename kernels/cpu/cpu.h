@@ -18,7 +18,7 @@ namespace shardora::cpu {
 class ProductCache;
 
 std::unique_ptr<Backend> make_backend(const BackendOptions& options);
-Loops& loops_of(Backend& backend);  // a backend of make_backend() above
+Loops& loops_of(Backend& backend);            // a backend of make_backend() above
 ProductCache& products_of(Backend& backend);  // a backend of make_backend() above
 std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight);
 std::int64_t frozen_matrix_bytes(const FrozenMatrixPlan& plan);

@@ -8,6 +8,7 @@
 #include "tests/support/random_tensor.h"
 
 // The test for exhausted memory asks for more than there is; the sanitizer shall answer as malloc does.
+// NOLINTNEXTLINE(bugprone-reserved-identifier): the sanitizer's own name
 extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }
 
 namespace shardora {

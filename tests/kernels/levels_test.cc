@@ -143,7 +143,8 @@ TEST(Levels, GiveTheSameResultsWithinRounding) {
   for (const std::string& level : instruction_sets()) {
     for (const auto& [name, values] : OnOneLevel(level, 2).run()) {
       const std::vector<float>& reference = expected.at(name);
-      support::expect_close(values, support::Vector(reference.begin(), reference.end()), 4e-6, level + " " + name);
+      support::expect_close(values, support::Vector(reference.begin(), reference.end()), 4e-6,
+                            fmt::format("{} {}", level, name));
     }
   }
 }

@@ -2,6 +2,7 @@
 // and the resolved configuration gives the same options again.
 #include "launch/options.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <cstdlib>
@@ -342,7 +343,8 @@ TEST(ResolvedConfig, GivenAsAFileGivesTheSameOptionsAgain) {
   Words words = {"train"};
   for (const auto& [name, sample] : kSamples) {
     const bool contradicts = name == "train.epochs" || name == "model.init";
-    if ((find_option(name)->used_by & kTrain) != 0 && !contradicts) words.push_back("--" + name + "=" + sample);
+    if ((find_option(name)->used_by & kTrain) != 0 && !contradicts)
+      words.push_back(fmt::format("--{}={}", name, sample));
   }
   const RunOptions first = parse_invocation(words).options;
   const ConfigFile file(resolved_config(first));
@@ -358,9 +360,9 @@ TEST(ResolvedConfig, ItsFolderCanBeReplacedOnTheCommandLine) {
 
 TEST(AgreedConfig, HoldsWhatChangesResultsAndNotWhereTheyGo) {
   const std::string text = agreed_config(parse_invocation(ten_steps({})).options);
-  EXPECT_THAT(text, AllOf(HasSubstr("train.steps = 10\n"), HasSubstr("parallel.tensor = 1\n"),
-                          HasSubstr("parallel.instruction_set = auto\n"),
-                          HasSubstr("output.checkpoint_every = auto\n")));
+  EXPECT_THAT(text,
+              AllOf(HasSubstr("train.steps = 10\n"), HasSubstr("parallel.tensor = 1\n"),
+                    HasSubstr("parallel.instruction_set = auto\n"), HasSubstr("output.checkpoint_every = auto\n")));
   EXPECT_THAT(text, AllOf(Not(HasSubstr("output.dir")), Not(HasSubstr("parallel.threads"))));
 }
 

@@ -5,7 +5,7 @@
 //   - Functions that others share (templates of the standard library, members of TensorView) are inlined at every use:
 //     a copy of its own in an object file would be weak, and the linker takes any one of the weak copies for the whole
 //     program, so AVX-512 code could be called at the level x86-64. So the files here include and use little: no
-//     containers, no strings, no exceptions. tests/kernels/levels_test.py reads the object files and finds what slips
+//     containers, no strings, no exceptions. tests/kernels/level_symbols.py reads the object files and finds what slips
 //     through.
 #pragma once
 

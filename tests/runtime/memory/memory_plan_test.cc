@@ -48,7 +48,8 @@ TEST(MemoryPlan, ThatFitsIsAccepted) {
 }
 
 TEST(MemoryPlan, ThatCannotFitIsRefusedWithTheKeysToChange) {
-  const auto refused = [](const MemoryPlan& plan, const HostMemory& host, int ranks, std::vector<std::string> words) {
+  const auto refused = [](const MemoryPlan& plan, const HostMemory& host, int ranks,
+                          const std::vector<std::string>& words) {
     expect_error(ExitStatus::kOutOfMemory, words, [&] { require_fits(plan, host, ranks); });
   };
   refused(plan_of(100, 200), host_of(300, 4000), 1,

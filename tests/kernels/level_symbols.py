@@ -1,4 +1,4 @@
-"""level_symbols_test.py NM NAMESPACE OBJECT...: no object of an instruction-set level gives code to the other levels.
+"""level_symbols.py NM NAMESPACE OBJECT...: no object of an instruction-set level gives code to the other levels.
 
 Whatever an object defines for other objects must carry the level's namespace in its name. Another name, mostly a template
 of the standard library that was not inlined, is one that the linker may choose for the whole program.
