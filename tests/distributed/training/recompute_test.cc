@@ -91,5 +91,16 @@ TEST(RecomputedMemory, IsWhatTheRehearsalCounts) {
   EXPECT_LT(peak[Recompute::kFull], peak[Recompute::kSelective]);
 }
 
+// The layers share memory for the largest of them: here not the last, which has nothing to adapt.
+TEST(RecomputedMemory, OfTheLargestLayerIsNobodyElses) {
+  SmallModel model(options_with({.layers = {1}}, Recompute::kFull), deeper(), false);
+  const Activations& activations = model.instance().activations();
+  const auto end = [](TensorView x) { return static_cast<const std::byte*>(x.data) + x.bytes(); };
+  const BlockSaved& largest = activations.slots[1];
+  for (const TensorView x : {largest.gate_saved.u, largest.up_saved.u, largest.down_saved.u, largest.activated}) {
+    EXPECT_LE(end(x), activations.h_last.data);
+  }
+}
+
 }  // namespace
 }  // namespace shardora
