@@ -63,6 +63,18 @@ TEST(EveryTrainableTensor, HasMovedByTheThirdStep) {
   for (const auto& [name, tensor] : after) EXPECT_NE(tensor.bytes, before.at(name).bytes) << name;
 }
 
+TEST(AnEvaluation, DropsNothing) {
+  const TemporaryFolder folder;
+  must_run({1, 1}, train_words(folder / "run") + Words{"--train.steps=2", "--adapter.dropout=0.4"});
+  const fs::path adapter = folder / "run/adapter", config = adapter / "adapter_config.json";
+  const double with = eval_loss({1, 1}, kModel, adapter);
+  json without = json::parse(text_of(config));
+  EXPECT_EQ(without.at("lora_dropout"), 0.4);
+  without["lora_dropout"] = 0.0;
+  std::ofstream(config) << without;
+  EXPECT_EQ(with, eval_loss({1, 1}, kModel, adapter));
+}
+
 TEST(ACheckpoint, IsTakenForItsAdapter) {
   const TemporaryFolder folder;
   must_run({1, 1}, train_words(folder / "run") + Words{"--train.steps=2", "--output.checkpoint_every=1"});

@@ -179,7 +179,7 @@ DROPOUT = [
     Bug("dropout ignored", "dropout acts", "runtime/model/linear.h",
         "return adapter && adapter->dropout > 0 && pass.training;", "return false;", "training"),
     Bug("dropout in evaluation", "dropout only in training", "runtime/model/linear.h",
-        "return adapter && adapter->dropout > 0 && pass.training;", "return adapter && adapter->dropout > 0;", "training"),
+        "return adapter && adapter->dropout > 0 && pass.training;", "return adapter && adapter->dropout > 0;", "AnEvaluation"),
     Bug("masks depend on the shard", "masks equal at every split", ADAPTER, ".first_feature = linear.in_range.begin",
         ".first_feature = 0", "training"),
     Bug("masks the same at every step", "masks drawn anew", LINEAR,
