@@ -127,6 +127,16 @@ TEST(ALossThatIsNotFinite, EndsAllRanksWith76AndNothingIsSaved) {
   EXPECT_EQ(json::parse(text_of(folder / "run/exit.json")).at("status"), 76);
 }
 
+// The step's loss is finite; what the optimizer makes of such a rate is not.
+TEST(ValuesThatAreNotFinite, AreNeverSaved) {
+  const TemporaryFolder folder;
+  const Words words = train_words(folder / "run", "1e39") + Words{"--train.steps=2", "--output.checkpoint_every=1"};
+  const ProgramRun run = run_program({2, 2}, words);
+  EXPECT_EQ(run.status, 76) << run.errors;
+  EXPECT_THAT(run.errors, HasSubstr("nothing was saved"));
+  EXPECT_FALSE(fs::exists(folder / "run/checkpoints/step-1"));
+}
+
 // A dataset file with one thing wrong.
 struct Fault {
   std::vector<std::int32_t> tokens = {1, 2, 3, 4};

@@ -326,7 +326,7 @@ FILES = [
     Bug("another configuration is accepted on resume", "resume is the same run", IDENTITY, "if (before == value) continue;",
         "continue;", RESUME),
     Bug("values that are not finite are saved", "not finite is never saved", SAVE, "if (!std::isfinite(value)) {",
-        "if (false) {", "ALossThat"),
+        "if (false) {", "ValuesThat"),
     Bug("a checkpoint's checksums are not compared", "damaged checkpoints are found", CHECKPOINTS,
         "if (with_checksums && found->second.checksum != record.checksum) {", "if (false) {", "CheckpointsTest"),
     Bug("a checkpoint's sizes are not compared", "damaged checkpoints are found", CHECKPOINTS,
