@@ -108,13 +108,20 @@ void Linear::backward_plain(const PassContext& pass, TensorView x, TensorView dy
   if (dx) weight->input_gradient(dy, dx, accumulate);
 }
 
-// dz = s du B,  dB += s du^T z,  dA += dz^T x
+// dz = s du B,  dB += s du^T z,  dA += dz^T x.  On the input axis dA += (dz^T x).g, which spares making x~ again.
 void Linear::factor_gradients(const PassContext& pass, TensorView du, TensorView adapter_x, TensorView z,
                               TensorView dz) const {
   const float s = adapter->scale;
+  const TensorView da = adapter->da;
   matmul(pass.backend, {.a = du, .b = adapter->b, .c = dz, .scale = s});
   matmul(pass.backend, {.a = du, .b = z, .c = adapter->db, .transpose_a = true, .scale = s, .accumulate = true});
-  matmul(pass.backend, {.a = dz, .b = adapter_x, .c = adapter->da, .transpose_a = true, .accumulate = true});
+  if (!input_axis()) {
+    return matmul(pass.backend, {.a = dz, .b = adapter_x, .c = da, .transpose_a = true, .accumulate = true});
+  }
+  ScratchScope scope(pass.scratch);
+  const TensorView unscaled = scope.take(da.shape);
+  matmul(pass.backend, {.a = dz, .b = adapter_x, .c = unscaled, .transpose_a = true});
+  scale_columns_forward(pass.backend, {.u = unscaled, .gain = adapter->gain, .bias = {}, .residual = da, .y = da});
 }
 
 // Also LoRA.
@@ -134,7 +141,7 @@ void Linear::backward_input(const PassContext& pass, TensorView x, const LinearS
                             TensorView dx, bool accumulate) const {
   ScratchScope scope(pass.scratch);
   const TensorView dz = scope.take(saved.z.shape);
-  factor_gradients(pass, dy, adapter_input(pass, x, scaled_input(pass, x)), saved.z, dz);
+  factor_gradients(pass, dy, adapter_input(pass, x, x), saved.z, dz);
   const TensorView dscaled = dx && !accumulate ? dx : scope.take(x.shape);
   weight->input_gradient(dy, dscaled, false);
   if (drops(pass)) {
@@ -172,12 +179,10 @@ void Linear::backward_output_dropping_all(const PassContext& pass, TensorView x,
 void Linear::backward_input_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy,
                                          TensorView dx, bool accumulate) const {
   ScratchScope scope(pass.scratch);
-  const TensorView gain = adapter->gain, dropped = scope.take(x.shape), scaled = scope.take(x.shape),
-                   dz = scope.take(saved.z.shape), base = scope.take(x.shape), branch = scope.take(x.shape),
-                   q = scope.take(x.shape);
+  const TensorView gain = adapter->gain, dropped = scope.take(x.shape), dz = scope.take(saved.z.shape),
+                   base = scope.take(x.shape), branch = scope.take(x.shape), q = scope.take(x.shape);
   dropout_into(pass, x, dropped, false);
-  scale_columns_forward(pass.backend, {.u = dropped, .gain = gain, .bias = {}, .y = scaled});
-  factor_gradients(pass, dy, scaled, saved.z, dz);
+  factor_gradients(pass, dy, dropped, saved.z, dz);
   weight->input_gradient(dy, base, false);
   matmul(pass.backend, {.a = dz, .b = adapter->a, .c = branch});
   pass.backend.copy(q, base);

@@ -223,7 +223,8 @@ void print_table(const Json& report) {
 void measure(MpiSession& session, const TrainArguments& arguments) {
   const ProcessGrid& grid = session.make_grid(arguments.options.parallel);
   const Binding binding = bind_cores(session, arguments.options.parallel);
-  const std::unique_ptr<Backend> backend = make_backend(BackendKind::kCpu, {.threads = binding.threads});
+  const std::unique_ptr<Backend> backend = make_backend(
+      BackendKind::kCpu, {.threads = binding.threads, .instruction_set = arguments.options.parallel.instruction_set});
   Log log(session.world().rank(), true);
   const std::atomic<bool> stop = false;
   const Machine machine{.backend = *backend, .grid = grid, .log = log, .stop_requested = stop, .resolved_config = {}};
@@ -231,6 +232,7 @@ void measure(MpiSession& session, const TrainArguments& arguments) {
   Json report = bench.run();
   report["threads"] = binding.threads;
   report["shape"] = arguments.shape;
+  report["instruction_set"] = backend->instruction_set();
   if (session.world().rank() != 0) return;
   print_table(report);
   fmt::print("{}\n", report.dump());

@@ -45,6 +45,8 @@ po::options_description described(TrainArguments& a, Words& words) {
   all.add_options()("data", po::value(&a.data), "a dataset file in the place of random sequences of one length");
   all.add_options()("micro-batch-tokens", po::value(&train.micro_batch_tokens)->default_value(8192), "of a rank");
   all.add_options()("threads", po::value(&a.options.parallel.threads)->default_value(0), "0: the cores of the mask");
+  all.add_options()("instruction-set", po::value(&a.options.parallel.instruction_set)->default_value("auto"),
+                    "x86-64, x86-64-v3 or x86-64-v4; auto: the highest that the processor has");
   all.add_options()("tensor", po::value(&a.options.parallel.tensor)->default_value(1), "tensor-parallel size");
   all.add_options()("steps", po::value(&a.steps)->default_value(5), "measured");
   all.add_options()("warmup-steps", po::value(&a.warmup_steps)->default_value(1), "before them");
