@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-ENVIRONMENT = os.environ | dict(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_WAIT_POLICY="passive",
+ENVIRONMENT = os.environ | dict(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
                                 OMPI_MCA_mpi_yield_when_idle="1")
 SHAPES = {  # hidden, intermediate, layers, heads, KV heads, vocabulary; tied: as bench_train's --shape
     "260K": (64, 172, 5, 8, 4, 512),

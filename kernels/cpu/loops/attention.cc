@@ -28,10 +28,14 @@ struct Queries {
 struct Workspace {
   Queries panels[kPanels];
   PanelRow* scores;  // [kTile], one row a key
+  float *k, *v;      // [kTile, head_dim]
 
-  static std::int64_t rows_needed(std::int64_t dim) { return kTile + kPanels * 2 * dim; }
+  static std::int64_t rows_needed(std::int64_t dim) { return kTile + kPanels * 2 * dim + 2 * kTile / kPanel * dim; }
   Workspace(PanelRow* rows, std::int64_t dim) : scores(rows) {
     rows += kTile;
+    k = rows[0].x;
+    v = rows[kTile / kPanel * dim].x;
+    rows += 2 * kTile / kPanel * dim;
     for (Queries& panel : panels) {
       panel.q = rows;
       panel.o = rows + dim;
@@ -60,6 +64,12 @@ struct Head {
   const float* k(std::int64_t t) const { return op.k.as<float>() + t * k_stride + kv_head() * dim; }
   const float* v(std::int64_t t) const { return op.v.as<float>() + t * k_stride + kv_head() * dim; }
 };
+
+// Rows that lie a stride apart, one after another. Where they lie they share few cache sets: a stride is often a large
+// power of two, or nearly one.
+void pack_rows(const float* from, std::int64_t stride, std::int64_t rows, std::int64_t width, float* to) {
+  for (std::int64_t i = 0; i < rows; ++i) std::copy_n(from + i * stride, width, to + i * width);
+}
 
 void load(const Head& head, const Sequence& sequence, Range queries, Queries& panel) {
   panel.positions = {sequence.shift() + queries.first, sequence.shift() + queries.last};
@@ -116,12 +126,13 @@ void update_softmax(std::int64_t keys, std::int64_t dim, PanelRow* scores, Queri
   }
 }
 
-void attend(const Head& head, const Sequence& sequence, Range tile, Queries& panel, PanelRow* scores) {
+void attend(const Head& head, const Sequence& sequence, Range tile, Queries& panel, const Workspace& work) {
   const Range keys = overlap(tile, visible_keys(head.op.mask, panel.positions, sequence.keys.count()));
   if (keys.count() == 0) return;
-  const std::int64_t first = sequence.keys.first + keys.first;
-  multiply_panel({.a = head.k(first),
-                  .a_row = head.k_stride,
+  PanelRow* const scores = work.scores;
+  const std::int64_t first = (keys.first - tile.first) * head.dim;
+  multiply_panel({.a = work.k + first,
+                  .a_row = head.dim,
                   .a_inner = 1,
                   .b = panel.q[0].x,
                   .b_row = kPanel,
@@ -132,9 +143,9 @@ void attend(const Head& head, const Sequence& sequence, Range tile, Queries& pan
                  keys.count());
   hide_invisible(head.op.mask, panel.positions, keys, scores);
   update_softmax(keys.count(), head.dim, scores, panel);
-  multiply_panel({.a = head.v(first),
+  multiply_panel({.a = work.v + first,
                   .a_row = 1,
-                  .a_inner = head.k_stride,
+                  .a_inner = head.dim,
                   .b = scores[0].x,
                   .b_row = kPanel,
                   .c = panel.o[0].x,
@@ -164,7 +175,9 @@ void run(const Head& head, const Task& task, Workspace& work) {
   const Range keys = visible_keys(head.op.mask, positions, sequence.keys.count());
   for (std::int64_t first = keys.first; first < keys.last; first += kTile) {
     const Range tile{first, std::min(first + kTile, keys.last)};
-    for (std::int64_t p = 0; p < panels; ++p) attend(head, sequence, tile, work.panels[p], work.scores);
+    pack_rows(head.k(sequence.keys.first + first), head.k_stride, tile.count(), head.dim, work.k);
+    pack_rows(head.v(sequence.keys.first + first), head.k_stride, tile.count(), head.dim, work.v);
+    for (std::int64_t p = 0; p < panels; ++p) attend(head, sequence, tile, work.panels[p], work);
   }
   for (std::int64_t p = 0; p < panels; ++p) store(head, sequence, work.panels[p]);
 }
@@ -181,13 +194,14 @@ void LevelLoops::attention_forward(const AttentionForward& op) {
 #pragma omp parallel
   {
     Workspace work(memory + omp_get_thread_num() * rows, dim);
-    // Dynamic, since causal tiles differ in length; who runs a task does not change its result.
+    // Dynamic, since causal tiles differ in length; who runs a task does not change its result. All tiles of a head
+    // follow one another, so that its keys and values stay in the caches.
 #pragma omp for schedule(dynamic)
     for (std::int64_t i = 0; i < sequence_count(op) * tiles * heads; ++i) {
       const Sequence sequence = sequence_of(op, i / (tiles * heads));
-      const std::int64_t first = i / heads % tiles * kTile;
+      const std::int64_t first = (tiles - 1 - i % tiles) * kTile;
       const Range queries = overlap({first, first + kTile}, {0, sequence.queries.count()});
-      if (queries.count() > 0) run(Head(op, i % heads), {sequence, queries}, work);
+      if (queries.count() > 0) run(Head(op, i / tiles % heads), {sequence, queries}, work);
     }
   }
 }
