@@ -249,6 +249,8 @@ BATCHES = [
     Bug("gradients carried into the next step", "a step starts from zero", STEP,
         "backend.zero(instance.parameters().gradients());", ";", OUTPUT),
     Bug("loss carried into the next step", "a step starts from zero", STEP, "backend.zero(activations.loss);", ";", OUTPUT),
+    Bug("a window's keys from the tile's beginning", "who sees whom", "kernels/cpu/loops/attention.cc",
+        "(keys.first - tile.first) * head.dim", "0 * (keys.first - tile.first) * head.dim", "ttention"),
     Bug("sliding window one key too long", "sliding window", TILES, "positions.first - mask.window + 1 : 0",
         "positions.first - mask.window : 0", "ttention"),
     Bug("sliding window ignored", "sliding window", "runtime/model/decoder_load.cc",
