@@ -25,7 +25,7 @@ void Linear::forward(const PassContext& pass, TensorView x, const LinearSaved& s
   const TensorView u = output_axis() ? saved.u : y;
   weight->forward(scaled, u, false);
   if (adapter) {
-    const TensorView adapter_x = adapter_input(pass, x, scaled);
+    const TensorView adapter_x = adapter_input(pass, scaled);
     matmul(pass.backend, {.a = adapter_x, .b = adapter->a, .c = saved.z, .transpose_b = true});
     matmul(pass.backend,
            {.a = saved.z, .b = adapter->b, .c = u, .transpose_b = true, .scale = adapter->scale, .accumulate = true});
@@ -47,10 +47,10 @@ TensorView Linear::scaled_input(const PassContext& pass, TensorView x) const {
   return scaled;
 }
 
-TensorView Linear::adapter_input(const PassContext& pass, TensorView x, TensorView scaled) const {
-  if (!drops(pass)) return scaled;
+TensorView Linear::adapter_input(const PassContext& pass, TensorView x) const {
+  if (!drops(pass)) return x;
   const TensorView dropped = pass.scratch.take("scratch", DType::kF32, x.shape);
-  dropout_into(pass, scaled, dropped, false);
+  dropout_into(pass, x, dropped, false);
   return dropped;
 }
 
@@ -128,7 +128,7 @@ void Linear::factor_gradients(const PassContext& pass, TensorView du, TensorView
 void Linear::backward_output(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView du,
                              TensorView dx, bool accumulate) const {
   const TensorView dz = pass.scratch.take("scratch", DType::kF32, saved.z.shape);
-  factor_gradients(pass, du, adapter_input(pass, x, x), saved.z, dz);
+  factor_gradients(pass, du, adapter_input(pass, x), saved.z, dz);
   if (!dx) return;
   weight->input_gradient(du, dx, accumulate);
   if (!drops(pass)) return matmul(pass.backend, {.a = dz, .b = adapter->a, .c = dx, .accumulate = true});
@@ -141,7 +141,7 @@ void Linear::backward_input(const PassContext& pass, TensorView x, const LinearS
                             TensorView dx, bool accumulate) const {
   ScratchScope scope(pass.scratch);
   const TensorView dz = scope.take(saved.z.shape);
-  factor_gradients(pass, dy, adapter_input(pass, x, x), saved.z, dz);
+  factor_gradients(pass, dy, adapter_input(pass, x), saved.z, dz);
   const TensorView dscaled = dx && !accumulate ? dx : scope.take(x.shape);
   weight->input_gradient(dy, dscaled, false);
   if (drops(pass)) {
@@ -165,7 +165,7 @@ void Linear::backward_output_dropping_all(const PassContext& pass, TensorView x,
   ScratchScope scope(pass.scratch);
   const TensorView du = scope.take(dy.shape), dz = scope.take(saved.z.shape);
   scale_columns_backward(pass.backend, {.dy = dy, .u = saved.u, .gain = adapter->gain, .du = du, .h = adapter->h});
-  factor_gradients(pass, du, adapter_input(pass, x, x), saved.z, dz);
+  factor_gradients(pass, du, adapter_input(pass, x), saved.z, dz);
   if (!dx) return;
   weight->input_gradient(dy, dx, accumulate);
   gain_minus_one(pass.backend, {.x = dy, .gain = adapter->gain, .y = du});

@@ -97,9 +97,10 @@ class Linear {
   bool leaves_gain(const PassContext& pass) const { return output_axis() && !drops_all(pass); }
   bool output_axis() const { return adapter && adapter->gain && adapter->axis == MagnitudeAxis::kOutput; }
   bool input_axis() const { return adapter && adapter->gain && adapter->axis == MagnitudeAxis::kInput; }
-  // x~ = g.x on the input axis, else x; and D of it where the adapter's branch drops.
+  // x~ = g.x on the input axis, else x.
   TensorView scaled_input(const PassContext& pass, TensorView x) const;
-  TensorView adapter_input(const PassContext& pass, TensorView x, TensorView scaled) const;
+  // D.x where the adapter's branch drops, else x.
+  TensorView adapter_input(const PassContext& pass, TensorView x) const;
   void dropout_into(const PassContext& pass, TensorView x, TensorView y, bool accumulate) const;
   void forward_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView y) const;
   void factor_gradients(const PassContext& pass, TensorView du, TensorView adapter_x, TensorView z,

@@ -30,12 +30,12 @@ struct Workspace {
   PanelRow* scores;  // [kTile], one row a key
   float *k, *v;      // [kTile, head_dim]
 
-  static std::int64_t rows_needed(std::int64_t dim) { return kTile + kPanels * 2 * dim + 2 * kTile / kPanel * dim; }
+  static std::int64_t rows_needed(std::int64_t dim) { return kTile + kPanels * 4 * dim; }
   Workspace(PanelRow* rows, std::int64_t dim) : scores(rows) {
     rows += kTile;
     k = rows[0].x;
-    v = rows[kTile / kPanel * dim].x;
-    rows += 2 * kTile / kPanel * dim;
+    v = rows[kPanels * dim].x;
+    rows += 2 * kPanels * dim;
     for (Queries& panel : panels) {
       panel.q = rows;
       panel.o = rows + dim;
