@@ -1,25 +1,11 @@
-// Choosing a backend, and the owner of its memory.
+// The owner of a backend's memory, and what the CPU offers.
 #include "kernels/backend.h"
 
 #include <utility>
 
-#include "kernels/cpu/cpu.h"
 #include "kernels/cpu/level.h"
-#include "kernels/rehearsal.h"
 
 namespace shardora {
-
-std::unique_ptr<Backend> make_backend(BackendKind kind, const BackendOptions& options) {
-  switch (kind) {
-    case BackendKind::kCpu:
-      return cpu::make_backend(options);
-    case BackendKind::kCuda:
-      refuse(ExitStatus::kUnavailable, "device cuda: this program was built without CUDA; use device cpu");
-    case BackendKind::kRehearsal:
-      return make_rehearsal_backend();
-  }
-  contract_broken("known BackendKind", std::source_location::current());
-}
 
 std::vector<std::string> instruction_sets() {
   std::vector<std::string> names;

@@ -20,6 +20,20 @@ struct Event {
   std::shared_ptr<void> handle;
 };
 
+// A second queue of work on the same device, for collectives that run beside the backend's own.
+class Queue {
+ public:
+  virtual ~Queue() = default;
+  virtual void wait(const Event& event) = 0;  // later work starts after it
+  virtual Event record() = 0;                 // passes when all work queued here so far is done
+  virtual void* native() const = 0;  // the device's own handle (a cudaStream_t), for a library that queues work
+};
+
+// What a device has, in bytes; 0 and 0 where the host's memory is the device's.
+struct DeviceMemory {
+  std::int64_t free_bytes = 0, total_bytes = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -33,6 +47,10 @@ class Backend {
   // Device memory aligned to 64 bytes, not initialised. Throws Error(kOutOfMemory) with what was asked.
   virtual void* allocate(std::int64_t bytes) = 0;
   virtual void release(void* memory) noexcept = 0;
+  // Host memory that copies to and from the device run through at full speed. Throws like allocate().
+  virtual void* allocate_host(std::int64_t bytes) = 0;
+  virtual void release_host(void* memory) noexcept = 0;
+  virtual DeviceMemory memory() const { return {}; }
 
   // Queued after all work so far; views of equal shape and type, the host side stays valid until synchronize().
   virtual void copy_from_host(TensorView device, TensorView host) = 0;
@@ -43,13 +61,29 @@ class Backend {
   virtual Event record() = 0;                 // passes when all work queued so far is done
   virtual void wait(const Event& event) = 0;  // later work starts after it; the host does not wait
   virtual void synchronize() = 0;             // the host waits for all queued work
+  virtual void wait_on_host(const Event& event) = 0;
+  virtual bool passed(const Event& event) const = 0;
+  virtual std::unique_ptr<Queue> make_queue() = 0;
 };
 
 struct BackendOptions {
   int threads = 0;  // CPU threads of this rank; 0: the cores in its affinity mask
   // CPU: a level of the x86-64 psABI (x86-64, x86-64-v3, x86-64-v4), or auto: the highest that the processor has.
   std::string instruction_set = "auto";
+  int device = 0;              // CUDA: the index among the visible devices
+  bool deterministic = false;  // CUDA: only ways that give the same bits each time (the CPU has no others)
 };
+
+// A CUDA device that this process may use.
+struct CudaDevice {
+  std::string name;          // "NVIDIA H200"
+  std::string identifier;    // "GPU-…", the same for every process that sees it
+  int major = 0, minor = 0;  // compute capability
+  std::int64_t memory_bytes = 0;
+};
+// In the driver's order. Throws Error(kUnavailable) with found, needed and remedy where there is no driver, no device,
+// or this program was built without CUDA.
+std::vector<CudaDevice> cuda_devices();
 
 // The levels that this program is built for and this processor has, lowest first.
 std::vector<std::string> instruction_sets();

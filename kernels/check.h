@@ -49,8 +49,8 @@ template <class... Arguments>
 [[noreturn]] void fail(std::string_view what, const char* expression, std::source_location at);
 [[noreturn]] void contract_broken(const char* expression, std::source_location at);
 
-SHARDORA_INLINE void require_ok(bool ok, const char* expression,
-                                std::source_location at = std::source_location::current()) {
+SHARDORA_HOST_INLINE void require_ok(bool ok, const char* expression,
+                                     std::source_location at = std::source_location::current()) {
   if (!ok) contract_broken(expression, at);
 }
 template <class Unknown>

@@ -11,6 +11,12 @@ struct Add {
 };
 void add(Backend& backend, const Add& op);
 
+// to = from in the type of `to`, rounded to nearest: fp32 and bfloat16, either way.
+struct Convert {
+  TensorView from, to;  // of one shape; must not overlap
+};
+void convert(Backend& backend, const Convert& op);
+
 // dbias[j] += sum_t dy[t,j].
 struct ColumnSum {
   TensorView dy;     // [tokens, width]

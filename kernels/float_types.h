@@ -17,7 +17,7 @@ SHARDORA_INLINE std::uint16_t bf16_from_float(float value) {
 }
 
 // float16: 1 sign, 5 exponent (bias 15), 10 fraction bits.
-inline float float_from_f16(std::uint16_t half) {
+SHARDORA_INLINE float float_from_f16(std::uint16_t half) {
   const std::uint32_t sign = (half & 0x8000U) << 16U, exponent = (half >> 10U) & 0x1fU, fraction = half & 0x3ffU;
   if (exponent == 0) {  // zero or subnormal: fraction * 2^-24
     const float magnitude = static_cast<float>(fraction) * 0x1p-24F;
@@ -27,7 +27,7 @@ inline float float_from_f16(std::uint16_t half) {
   return std::bit_cast<float>(sign | (wide << 23U) | (fraction << 13U));
 }
 
-inline std::uint16_t f16_from_float(float value) {
+SHARDORA_INLINE std::uint16_t f16_from_float(float value) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
   const auto sign = static_cast<std::uint16_t>((bits >> 16U) & 0x8000U);
   const std::uint32_t magnitude = bits & 0x7fffffffU;

@@ -11,6 +11,8 @@ class RehearsalBackend final : public Backend {
   // Never read or written, but not null: a view without data is an absent one (a model without such a norm or bias).
   void* allocate(std::int64_t) override { return &nowhere_; }
   void release(void*) noexcept override {}
+  void* allocate_host(std::int64_t) override { return &nowhere_; }
+  void release_host(void*) noexcept override {}
   void copy_from_host(TensorView, TensorView) override {}
   void copy_to_host(TensorView, TensorView) override {}
   void copy(TensorView, TensorView) override {}
@@ -18,6 +20,9 @@ class RehearsalBackend final : public Backend {
   Event record() override { return {}; }
   void wait(const Event&) override {}
   void synchronize() override {}
+  void wait_on_host(const Event&) override {}
+  bool passed(const Event&) const override { return true; }
+  std::unique_ptr<Queue> make_queue() override { return nullptr; }  // collectives are rehearsed without queues
 
  private:
   alignas(64) std::byte nowhere_{};

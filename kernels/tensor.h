@@ -15,7 +15,7 @@ namespace shardora {
 
 enum class DType : std::uint8_t { kF32, kBF16, kF16, kF64, kI32, kI64, kU8 };
 
-SHARDORA_INLINE constexpr std::int64_t size_bytes(DType dtype) {
+SHARDORA_HOST_INLINE constexpr std::int64_t size_bytes(DType dtype) {
   switch (dtype) {
     case DType::kF64:
     case DType::kI64:
@@ -35,23 +35,23 @@ SHARDORA_INLINE constexpr std::int64_t size_bytes(DType dtype) {
 template <class T>
 DType dtype_of() = delete;
 template <>
-SHARDORA_INLINE constexpr DType dtype_of<float>() {
+SHARDORA_HOST_INLINE constexpr DType dtype_of<float>() {
   return DType::kF32;
 }
 template <>
-SHARDORA_INLINE constexpr DType dtype_of<double>() {
+SHARDORA_HOST_INLINE constexpr DType dtype_of<double>() {
   return DType::kF64;
 }
 template <>
-SHARDORA_INLINE constexpr DType dtype_of<std::int32_t>() {
+SHARDORA_HOST_INLINE constexpr DType dtype_of<std::int32_t>() {
   return DType::kI32;
 }
 template <>
-SHARDORA_INLINE constexpr DType dtype_of<std::int64_t>() {
+SHARDORA_HOST_INLINE constexpr DType dtype_of<std::int64_t>() {
   return DType::kI64;
 }
 template <>
-SHARDORA_INLINE constexpr DType dtype_of<std::uint8_t>() {
+SHARDORA_HOST_INLINE constexpr DType dtype_of<std::uint8_t>() {
   return DType::kU8;
 }
 
@@ -60,28 +60,29 @@ class Shape {
  public:
   static constexpr int kMaxRank = 4;
   Shape() = default;
-  SHARDORA_INLINE Shape(std::initializer_list<std::int64_t> sizes) : Shape(std::span(sizes.begin(), sizes.size())) {}
-  SHARDORA_INLINE explicit Shape(std::span<const std::int64_t> sizes) : rank_(static_cast<int>(sizes.size())) {
+  SHARDORA_HOST_INLINE Shape(std::initializer_list<std::int64_t> sizes)
+      : Shape(std::span(sizes.begin(), sizes.size())) {}
+  SHARDORA_HOST_INLINE explicit Shape(std::span<const std::int64_t> sizes) : rank_(static_cast<int>(sizes.size())) {
     SHARDORA_CHECK(sizes.size() <= kMaxRank);
     for (std::size_t i = 0; i < sizes.size(); ++i) {
       SHARDORA_CHECK(sizes[i] >= 0);
       sizes_[i] = sizes[i];
     }
   }
-  SHARDORA_INLINE int rank() const { return rank_; }
-  SHARDORA_INLINE std::int64_t operator[](int axis) const {
+  SHARDORA_HOST_INLINE int rank() const { return rank_; }
+  SHARDORA_HOST_INLINE std::int64_t operator[](int axis) const {
     SHARDORA_CHECK(axis >= 0 && axis < rank_);
     return sizes_[static_cast<std::size_t>(axis)];
   }
-  SHARDORA_INLINE std::int64_t elements() const {
+  SHARDORA_HOST_INLINE std::int64_t elements() const {
     std::int64_t product = 1;
     for (int i = 0; i < rank_; ++i) product *= sizes_[static_cast<std::size_t>(i)];
     return product;
   }
-  SHARDORA_INLINE std::span<const std::int64_t> sizes() const {
+  SHARDORA_HOST_INLINE std::span<const std::int64_t> sizes() const {
     return {sizes_.data(), static_cast<std::size_t>(rank_)};
   }
-  SHARDORA_INLINE bool operator==(const Shape& other) const = default;
+  SHARDORA_HOST_INLINE bool operator==(const Shape& other) const = default;
 
  private:
   std::array<std::int64_t, kMaxRank> sizes_{};  // unused places stay 0, so that == compares shapes
@@ -95,13 +96,13 @@ struct TensorView {
   DType dtype = DType::kF32;
   Shape shape;
 
-  SHARDORA_INLINE explicit operator bool() const { return data != nullptr; }
-  SHARDORA_INLINE std::int64_t size(int axis) const { return shape[axis]; }
-  SHARDORA_INLINE std::int64_t elements() const { return shape.elements(); }
-  SHARDORA_INLINE std::int64_t bytes() const { return elements() * size_bytes(dtype); }
+  SHARDORA_HOST_INLINE explicit operator bool() const { return data != nullptr; }
+  SHARDORA_HOST_INLINE std::int64_t size(int axis) const { return shape[axis]; }
+  SHARDORA_HOST_INLINE std::int64_t elements() const { return shape.elements(); }
+  SHARDORA_HOST_INLINE std::int64_t bytes() const { return elements() * size_bytes(dtype); }
 
   template <class T>
-  SHARDORA_INLINE T* as() const {
+  SHARDORA_HOST_INLINE T* as() const {
     SHARDORA_CHECK(dtype == dtype_of<T>());
     return static_cast<T*>(data);
   }

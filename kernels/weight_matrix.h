@@ -36,12 +36,13 @@ class WeightMatrix {
 struct FrozenMatrixPlan {
   std::int64_t out_features = 0;
   std::int64_t in_features = 0;
-  std::int64_t typical_tokens = 2048;  // rows of x in most products: chooses the layout
-  bool for_forward = true;             // products with W^T
-  bool for_backward = true;            // products with W
-  bool for_gather = false;             // embedding lookups
-  DType storage = DType::kF32;         // or kBF16: rounded to nearest, half the memory; products stay fp32
-  bool one_copy = false;               // one layout for both directions, in place of the fastest for each
+  std::int64_t typical_tokens = 2048;       // rows of x in most products: chooses the layout
+  bool for_forward = true;                  // products with W^T
+  bool for_backward = true;                 // products with W
+  bool for_gather = false;                  // embedding lookups
+  DType storage = DType::kF32;              // or kBF16: rounded to nearest, half the memory; products stay fp32
+  bool one_copy = false;                    // one layout for both directions, in place of the fastest for each
+  BackendKind backend = BackendKind::kCpu;  // whose layouts a rehearsal counts
 };
 
 // `weight` is host memory [out,in], float32, bfloat16 or float16; it is copied, and may go when this returns.

@@ -29,6 +29,7 @@ void transpose(const Transpose& op);
 void embedding_gather(const EmbeddingGather& op);
 void embedding_scatter(const EmbeddingScatter& op);
 
+void convert(const Convert& op);
 void gather_rows(const MoveRows& op);
 void scatter_rows(const MoveRows& op);
 

@@ -82,6 +82,7 @@ void LevelLoops::cross_entropy_finish(const CrossEntropy& op) {
   SHARDORA_CHECK(op.loss.elements() == 2);
   add_losses(op, rows);
   if (!op.write_gradient) return;
+  SHARDORA_CHECK(!op.dlogits || op.dlogits.data == op.logits.data);
   auto* logits = op.logits.as<float>();
   const auto* targets = op.targets.as<std::int32_t>();
   const auto* row_max = op.row_max.as<float>();

@@ -1,0 +1,247 @@
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/cuda/event_pool.h"
+
+namespace shardora::cuda {
+namespace {
+
+constexpr int kLeastMajor = 8;       // bfloat16 in tensor cores
+constexpr int kLeastDriver = 12040;  // CUDA 12.4
+
+std::string version_text(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
+
+std::string identifier_of(const cudaUUID_t& uuid) {
+  std::string text = "GPU-";
+  for (const char byte : uuid.bytes) text += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+  return text;
+}
+
+void require_driver() {
+  int version = 0;
+  if (cudaDriverGetVersion(&version) != cudaSuccess || version == 0) {
+    refuse(ExitStatus::kUnavailable,
+           "parallel.backend = cuda: found no NVIDIA driver, needed one for CUDA {} or newer; install it (nvidia-smi "
+           "shows it), or set parallel.backend = cpu",
+           version_text(kLeastDriver));
+  }
+  if (version < kLeastDriver) {
+    refuse(ExitStatus::kUnavailable,
+           "parallel.backend = cuda: found a driver for CUDA {}, needed one for {} or newer; update the NVIDIA driver, "
+           "or set parallel.backend = cpu",
+           version_text(version), version_text(kLeastDriver));
+  }
+}
+
+int device_count() {
+  require_driver();
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status == cudaSuccess && count > 0) return count;
+  const char* const why = status == cudaSuccess ? "no device is visible" : cudaGetErrorString(status);
+  refuse(
+      ExitStatus::kUnavailable,
+      "parallel.backend = cuda: found no usable device ({}), needed one of compute capability {}.0 or newer; look at "
+      "nvidia-smi and CUDA_VISIBLE_DEVICES, or set parallel.backend = cpu",
+      why, kLeastMajor);
+}
+
+void require_host(TensorView device, TensorView host) {
+  SHARDORA_CHECK(device.shape == host.shape && device.dtype == host.dtype);
+}
+
+class CudaQueue final : public Queue {
+ public:
+  explicit CudaQueue(std::shared_ptr<EventPool> events) : events_(std::move(events)) {
+    SHARDORA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+  }
+  ~CudaQueue() override { cudaStreamDestroy(stream_); }
+  CudaQueue(const CudaQueue&) = delete;
+  CudaQueue& operator=(const CudaQueue&) = delete;
+  void wait(const Event& event) override {
+    if (event.handle) SHARDORA_CHECK(cudaStreamWaitEvent(stream_, event_handle(event), 0));
+  }
+  Event record() override { return events_->record(stream_); }
+  void* native() const override { return stream_; }
+
+ private:
+  std::shared_ptr<EventPool> events_;
+  cudaStream_t stream_ = nullptr;
+};
+
+}  // namespace
+
+EventPool::~EventPool() {
+  for (cudaEvent_t event : free_) cudaEventDestroy(event);
+}
+
+Event EventPool::record(cudaStream_t stream) {
+  cudaEvent_t event = nullptr;
+  if (free_.empty()) {
+    SHARDORA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  } else {
+    event = free_.back();
+    free_.pop_back();
+  }
+  Event recorded{std::shared_ptr<void>(
+      event, [pool = shared_from_this()](void* used) { pool->free_.push_back(static_cast<cudaEvent_t>(used)); })};
+  SHARDORA_CHECK(cudaEventRecord(event, stream));
+  return recorded;
+}
+
+std::vector<CudaDevice> devices() {
+  std::vector<CudaDevice> found(static_cast<std::size_t>(device_count()));
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    cudaDeviceProp properties{};
+    SHARDORA_CHECK(cudaGetDeviceProperties(&properties, static_cast<int>(i)));
+    found[i] = {.name = properties.name,
+                .identifier = identifier_of(properties.uuid),
+                .major = properties.major,
+                .minor = properties.minor,
+                .memory_bytes = static_cast<std::int64_t>(properties.totalGlobalMem)};
+  }
+  return found;
+}
+
+CudaBackend::CudaBackend(const BackendOptions& options)
+    : device_(options.device), deterministic_(options.deterministic), events_(std::make_shared<EventPool>()) {
+  const int count = device_count();
+  SHARDORA_CHECK(device_ >= 0 && device_ < count);
+  SHARDORA_CHECK(cudaGetDeviceProperties(&properties_, device_));
+  if (properties_.major < kLeastMajor) {
+    refuse(ExitStatus::kUnavailable,
+           "parallel.backend = cuda: found {} of compute capability {}.{}, needed {}.0 or newer (Ampere); use a newer "
+           "device, or set parallel.backend = cpu",
+           properties_.name, properties_.major, properties_.minor, kLeastMajor);
+  }
+  SHARDORA_CHECK(cudaSetDevice(device_));
+  SHARDORA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+  workspace_ = allocate(kWorkspaceBytes);
+  products_ = make_products(stream_, {workspace_, static_cast<std::size_t>(kWorkspaceBytes)});
+}
+
+CudaBackend::~CudaBackend() {
+  cudaStreamSynchronize(stream_);
+  products_.reset();
+  for (Staging& staging : staging_) {
+    staging.copied = {};
+    if (staging.memory != nullptr) release_host(staging.memory);
+  }
+  release(workspace_);
+  cudaStreamDestroy(stream_);
+}
+
+std::string CudaBackend::description() const {
+  return fmt::format("cuda: device {}, {}, compute capability {}.{}, {:.0f} GiB, {}", device_, properties_.name,
+                     properties_.major, properties_.minor, static_cast<double>(properties_.totalGlobalMem) / (1 << 30),
+                     products_->description());
+}
+
+std::string CudaBackend::instruction_set() const {
+  return fmt::format("sm_{}{}", properties_.major, properties_.minor);
+}
+
+void* CudaBackend::allocate(std::int64_t bytes) {
+  SHARDORA_CHECK(bytes >= 0);
+  void* block = nullptr;
+  // Never 0: an empty buffer has an address too.
+  const cudaError_t status = cudaMalloc(&block, static_cast<std::size_t>(std::max<std::int64_t>(bytes, 64)));
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // it has been told: later calls must not tell it again
+    const DeviceMemory has = memory();
+    refuse(ExitStatus::kOutOfMemory,
+           "out of device memory: asked for {:.1f} MiB, {:.1f} of {:.1f} MiB are free; lower train.micro_batch_tokens, "
+           "set train.recompute = selective or full, or raise parallel.tensor",
+           static_cast<double>(bytes) / (1 << 20), static_cast<double>(has.free_bytes) / (1 << 20),
+           static_cast<double>(has.total_bytes) / (1 << 20));
+  }
+  SHARDORA_CHECK(status);
+  return block;
+}
+
+void CudaBackend::release(void* memory) noexcept { cudaFree(memory); }
+
+void* CudaBackend::allocate_host(std::int64_t bytes) {
+  void* memory = nullptr;
+  SHARDORA_CHECK(
+      cudaHostAlloc(&memory, static_cast<std::size_t>(std::max<std::int64_t>(bytes, 64)), cudaHostAllocDefault));
+  return memory;
+}
+
+void CudaBackend::release_host(void* memory) noexcept { cudaFreeHost(memory); }
+
+DeviceMemory CudaBackend::memory() const {
+  std::size_t free_bytes = 0, total_bytes = 0;
+  SHARDORA_CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
+  return {static_cast<std::int64_t>(free_bytes), static_cast<std::int64_t>(total_bytes)};
+}
+
+void CudaBackend::copy_from_host(TensorView device, TensorView host) {
+  require_host(device, host);
+  if (host.bytes() == 0) return;
+  if (host.bytes() > kStagingBytes / 8) {
+    return copy_staged(static_cast<std::byte*>(device.data), static_cast<const std::byte*>(host.data), host.bytes());
+  }
+  SHARDORA_CHECK(
+      cudaMemcpyAsync(device.data, host.data, static_cast<std::size_t>(host.bytes()), cudaMemcpyHostToDevice, stream_));
+}
+
+// Pageable memory would be copied by the driver through a small buffer, and the host would wait for each piece.
+void CudaBackend::copy_staged(std::byte* device, const std::byte* host, std::int64_t bytes) {
+  for (std::int64_t at = 0; at < bytes; at += kStagingBytes) {
+    Staging& staging = staging_[next_staging_++ % staging_.size()];
+    if (staging.memory == nullptr) staging.memory = allocate_host(kStagingBytes);
+    wait_on_host(staging.copied);
+    const auto piece = static_cast<std::size_t>(std::min(kStagingBytes, bytes - at));
+    std::memcpy(staging.memory, host + at, piece);
+    SHARDORA_CHECK(cudaMemcpyAsync(device + at, staging.memory, piece, cudaMemcpyHostToDevice, stream_));
+    staging.copied = record();
+  }
+}
+
+void CudaBackend::copy_to_host(TensorView host, TensorView device) {
+  require_host(device, host);
+  if (host.bytes() == 0) return;
+  SHARDORA_CHECK(
+      cudaMemcpyAsync(host.data, device.data, static_cast<std::size_t>(host.bytes()), cudaMemcpyDeviceToHost, stream_));
+}
+
+void CudaBackend::copy(TensorView to, TensorView from) {
+  SHARDORA_CHECK(to.shape == from.shape && to.dtype == from.dtype);
+  if (to.bytes() == 0) return;
+  SHARDORA_CHECK(
+      cudaMemcpyAsync(to.data, from.data, static_cast<std::size_t>(to.bytes()), cudaMemcpyDeviceToDevice, stream_));
+}
+
+void CudaBackend::zero(TensorView device) {
+  if (device.bytes() == 0) return;
+  SHARDORA_CHECK(cudaMemsetAsync(device.data, 0, static_cast<std::size_t>(device.bytes()), stream_));
+}
+
+Event CudaBackend::record() { return events_->record(stream_); }
+void CudaBackend::wait(const Event& event) {
+  if (event.handle) SHARDORA_CHECK(cudaStreamWaitEvent(stream_, event_handle(event), 0));
+}
+void CudaBackend::synchronize() { SHARDORA_CHECK(cudaStreamSynchronize(stream_)); }
+void CudaBackend::wait_on_host(const Event& event) {
+  if (event.handle) SHARDORA_CHECK(cudaEventSynchronize(event_handle(event)));
+}
+bool CudaBackend::passed(const Event& event) const {
+  if (!event.handle) return true;
+  const cudaError_t status = cudaEventQuery(event_handle(event));
+  if (status == cudaErrorNotReady) return false;
+  SHARDORA_CHECK(status);
+  return true;
+}
+std::unique_ptr<Queue> CudaBackend::make_queue() { return std::make_unique<CudaQueue>(events_); }
+
+void* CudaBackend::workspace_of(std::int64_t bytes) {
+  SHARDORA_CHECK(bytes >= 0 && bytes <= kWorkspaceBytes);
+  return workspace_;
+}
+
+std::unique_ptr<Backend> make_backend(const BackendOptions& options) { return std::make_unique<CudaBackend>(options); }
+
+}  // namespace shardora::cuda

@@ -1,0 +1,78 @@
+// The GPU as a backend: one stream, device memory by cudaMalloc, and what operations share: a workspace, the products'
+// library, pinned buffers that large copies from the host run through.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "kernels/cuda/platform.h"
+#include "kernels/cuda/products.h"
+
+namespace shardora::cuda {
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(const BackendOptions& options);
+  ~CudaBackend() override;
+  CudaBackend(const CudaBackend&) = delete;
+  CudaBackend& operator=(const CudaBackend&) = delete;
+
+  BackendKind kind() const override { return BackendKind::kCuda; }
+  std::string description() const override;
+  std::string instruction_set() const override;
+
+  void* allocate(std::int64_t bytes) override;
+  void release(void* memory) noexcept override;
+  void* allocate_host(std::int64_t bytes) override;
+  void release_host(void* memory) noexcept override;
+  DeviceMemory memory() const override;
+
+  void copy_from_host(TensorView device, TensorView host) override;
+  void copy_to_host(TensorView host, TensorView device) override;
+  void copy(TensorView to, TensorView from) override;
+  void zero(TensorView device) override;
+
+  Event record() override;
+  void wait(const Event& event) override;
+  void synchronize() override;
+  void wait_on_host(const Event& event) override;
+  bool passed(const Event& event) const override;
+  std::unique_ptr<Queue> make_queue() override;
+
+  cudaStream_t stream() const { return stream_; }
+  const cudaDeviceProp& properties() const { return properties_; }
+  bool deterministic() const { return deterministic_; }
+  Products& products() { return *products_; }
+  // Scratch memory of one operation: the next one on the stream may use it again. At most kWorkspaceBytes.
+  template <class T>
+  T* workspace(std::int64_t count) {
+    return static_cast<T*>(workspace_of(count * static_cast<std::int64_t>(sizeof(T))));
+  }
+  // cuBLASLt's advice for Hopper is 32 MiB; sums over tokens take less.
+  static constexpr std::int64_t kWorkspaceBytes = std::int64_t{64} << 20;
+
+ private:
+  static constexpr std::int64_t kStagingBytes = std::int64_t{32} << 20;  // each of two: one is filled, one is copied
+  struct Staging {
+    void* memory = nullptr;
+    Event copied;
+  };
+  void* workspace_of(std::int64_t bytes);
+  void copy_staged(std::byte* device, const std::byte* host, std::int64_t bytes);
+
+  int device_;
+  bool deterministic_;
+  cudaDeviceProp properties_{};
+  cudaStream_t stream_ = nullptr;
+  void* workspace_ = nullptr;
+  std::array<Staging, 2> staging_;
+  std::size_t next_staging_ = 0;
+  std::shared_ptr<class EventPool> events_;
+  std::unique_ptr<Products> products_;
+};
+
+inline CudaBackend& cuda_backend(Backend& backend) { return static_cast<CudaBackend&>(backend); }
+inline cudaStream_t stream_of(Backend& backend) { return cuda_backend(backend).stream(); }
+
+}  // namespace shardora::cuda

@@ -1,0 +1,93 @@
+#include "kernels/cuda/column_sums.h"
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/elements.h"
+
+namespace shardora::cuda {
+namespace {
+
+constexpr int kThreads = 256;
+
+unsigned blocks_for(std::int64_t items) { return static_cast<unsigned>((items + kThreads - 1) / kThreads); }
+
+template <class T>
+__global__ void add_packs_kernel(const T* x, T* y, std::int64_t packs) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i >= packs) return;
+  const Pack<T> a = load_pack(x + i * Pack<T>::kCount);
+  Pack<T> b = load_pack(y + i * Pack<T>::kCount);
+#pragma unroll
+  for (int k = 0; k < Pack<T>::kCount; ++k) b.values[k] = from_float<T>(to_float(b.values[k]) + to_float(a.values[k]));
+  store_pack(y + i * Pack<T>::kCount, b);
+}
+
+template <class T>
+__global__ void add_kernel(const T* x, T* y, std::int64_t count) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i < count) y[i] = from_float<T>(to_float(y[i]) + to_float(x[i]));
+}
+
+template <class From, class To>
+__global__ void convert_kernel(const From* from, To* to, std::int64_t count) {
+  const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (i < count) to[i] = from_float<To>(to_float(from[i]));
+}
+
+// One column a thread, the rows of one part in turn.
+template <class T>
+__global__ void column_sum_kernel(const T* dy, std::int64_t rows, std::int64_t width, std::int64_t rows_each,
+                                  float* parts) {
+  const std::int64_t j = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
+  if (j >= width) return;
+  const std::int64_t first = std::int64_t{blockIdx.y} * rows_each;
+  const std::int64_t last = first + rows_each < rows ? first + rows_each : rows;
+  float sum = 0;
+  for (std::int64_t t = first; t < last; ++t) sum += to_float(dy[t * width + j]);
+  parts[std::int64_t{blockIdx.y} * width + j] = sum;
+}
+
+}  // namespace
+
+void add(Backend& backend, const Add& op) {
+  SHARDORA_CHECK(op.x.shape == op.y.shape && op.x.dtype == op.y.dtype);
+  const std::int64_t count = op.x.elements();
+  with_element_type(op.x.dtype, [&](auto type) {
+    using T = decltype(type);
+    const T* const x = elements_of<T>(op.x);
+    T* const y = elements_of<T>(op.y);
+    if (packs_fit<T>(count, {x, y})) {
+      const std::int64_t packs = count / Pack<T>::kCount;
+      launch(add_packs_kernel<T>, blocks_for(packs), kThreads, 0, stream_of(backend), x, y, packs);
+    } else {
+      launch(add_kernel<T>, blocks_for(count), kThreads, 0, stream_of(backend), x, y, count);
+    }
+  });
+}
+
+void convert(Backend& backend, const Convert& op) {
+  SHARDORA_CHECK(op.from.shape == op.to.shape);
+  const std::int64_t count = op.from.elements();
+  with_element_type(op.from.dtype, [&](auto from_type) {
+    with_element_type(op.to.dtype, [&](auto to_type) {
+      using From = decltype(from_type);
+      using To = decltype(to_type);
+      launch(convert_kernel<From, To>, blocks_for(count), kThreads, 0, stream_of(backend), elements_of<From>(op.from),
+             elements_of<To>(op.to), count);
+    });
+  });
+}
+
+void column_sum(Backend& backend, const ColumnSum& op) {
+  const std::int64_t rows = op.dy.size(0), width = op.dy.size(1);
+  SHARDORA_CHECK(op.dbias.shape == (Shape{width}));
+  const RowParts cut = row_parts(rows, width);
+  if (cut.parts == 0) return;
+  auto* const parts = cuda_backend(backend).workspace<float>(cut.parts * width);
+  with_element_type(op.dy.dtype, [&](auto type) {
+    using T = decltype(type);
+    launch(column_sum_kernel<T>, dim3(blocks_for(width), static_cast<unsigned>(cut.parts)), kThreads, 0,
+           stream_of(backend), elements_of<T>(op.dy), rows, width, cut.rows_each, parts);
+  });
+  add_column_parts(backend, parts, cut.parts, width, op.dbias.as<float>());
+}
+
+}  // namespace shardora::cuda

@@ -1,0 +1,41 @@
+// Matrix products of the GPU: cuBLASLt (products.cc), and plain loops under the host emulation. Row-major, no gaps.
+//
+//   c[m,n] (=|+=) scale * op(a) op(b)      op(x): x or its transpose; products and sums in fp32, no TF32
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <memory>
+#include <string>
+
+#include "kernels/tensor.h"
+
+namespace shardora::cuda {
+
+struct ProductCall {
+  const void* a = nullptr;           // [m,k], or [k,m] if transpose_a
+  const void* b = nullptr;           // [k,n], or [n,k] if transpose_b
+  void* c = nullptr;                 // [m,n]
+  std::int64_t m = 0, n = 0, k = 0;  // >= 1
+  DType operands = DType::kF32;      // of a and b: fp32 or bfloat16
+  DType result = DType::kF32;        // of c: that of the operands, or fp32
+  bool transpose_a = false, transpose_b = false;
+  float scale = 1.0F;
+  bool accumulate = false;
+};
+
+class Products {
+ public:
+  virtual ~Products() = default;
+  virtual void run(const ProductCall& call) = 0;
+  virtual std::string description() const = 0;  // library and version
+};
+
+// `workspace` is the backend's, shared with all work of the same stream.
+struct Workspace {
+  void* data = nullptr;
+  std::size_t bytes = 0;
+};
+std::unique_ptr<Products> make_products(cudaStream_t stream, Workspace workspace);
+
+}  // namespace shardora::cuda

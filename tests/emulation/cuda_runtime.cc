@@ -1,0 +1,160 @@
+#include "tests/emulation/cuda_runtime.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+
+#include "tests/emulation/devices.h"
+
+namespace shardora::emulation {
+namespace {
+
+struct Allocations {
+  std::map<void*, std::size_t> sizes;
+  std::size_t total = 0;
+};
+Allocations& allocations() {
+  static Allocations all;
+  return all;
+}
+
+std::size_t memory_of_all() {
+  std::size_t total = 0;
+  for (const Device& device : machine().devices) total += device.memory_bytes;
+  return total;
+}
+
+}  // namespace
+
+Machine& machine() {
+  static Machine machine;
+  return machine;
+}
+std::size_t allocated_bytes() { return allocations().total; }
+
+}  // namespace shardora::emulation
+
+using shardora::emulation::allocated_bytes;
+using shardora::emulation::machine;
+
+const char* cudaGetErrorString(cudaError_t status) {
+  switch (status) {
+    case cudaSuccess:
+      return "no error";
+    case cudaErrorMemoryAllocation:
+      return "out of memory";
+    case cudaErrorInsufficientDriver:
+      return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorNoDevice:
+      return "no CUDA-capable device is detected";
+    case cudaErrorInvalidDevice:
+      return "invalid device ordinal";
+    case cudaErrorNotReady:
+      return "device not ready";
+  }
+  return "unknown";
+}
+const char* cudaGetErrorName(cudaError_t) { return "emulated"; }
+cudaError_t cudaGetLastError() { return cudaSuccess; }
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = machine().driver_version;
+  return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = 13000;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = static_cast<int>(machine().devices.size());
+  if (machine().driver_version < 12000) return cudaErrorInsufficientDriver;
+  return *count == 0 ? cudaErrorNoDevice : cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (device < 0 || device >= static_cast<int>(machine().devices.size())) return cudaErrorInvalidDevice;
+  const auto& emulated = machine().devices[static_cast<std::size_t>(device)];
+  *properties = {};
+  std::snprintf(properties->name, sizeof properties->name, "emulated device %d", device);
+  properties->uuid.bytes[15] = static_cast<char>(device);
+  properties->totalGlobalMem = emulated.memory_bytes;
+  properties->sharedMemPerBlockOptin = 227 << 10;
+  properties->major = emulated.major;
+  properties->minor = emulated.minor;
+  properties->multiProcessorCount = 4;
+  return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) {
+  return device >= 0 && device < static_cast<int>(machine().devices.size()) ? cudaSuccess : cudaErrorInvalidDevice;
+}
+cudaError_t cudaMemGetInfo(std::size_t* free_bytes, std::size_t* total_bytes) {
+  *total_bytes = shardora::emulation::memory_of_all();
+  *free_bytes = *total_bytes - allocated_bytes();
+  return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
+  std::size_t free_bytes = 0, total_bytes = 0;
+  cudaMemGetInfo(&free_bytes, &total_bytes);
+  if (bytes > free_bytes) return cudaErrorMemoryAllocation;
+  // The size that was asked for and no more: what is beyond belongs to the address sanitizer.
+  if (posix_memalign(memory, 256, bytes) != 0) return cudaErrorMemoryAllocation;
+  std::memset(*memory, 0xFF, bytes);
+  shardora::emulation::allocations().sizes[*memory] = bytes;
+  shardora::emulation::allocations().total += bytes;
+  return cudaSuccess;
+}
+cudaError_t cudaFree(void* memory) {
+  auto& all = shardora::emulation::allocations();
+  const auto found = all.sizes.find(memory);
+  if (found != all.sizes.end()) {
+    all.total -= found->second;
+    all.sizes.erase(found);
+  }
+  std::free(memory);
+  return cudaSuccess;
+}
+cudaError_t cudaHostAlloc(void** memory, std::size_t bytes, unsigned) {
+  return posix_memalign(memory, 256, bytes) == 0 ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+cudaError_t cudaFreeHost(void* memory) {
+  std::free(memory);
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t) {
+  if (bytes > 0) std::memcpy(to, from, bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
+                              std::size_t row_bytes, std::size_t rows, cudaMemcpyKind, cudaStream_t) {
+  for (std::size_t row = 0; row < rows; ++row) {
+    std::memcpy(static_cast<char*>(to) + row * to_pitch, static_cast<const char*>(from) + row * from_pitch, row_bytes);
+  }
+  return cudaSuccess;
+}
+cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStream_t) {
+  if (bytes > 0) std::memset(memory, value, bytes);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = reinterpret_cast<cudaStream_t>(new char);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  delete reinterpret_cast<char*>(stream);
+  return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = reinterpret_cast<cudaEvent_t>(new char);
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete reinterpret_cast<char*>(event);
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }

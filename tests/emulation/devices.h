@@ -1,0 +1,21 @@
+// What the emulated machine pretends to be.
+#pragma once
+
+#include <vector>
+
+#include "tests/emulation/cuda_runtime.h"
+
+namespace shardora::emulation {
+
+struct Device {
+  int major = 9, minor = 0;
+  std::size_t memory_bytes = std::size_t{8} << 30;
+};
+struct Machine {
+  int driver_version = 13000;  // 0: no driver
+  std::vector<Device> devices = {{}};
+};
+Machine& machine();             // starts as one device of Hopper's kind
+std::size_t allocated_bytes();  // on all devices
+
+}  // namespace shardora::emulation
