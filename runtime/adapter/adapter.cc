@@ -99,9 +99,11 @@ void Adapter::lend(AdaptedModule& module) {
   };
   const Placement& b = parameters_->all()[module.b].placement;
   const Range b_rows{b.used.begin - b.stored.begin, b.used.size};
-  module.lent = {.a = parameters_->value(module.a),
+  module.factor_a = parameters_->value(module.a);
+  module.factor_b = used(parameters_->value(module.b), b_rows);
+  module.lent = {.a = parameters_->compute_value(module.a),
                  .da = parameters_->gradient(module.a),
-                 .b = used(parameters_->value(module.b), b_rows),
+                 .b = used(parameters_->compute_value(module.b), b_rows),
                  .db = used(parameters_->gradient(module.b), b_rows),
                  .scale = static_cast<float>(scale_of(module.alpha, module.rank, options_.rslora)),
                  .axis = options_.magnitude_axis,
@@ -132,8 +134,8 @@ void Adapter::initialise(Communicator& tensor_group, Arena& scratch) {
     backend_.zero(parameters_->value(module.b));
   }
   parameters_changed();
-  if (!has_magnitude()) return;
   refresh_norms(tensor_group, scratch);
+  if (!has_magnitude()) return;
   for (const AdaptedModule& module : modules_) {
     // By the same code as every later norm, so that the gain is exactly 1.
     initial_magnitude(backend_, {.norm = module.norm, .magnitude = parameters_->value(module.m)});

@@ -31,6 +31,7 @@ struct AdaptedModule {
   bool reduced = false;                       // its norm is a sum over the tensor group
   bool owner = true;                          // this rank speaks for its rows in sums over weights
   bool partial_h = false;                     // h is a sum over the tensor group
+  TensorView factor_a, factor_b;              // A and B in fp32, the rows that this rank computes with
   TensorView squared_weight;                  // w of the used range
   TensorView squared, reference, norm, gain;  // of the stored range
   LinearAdapter lent;                         // what the linear layer sees

@@ -74,13 +74,13 @@ void Adapter::add_exact_gradient(const AdaptedModule& module, Arena& scratch) co
 void Adapter::exact_output(const AdaptedModule& module, TensorView c, Arena& scratch) const {
   ScratchScope scope(scratch);
   const LinearAdapter& lent = module.lent;
-  const std::int64_t r = lent.a.size(0), out = lent.b.size(0);
+  const std::int64_t r = module.factor_a.size(0), out = module.factor_b.size(0);
   const TensorView bt = scope.take({r, out}), terms = scope.take({r, out}), gram = scope.take({r, r}),
                    db = scope.take({out, r});
-  transpose(backend_, {.from = lent.b, .to = bt});
+  transpose(backend_, {.from = module.factor_b, .to = bt});
   // dB^T += (A W^T + s (A A^T) B^T).c
-  module.linear->weight->forward(lent.a, terms, false);
-  matmul(backend_, {.a = lent.a, .b = lent.a, .c = gram, .transpose_b = true});
+  module.linear->weight->forward(module.factor_a, terms, false);
+  matmul(backend_, {.a = module.factor_a, .b = module.factor_a, .c = gram, .transpose_b = true});
   matmul(backend_, {.a = gram, .b = bt, .c = terms, .scale = lent.scale, .accumulate = true});
   scale_columns_forward(backend_, {.u = terms, .gain = c, .bias = {}, .y = terms});
   transpose(backend_, {.from = terms, .to = db});
@@ -88,21 +88,21 @@ void Adapter::exact_output(const AdaptedModule& module, TensorView c, Arena& scr
   // dA += (c.B)^T W + s ((c.B)^T B) A
   scale_columns_forward(backend_, {.u = bt, .gain = c, .bias = {}, .y = bt});
   module.linear->weight->input_gradient(bt, lent.da, true);
-  matmul(backend_, {.a = bt, .b = lent.b, .c = gram});
-  matmul(backend_, {.a = gram, .b = lent.a, .c = lent.da, .scale = lent.scale, .accumulate = true});
+  matmul(backend_, {.a = bt, .b = module.factor_b, .c = gram});
+  matmul(backend_, {.a = gram, .b = module.factor_a, .c = lent.da, .scale = lent.scale, .accumulate = true});
 }
 
 void Adapter::exact_input(const AdaptedModule& module, TensorView c, Arena& scratch) const {
   ScratchScope scope(scratch);
   const LinearAdapter& lent = module.lent;
-  const std::int64_t r = lent.a.size(0), in = lent.a.size(1), out = lent.b.size(0);
+  const std::int64_t r = module.factor_a.size(0), in = module.factor_a.size(1), out = module.factor_b.size(0);
   const TensorView scaled_a = scope.take({r, in}), bt = scope.take({r, out}), terms = scope.take({r, out}),
                    gram = scope.take({r, r}), db = scope.take({out, r}), q = scope.take({r, in});
-  transpose(backend_, {.from = lent.b, .to = bt});
-  scale_columns_forward(backend_, {.u = lent.a, .gain = c, .bias = {}, .y = scaled_a});
+  transpose(backend_, {.from = module.factor_b, .to = bt});
+  scale_columns_forward(backend_, {.u = module.factor_a, .gain = c, .bias = {}, .y = scaled_a});
   // dB^T += (A.c) W^T + s ((A.c) A^T)^T B^T; the middle factor is symmetric
   module.linear->weight->forward(scaled_a, terms, false);
-  matmul(backend_, {.a = scaled_a, .b = lent.a, .c = gram, .transpose_b = true});
+  matmul(backend_, {.a = scaled_a, .b = module.factor_a, .c = gram, .transpose_b = true});
   matmul(backend_, {.a = gram, .b = bt, .c = terms, .scale = lent.scale, .accumulate = true});
   transpose(backend_, {.from = terms, .to = db});
   add(backend_, {.x = db, .y = lent.db});
@@ -110,7 +110,7 @@ void Adapter::exact_input(const AdaptedModule& module, TensorView c, Arena& scra
   module.linear->weight->input_gradient(bt, q, false);
   scale_columns_forward(backend_, {.u = q, .gain = c, .bias = {}, .y = q});
   add(backend_, {.x = q, .y = lent.da});
-  matmul(backend_, {.a = lent.b, .b = lent.b, .c = gram, .transpose_a = true});
+  matmul(backend_, {.a = module.factor_b, .b = module.factor_b, .c = gram, .transpose_a = true});
   matmul(backend_, {.a = gram, .b = scaled_a, .c = lent.da, .scale = lent.scale, .accumulate = true});
 }
 

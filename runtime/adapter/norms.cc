@@ -19,6 +19,7 @@ TensorView part(TensorView x, Range range) { return x.rows(range.begin, range.si
 }  // namespace
 
 void Adapter::refresh_norms(Communicator& tensor_group, Arena& scratch) {
+  parameters_->refresh_copies(backend_);
   if (has_magnitude()) {
     backend_.zero(squares_);
     for (const AdaptedModule& module : modules_) {
@@ -48,7 +49,7 @@ void Adapter::measure_weight(const AdaptedModule& module) const {
 
 void Adapter::norm_parts(const AdaptedModule& module, Arena& scratch) const {
   ScratchScope scope(scratch);
-  const TensorView a = module.lent.a, b = module.lent.b;
+  const TensorView a = module.factor_a, b = module.factor_b;
   const std::int64_t r = a.size(0), out = b.size(0);
   const TensorView b_transposed = scope.take({r, out}), gram = scope.take({r, r});
   const TensorView product = scope.take({r, module.used.size}), third = scope.take({r, module.used.size});
@@ -136,7 +137,7 @@ void Adapter::direct_norms(const AdaptedModule& module, std::span<const std::int
     place.push_back(i);
   }
   ScratchScope scope(scratch);
-  const TensorView a = module.lent.a, b = module.lent.b;
+  const TensorView a = module.factor_a, b = module.factor_b;
   const WeightMatrix& weight = *module.linear->weight;
   const bool output = options_.magnitude_axis == MagnitudeAxis::kOutput;
   std::vector<double> sums(mine.size(), 0.0);

@@ -46,6 +46,7 @@ class ScratchScope {
   ScratchScope(const ScratchScope&) = delete;
   ScratchScope& operator=(const ScratchScope&) = delete;
   TensorView take(Shape shape, DType dtype = DType::kF32) { return arena_.take("scratch", dtype, shape); }
+  TensorView like(TensorView x) { return take(x.shape, x.dtype); }
 
  private:
   Arena& arena_;

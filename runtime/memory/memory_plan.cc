@@ -47,15 +47,21 @@ std::int64_t MemoryPlan::run_bytes() const {
 }
 
 std::int64_t MemoryPlan::growth_bytes() const {
+  if (on_device) return run_bytes();
   return kLibrariesBytes + std::max(run_bytes(), loading_bytes + largest_tensor_bytes);
 }
 
 std::string to_text(const MemoryPlan& plan) {
-  std::string text = fmt::format("memory of a rank: peak {} expected", mib(plan.peak_bytes()));
+  std::string text = fmt::format("{} of a rank: peak {} expected", plan.on_device ? "device memory" : "memory",
+                                 mib(plan.peak_bytes()));
   const auto row = [&](const std::string& name, std::int64_t bytes) {
     text += fmt::format("\n  {:<28} {:>14}", name, mib(bytes));
   };
   for (const MemorySegment& segment : largest_first(plan.segments)) row(segment.name, segment.bytes);
+  if (plan.on_device) {
+    row("context and workspaces", plan.resident_bytes);
+    return text;
+  }
   row("program, MPI and data", plan.resident_bytes);
   row("libraries at work", MemoryPlan::kLibrariesBytes);
   row("(largest tensor, at loading)", plan.largest_tensor_bytes);

@@ -14,10 +14,12 @@ struct MemorySegment {
 };
 
 struct MemoryPlan {
-  std::int64_t resident_bytes = 0;        // before anything of this was taken: program, libraries, MPI, data
+  std::int64_t resident_bytes = 0;  // before anything of this was taken: program, libraries, MPI, data; on a device all
+                                    // that was taken there: context, workspaces, other processes
   std::vector<MemorySegment> segments;    // taken for the whole run
   std::int64_t largest_tensor_bytes = 0;  // this rank's slice of it, on its way from the file
   std::int64_t loading_bytes = 0;         // of the segments, what is there while weights are read
+  bool on_device = false;                 // weights come through the host then, and libraries keep to their workspaces
   bool training = false;
   bool float32_frozen = false;  // frozen weights that could be stored in half of it
 

@@ -36,7 +36,7 @@ void residual_layer_backward(const PassContext& pass, const Linear& linear, Tens
   const LinearProduct product = linear.output(pass, saved, {});
   if (!product.gain) return linear.backward(pass, x, saved, dh, dx, false);
   ScratchScope scope(pass.scratch);
-  const TensorView du = scope.take(dh.shape);
+  const TensorView du = scope.like(dh);
   scale_columns_backward(pass.backend,
                          {.dy = dh, .u = product.u, .gain = product.gain, .du = du, .h = linear.output_h(pass)});
   linear.backward(pass, x, saved, du, dx, false);
@@ -72,26 +72,27 @@ bool Block::trains() const {
   return false;
 }
 
-BlockSaved Block::take_saved(Arena& arena, std::int64_t tokens, Recompute recompute) const {
+BlockSaved Block::take_saved(Arena& arena, DType dtype, std::int64_t tokens, Recompute recompute) const {
   const bool keep_all = recompute != Recompute::kSelective;
-  const auto take = [&](Shape shape) { return arena.take(kSegment, DType::kF32, shape); };
-  const auto saved_of = [&](const Linear& linear) { return linear.take_saved(arena, kSegment, tokens); };
+  const auto take = [&](Shape shape) { return arena.take(kSegment, dtype, shape); };
+  const auto statistics = [&](Shape shape) { return arena.take(kSegment, DType::kF32, shape); };
+  const auto saved_of = [&](const Linear& linear) { return linear.take_saved(arena, kSegment, dtype, tokens); };
   BlockSaved s;
   if (keep_all) s.x1 = take({tokens, hidden_size});
-  s.rstd1 = take({tokens});
+  s.rstd1 = statistics({tokens});
   s.q_saved = saved_of(q), s.k_saved = saved_of(k), s.v_saved = saved_of(v), s.o_saved = saved_of(o);
   s.q = take({tokens, heads, head_dim});
   s.k = take({tokens, kv_heads, head_dim});
   s.v = take({tokens, kv_heads, head_dim});
   if (q_norm.weight) {
-    s.q_raw = take({tokens, heads, head_dim}), s.q_rstd = take({tokens, heads});
-    s.k_raw = take({tokens, kv_heads, head_dim}), s.k_rstd = take({tokens, kv_heads});
+    s.q_raw = take({tokens, heads, head_dim}), s.q_rstd = statistics({tokens, heads});
+    s.k_raw = take({tokens, kv_heads, head_dim}), s.k_rstd = statistics({tokens, kv_heads});
   }
   s.attended = take({tokens, heads, head_dim});
-  s.lse = take({tokens, heads});
+  s.lse = statistics({tokens, heads});
   s.m = take({tokens, hidden_size});
   if (keep_all) s.x2 = take({tokens, hidden_size});
-  s.rstd2 = take({tokens});
+  s.rstd2 = statistics({tokens});
   s.gate_saved = saved_of(gate), s.up_saved = saved_of(up), s.down_saved = saved_of(down);
   if (gate.needs_output()) s.gate = take({tokens, gate.out_features});
   if (up.needs_output()) s.up = take({tokens, up.out_features});
@@ -101,14 +102,14 @@ BlockSaved Block::take_saved(Arena& arena, std::int64_t tokens, Recompute recomp
 
 void Block::take_missing(ScratchScope& scope, BlockSaved& s) const {
   const std::int64_t tokens = s.h.size(0);
-  if (!s.x1) s.x1 = scope.take({tokens, hidden_size});
-  if (!s.x2) s.x2 = scope.take({tokens, hidden_size});
-  if (!s.activated) s.activated = scope.take({tokens, gate.out_features});
+  if (!s.x1) s.x1 = scope.take({tokens, hidden_size}, s.h.dtype);
+  if (!s.x2) s.x2 = scope.take({tokens, hidden_size}, s.h.dtype);
+  if (!s.activated) s.activated = scope.take({tokens, gate.out_features}, s.h.dtype);
 }
 
 void Block::remake_x1(const PassContext& pass, ScratchScope& scope, BlockSaved& s) const {
   if (s.x1) return;
-  s.x1 = scope.take({s.h.size(0), hidden_size});
+  s.x1 = scope.like(s.h);
   rms_norm_forward(pass.backend,
                    {.x = s.h, .weight = input_norm.weight, .epsilon = epsilon, .y = s.x1, .rstd = s.rstd1});
 }
@@ -116,10 +117,10 @@ void Block::remake_x1(const PassContext& pass, ScratchScope& scope, BlockSaved& 
 void Block::remake_mlp(const PassContext& pass, ScratchScope& scope, BlockSaved& s) const {
   if (s.x2) return;
   const std::int64_t tokens = s.m.size(0);
-  s.x2 = scope.take({tokens, hidden_size});
+  s.x2 = scope.take({tokens, hidden_size}, s.h.dtype);
   rms_norm_forward(pass.backend,
                    {.x = s.m, .weight = post_norm.weight, .epsilon = epsilon, .y = s.x2, .rstd = s.rstd2});
-  s.activated = scope.take({tokens, gate.out_features});
+  s.activated = scope.take({tokens, gate.out_features}, s.h.dtype);
   activate(pass, s);
 }
 
@@ -208,12 +209,12 @@ void Block::backward(const PassContext& pass, const DeviceBatch& batch, const Bl
 
 void Block::mlp_backward_part(const PassContext& pass, const BlockSaved& s, TensorView dh) const {
   ScratchScope scope(pass.scratch);
-  const TensorView dx2 = scope.take(s.x2.shape);
+  const TensorView dx2 = scope.like(s.x2);
   {
     ScratchScope inner(pass.scratch);
-    const TensorView d_activated = inner.take(s.activated.shape);
+    const TensorView d_activated = inner.like(s.activated);
     residual_layer_backward(pass, down, s.activated, s.down_saved, dh, d_activated);
-    const TensorView dgate = inner.take(s.activated.shape);
+    const TensorView dgate = inner.like(s.activated);
     swiglu_backward(pass.backend, {.dy = d_activated,
                                    .gate = gate.output(pass, s.gate_saved, s.gate),
                                    .up = up.output(pass, s.up_saved, s.up),
@@ -255,15 +256,15 @@ void Block::query_or_key_backward(const PassContext& pass, const DeviceBatch& ba
 void Block::attention_backward_part(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& s,
                                     TensorView dh, bool needs_input_gradient) const {
   ScratchScope scope(pass.scratch);
-  const TensorView d_attended = scope.take(s.attended.shape), dq = scope.take(s.q.shape), dk = scope.take(s.k.shape),
-                   dv = scope.take(s.v.shape);
+  const TensorView d_attended = scope.like(s.attended), dq = scope.like(s.q), dk = scope.like(s.k),
+                   dv = scope.like(s.v);
   residual_layer_backward(pass, o, flat(s.attended), s.o_saved, dh, flat(d_attended));
   attention_backward(pass.backend,
                      {.forward = attention_call(batch, s), .d_o = d_attended, .dq = dq, .dk = dk, .dv = dv});
   query_or_key_backward(pass, batch, query_of(s), dq);
   query_or_key_backward(pass, batch, key_of(s), dk);
   finish_backward(pass, v.output(pass, s.v_saved, flat(s.v)), flat(dv), v.output_h(pass));
-  const TensorView dx1 = needs_input_gradient ? scope.take(s.x1.shape) : TensorView{};
+  const TensorView dx1 = needs_input_gradient ? scope.like(s.x1) : TensorView{};
   q.backward(pass, s.x1, s.q_saved, flat(dq), dx1, false);
   k.backward(pass, s.x1, s.k_saved, flat(dk), dx1, true);
   v.backward(pass, s.x1, s.v_saved, flat(dv), dx1, true);

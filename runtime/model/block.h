@@ -47,7 +47,7 @@ class Block {
   std::vector<Linear*> linears() { return {&q, &k, &v, &o, &gate, &up, &down}; }
   bool trains() const;
   // All but h.
-  BlockSaved take_saved(Arena& arena, std::int64_t tokens, Recompute recompute) const;
+  BlockSaved take_saved(Arena& arena, DType dtype, std::int64_t tokens, Recompute recompute) const;
 
   // saved.h is the layer's input; h_out [tokens, hidden] is written.
   void forward(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved, TensorView h_out) const;

@@ -30,7 +30,7 @@ Activations Decoder::take_activations(Arena& arena, const ActivationPlan& plan) 
   const auto take = [&](std::string_view segment, DType dtype, Shape shape) {
     return arena.take(segment, dtype, shape);
   };
-  const auto floats = [&](Shape shape) { return take("activations", DType::kF32, shape); };
+  const auto states = [&](Shape shape) { return take("activations", plan.dtype, shape); };
   Activations a;
   a.storage = {.tokens = take("batch", DType::kI32, {tokens}),
                .positions = take("batch", DType::kI32, {tokens}),
@@ -42,13 +42,14 @@ Activations Decoder::take_activations(Arena& arena, const ActivationPlan& plan) 
                .sines = sines_};
   a.layers_share = plan.training && plan.recompute == Recompute::kFull;
   a.slots = take_slots(arena, plan);
-  a.h_last = floats({tokens, hidden});
-  a.head_x = floats({tokens, hidden});
-  a.head_normed = floats({tokens, hidden});
-  a.head_rstd = floats({tokens});
-  if (plan.training) a.d_head = floats({tokens, hidden});
+  a.h_last = states({tokens, hidden});
+  a.head_x = states({tokens, hidden});
+  a.head_normed = states({tokens, hidden});
+  a.head_rstd = take("activations", DType::kF32, {tokens});
+  if (plan.training) a.d_head = states({tokens, hidden});
   const std::int64_t rows = std::min(chunk_rows(), tokens);
   a.logits = take("logits", DType::kF32, {rows, vocabulary_.size});
+  a.dlogits = plan.training && plan.dtype != DType::kF32 ? take("logits", plan.dtype, a.logits.shape) : a.logits;
   a.row_max = take("logits", DType::kF32, {rows});
   a.sums = take("logits", DType::kF32, {2 * rows});
   a.loss = take("logits", DType::kF64, {2});
@@ -62,13 +63,13 @@ std::vector<BlockSaved> Decoder::take_slots(Arena& arena, const ActivationPlan& 
   std::vector<BlockSaved> slots(plan.training ? blocks_.size() : std::min<std::size_t>(2, blocks_.size()));
   std::vector<TensorView> inputs;
   for (std::size_t i = 0; i < slots.size(); ++i) {
-    inputs.push_back(arena.take("activations", DType::kF32, {tokens, config_.hidden_size}));
+    inputs.push_back(arena.take("activations", plan.dtype, {tokens, config_.hidden_size}));
   }
   const std::int64_t mark = arena.mark();
   std::int64_t end = mark;
   for (std::size_t i = 0; i < slots.size(); ++i) {
     if (recompute == Recompute::kFull) arena.release(mark);
-    slots[i] = blocks_[i].take_saved(arena, tokens, recompute);
+    slots[i] = blocks_[i].take_saved(arena, plan.dtype, tokens, recompute);
     slots[i].h = inputs[i];
     end = std::max(end, arena.mark());
   }
@@ -126,6 +127,7 @@ void Decoder::head_chunk(const PassContext& pass, const DeviceBatch& batch, cons
   const WeightMatrix& head = head_ ? *head_ : *embedding_;
   const TensorView x = activations.head_normed.rows(rows.begin, rows.size);
   const CrossEntropy op{.logits = activations.logits.rows(0, rows.size),
+                        .dlogits = activations.dlogits.rows(0, rows.size),
                         .targets = batch.targets.rows(rows.begin, rows.size),
                         .first_column = vocabulary_.begin,
                         .row_max = activations.row_max.rows(0, rows.size),
@@ -140,9 +142,9 @@ void Decoder::head_chunk(const PassContext& pass, const DeviceBatch& batch, cons
   parallel_.join_row_sums(op.sums);
   cross_entropy_finish(pass.backend, op);
   if (!loss.gradients) return;
-  head.input_gradient(op.logits, activations.d_head.rows(rows.begin, rows.size), false);
+  head.input_gradient(op.dlogits, activations.d_head.rows(rows.begin, rows.size), false);
   const TrainableMatrix* trainable = head_ ? trainable_head_ : trainable_embedding_;
-  if (trainable) trainable->weight_gradient(op.logits, x);
+  if (trainable) trainable->weight_gradient(op.dlogits, x);
 }
 
 void Decoder::forward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
@@ -168,7 +170,8 @@ TensorView Decoder::logits(const PassContext& pass, const DeviceBatch& batch, co
 void Decoder::backward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const {
   const std::int64_t tokens = batch.tokens.size(0), rows = batch.target_rows.size(0);
   ScratchScope scope(pass.scratch);
-  const TensorView d_normed = activations.d_head.rows(0, rows), dh = scope.take({tokens, config_.hidden_size});
+  const TensorView d_normed = activations.d_head.rows(0, rows),
+                   dh = scope.take({tokens, config_.hidden_size}, d_normed.dtype);
   parallel_.enter_column_backward(d_normed);
   rms_norm_backward(pass.backend, {.dy = d_normed,
                                    .x = activations.head_x.rows(0, rows),

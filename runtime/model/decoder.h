@@ -16,7 +16,8 @@ namespace shardora {
 // Sizes that activations are made for.
 struct ActivationPlan {
   BatchLimits limits;
-  bool training = true;  // keep every layer; else two slots serve all layers in turn
+  bool training = true;       // keep every layer; else two slots serve all layers in turn
+  DType dtype = DType::kF32;  // of activations and their gradients; logits and statistics are fp32
   Recompute recompute = Recompute::kNone;
 };
 
@@ -26,7 +27,7 @@ struct Activations {
   bool layers_share = false;                          // Recompute::kFull: all slots are the same memory, but for h
   TensorView h_last;                                  // [tokens, hidden]: the last block's output
   TensorView head_x, head_normed, head_rstd, d_head;  // rows that predict a target
-  TensorView logits, row_max, sums;                   // one chunk of rows
+  TensorView logits, dlogits, row_max, sums;          // one chunk of rows; dlogits in the type of the activations
   TensorView loss;                                    // float64 [2]: sum of losses, correct predictions
 };
 

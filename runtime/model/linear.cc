@@ -10,10 +10,10 @@ bool Linear::needs_output() const {
   return !output_axis() || (adapter->dropout > 0 && adapter->dropout_scope == DropoutScope::kInput);
 }
 
-LinearSaved Linear::take_saved(Arena& arena, std::string_view segment, std::int64_t tokens) const {
+LinearSaved Linear::take_saved(Arena& arena, std::string_view segment, DType dtype, std::int64_t tokens) const {
   LinearSaved saved;
-  if (output_axis()) saved.u = arena.take(segment, DType::kF32, {tokens, out_features});
-  if (adapter) saved.z = arena.take(segment, DType::kF32, {tokens, adapter->a.size(0)});
+  if (output_axis()) saved.u = arena.take(segment, dtype, {tokens, out_features});
+  if (adapter) saved.z = arena.take(segment, dtype, {tokens, adapter->a.size(0)});
   return saved;
 }
 
@@ -42,14 +42,14 @@ TensorView Linear::output_h(const PassContext& pass) const { return leaves_gain(
 
 TensorView Linear::scaled_input(const PassContext& pass, TensorView x) const {
   if (!input_axis()) return x;
-  const TensorView scaled = pass.scratch.take("scratch", DType::kF32, x.shape);
+  const TensorView scaled = pass.scratch.take("scratch", x.dtype, x.shape);
   scale_columns_forward(pass.backend, {.u = x, .gain = adapter->gain, .bias = {}, .y = scaled});
   return scaled;
 }
 
 TensorView Linear::adapter_input(const PassContext& pass, TensorView x) const {
   if (!drops(pass)) return x;
-  const TensorView dropped = pass.scratch.take("scratch", DType::kF32, x.shape);
+  const TensorView dropped = pass.scratch.take("scratch", x.dtype, x.shape);
   dropout_into(pass, x, dropped, false);
   return dropped;
 }
@@ -67,17 +67,17 @@ void Linear::dropout_into(const PassContext& pass, TensorView x, TensorView y, b
 
 void Linear::forward_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView y) const {
   ScratchScope scope(pass.scratch);
-  const TensorView dropped = scope.take(x.shape);
+  const TensorView dropped = scope.like(x);
   dropout_into(pass, x, dropped, false);
   if (output_axis()) {
     weight->forward(x, y, false);
     weight->forward(dropped, saved.u, false);
     matmul(pass.backend, {.a = dropped, .b = adapter->a, .c = saved.z, .transpose_b = true});
-    const TensorView e = scope.take(y.shape);
+    const TensorView e = scope.like(y);
     matmul(pass.backend, {.a = saved.z, .b = adapter->b, .c = e, .transpose_b = true, .scale = adapter->scale});
     dropout_gain_forward(pass.backend, {.base = y, .p = saved.u, .e = e, .gain = adapter->gain, .y = y, .u = saved.u});
   } else {
-    const TensorView mixed = scope.take(x.shape);  // x + (g - 1).x'
+    const TensorView mixed = scope.like(x);  // x + (g - 1).x'
     gain_minus_one(pass.backend, {.x = dropped, .gain = adapter->gain, .y = mixed});
     add(pass.backend, {.x = x, .y = mixed});
     weight->forward(mixed, y, false);
@@ -119,7 +119,7 @@ void Linear::factor_gradients(const PassContext& pass, TensorView du, TensorView
     return matmul(pass.backend, {.a = dz, .b = adapter_x, .c = da, .transpose_a = true, .accumulate = true});
   }
   ScratchScope scope(pass.scratch);
-  const TensorView unscaled = scope.take(da.shape);
+  const TensorView unscaled = scope.like(da);
   matmul(pass.backend, {.a = dz, .b = adapter_x, .c = unscaled, .transpose_a = true});
   scale_columns_forward(pass.backend, {.u = unscaled, .gain = adapter->gain, .bias = {}, .residual = da, .y = da});
 }
@@ -127,12 +127,12 @@ void Linear::factor_gradients(const PassContext& pass, TensorView du, TensorView
 // Also LoRA.
 void Linear::backward_output(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView du,
                              TensorView dx, bool accumulate) const {
-  const TensorView dz = pass.scratch.take("scratch", DType::kF32, saved.z.shape);
+  const TensorView dz = pass.scratch.take("scratch", saved.z.dtype, saved.z.shape);
   factor_gradients(pass, du, adapter_input(pass, x), saved.z, dz);
   if (!dx) return;
   weight->input_gradient(du, dx, accumulate);
   if (!drops(pass)) return matmul(pass.backend, {.a = dz, .b = adapter->a, .c = dx, .accumulate = true});
-  const TensorView branch = pass.scratch.take("scratch", DType::kF32, dx.shape);
+  const TensorView branch = pass.scratch.take("scratch", dx.dtype, dx.shape);
   matmul(pass.backend, {.a = dz, .b = adapter->a, .c = branch});
   dropout_into(pass, branch, dx, true);
 }
@@ -140,12 +140,12 @@ void Linear::backward_output(const PassContext& pass, TensorView x, const Linear
 void Linear::backward_input(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy,
                             TensorView dx, bool accumulate) const {
   ScratchScope scope(pass.scratch);
-  const TensorView dz = scope.take(saved.z.shape);
+  const TensorView dz = scope.like(saved.z);
   factor_gradients(pass, dy, adapter_input(pass, x), saved.z, dz);
-  const TensorView dscaled = dx && !accumulate ? dx : scope.take(x.shape);
+  const TensorView dscaled = dx && !accumulate ? dx : scope.like(x);
   weight->input_gradient(dy, dscaled, false);
   if (drops(pass)) {
-    const TensorView branch = scope.take(x.shape);
+    const TensorView branch = scope.like(x);
     matmul(pass.backend, {.a = dz, .b = adapter->a, .c = branch});
     dropout_into(pass, branch, dscaled, true);
   } else {
@@ -163,13 +163,13 @@ void Linear::backward_input(const PassContext& pass, TensorView x, const LinearS
 void Linear::backward_output_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved,
                                           TensorView dy, TensorView dx, bool accumulate) const {
   ScratchScope scope(pass.scratch);
-  const TensorView du = scope.take(dy.shape), dz = scope.take(saved.z.shape);
+  const TensorView du = scope.like(dy), dz = scope.like(saved.z);
   scale_columns_backward(pass.backend, {.dy = dy, .u = saved.u, .gain = adapter->gain, .du = du, .h = adapter->h});
   factor_gradients(pass, du, adapter_input(pass, x), saved.z, dz);
   if (!dx) return;
   weight->input_gradient(dy, dx, accumulate);
   gain_minus_one(pass.backend, {.x = dy, .gain = adapter->gain, .y = du});
-  const TensorView branch = scope.take(dx.shape);
+  const TensorView branch = scope.like(dx);
   weight->input_gradient(du, branch, false);
   matmul(pass.backend, {.a = dz, .b = adapter->a, .c = branch, .accumulate = true});
   dropout_into(pass, branch, dx, true);
@@ -179,8 +179,8 @@ void Linear::backward_output_dropping_all(const PassContext& pass, TensorView x,
 void Linear::backward_input_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy,
                                          TensorView dx, bool accumulate) const {
   ScratchScope scope(pass.scratch);
-  const TensorView gain = adapter->gain, dropped = scope.take(x.shape), dz = scope.take(saved.z.shape),
-                   base = scope.take(x.shape), branch = scope.take(x.shape), q = scope.take(x.shape);
+  const TensorView gain = adapter->gain, dropped = scope.like(x), dz = scope.like(saved.z), base = scope.like(x),
+                   branch = scope.like(x), q = scope.like(x);
   dropout_into(pass, x, dropped, false);
   factor_gradients(pass, dy, dropped, saved.z, dz);
   weight->input_gradient(dy, base, false);

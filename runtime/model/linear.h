@@ -30,7 +30,8 @@ struct AdapterVersion {
   std::uint64_t parameters = 0, norms = 0;
 };
 
-// Views into a method's parameters and gradients, for this rank's shard. Gradients accumulate (+=).
+// Views into a method's parameters and gradients, for this rank's shard. Gradients accumulate (+=). A and B are in the
+// type of the activations; everything else is fp32.
 struct LinearAdapter {
   TensorView a, da;    // [r, in]
   TensorView b, db;    // [out, r]
@@ -75,7 +76,7 @@ class Linear {
   // Whether forward writes to y at all. Not on the output axis (but for dropout in scope `input`): there saved.u is
   // all.
   bool needs_output() const;
-  LinearSaved take_saved(Arena& arena, std::string_view segment, std::int64_t tokens) const;
+  LinearSaved take_saved(Arena& arena, std::string_view segment, DType dtype, std::int64_t tokens) const;
 
   // This layer of x [tokens, in], but for what output() leaves to the pass that reads it. y [tokens, out]; empty where
   // it is not needed.

@@ -4,6 +4,8 @@
 #include <functional>
 #include <numeric>
 
+#include "kernels/elementwise.h"
+
 namespace shardora {
 namespace {
 constexpr std::int64_t kAlignment = 16;  // elements; the gaps stay 0 and add nothing to any sum
@@ -18,7 +20,7 @@ std::size_t ParameterSet::declare(const PlacementRule& rule, int tensor_rank, st
   return parameters_.size() - 1;
 }
 
-void ParameterSet::layout(Arena& arena, bool training) {
+void ParameterSet::layout(Arena& arena, bool training, DType compute) {
   std::int64_t at = 0;
   const auto place = [&](GradientPart part) {
     for (Parameter& parameter : parameters_) {
@@ -32,10 +34,15 @@ void ParameterSet::layout(Arena& arena, bool training) {
   complete_end_ = place(GradientPart::kComplete);
   end_ = place(GradientPart::kSharded);
   values_ = arena.take("parameters", DType::kF32, {end_});
+  if (compute != DType::kF32) copies_ = arena.take("parameters", compute, {end_});
   if (!training) return;
   gradients_ = arena.take("gradients", DType::kF32, {end_});
   moments1_ = arena.take("optimizer", DType::kF32, {end_});
   moments2_ = arena.take("optimizer", DType::kF32, {end_});
+}
+
+void ParameterSet::refresh_copies(Backend& backend) const {
+  if (copies_) convert(backend, {.from = values_, .to = copies_});
 }
 
 std::int64_t ParameterSet::logical_elements() const {

@@ -32,14 +32,18 @@ class ParameterSet {
   // Declares one tensor; the index finds its views after layout().
   std::size_t declare(const PlacementRule& rule, int tensor_rank, std::string name,
                       std::vector<std::int64_t> logical_shape, ParameterKind kind);
-  // Orders the parts and takes the buffers: values, and, to train them, gradients and moments. Call once.
-  void layout(Arena& arena, bool training);
+  // Orders the parts and takes the buffers: values, and, to train them, gradients and moments. `compute`: the type in
+  // which products take the values; another one than fp32 needs copies. Call once.
+  void layout(Arena& arena, bool training, DType compute);
 
   const std::vector<Parameter>& all() const { return parameters_; }
   TensorView value(std::size_t index) const { return shard(values_, index); }
   TensorView gradient(std::size_t index) const { return shard(gradients_, index); }
   TensorView moment1(std::size_t index) const { return shard(moments1_, index); }
   TensorView moment2(std::size_t index) const { return shard(moments2_, index); }
+  // The value as products take it; as of the last refresh_copies().
+  TensorView compute_value(std::size_t index) const { return shard(copies_ ? copies_ : values_, index); }
+  void refresh_copies(Backend& backend) const;
   TensorView values() const { return values_; }
   TensorView gradients() const { return gradients_; }
   TensorView moments1() const { return moments1_; }
@@ -54,7 +58,7 @@ class ParameterSet {
   TensorView shard(TensorView flat, std::size_t index) const;
   std::vector<Parameter> parameters_;
   std::int64_t partial_end_ = 0, complete_end_ = 0, end_ = 0;
-  TensorView values_, gradients_, moments1_, moments2_;
+  TensorView values_, copies_, gradients_, moments1_, moments2_;
 };
 
 // Moves one parameter's shard between a flat buffer's view and its logical tensor.

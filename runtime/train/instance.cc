@@ -1,5 +1,7 @@
 #include "runtime/train/instance.h"
 
+#include <fmt/format.h>
+
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/rehearsal_communicator.h"
 #include "runtime/io/files.h"
@@ -54,7 +56,7 @@ Instance::Instance(const RunOptions& options, const Machine& machine, const Mode
     rehearse(plan);
   });
   choose_copies(plan);
-  agree(*grid.world, [&] { require_fits(memory_, read_host_memory(), machine.ranks_on_host); });
+  agree(*grid.world, [&] { require_fits(memory_, memory_to_take(), ranks_that_share_it()); });
   agree(*grid.world, [&] {
     arena_ = std::make_unique<Arena>(machine.backend, plan_.peak_bytes());
     std::unique_ptr<WeightSource> source;
@@ -78,15 +80,37 @@ Instance::~Instance() = default;
 
 // One copy on all ranks where two do not fit on one: unlike layouts would round unlike.
 void Instance::choose_copies(const InstancePlan& plan) {
-  if (full_ || options_.model.weight_layouts != "auto") return;
-  const std::int64_t lacks = fits(memory_, read_host_memory(), machine_.ranks_on_host) ? 0 : 1;
+  if (full_ || on_device() || options_.model.weight_layouts != "auto") return;
+  const std::int64_t lacks = fits(memory_, memory_to_take(), ranks_that_share_it()) ? 0 : 1;
   if (machine_.grid.world->all_reduce(lacks, Reduction::kMax) == 0) return;
   one_copy_ = true;
   agree(*machine_.grid.world, [&] { rehearse(plan); });
 }
 
+bool Instance::on_device() const { return machine_.backend.kind() == BackendKind::kCuda; }
+
+// The CPU computes in fp32 whatever the weights are stored in; so do weights that train.
+DType Instance::activation_dtype() const { return on_device() && !full_ ? stored_dtype(options_.model) : DType::kF32; }
+
+HostMemory Instance::memory_to_take() const {
+  if (!on_device()) return read_host_memory();
+  return {.shared = {.free_bytes = machine_.backend.memory().free_bytes, .name = "device memory"},
+          .process = {}};
+}
+
+int Instance::ranks_that_share_it() const { return on_device() ? machine_.ranks_on_device : machine_.ranks_on_host; }
+
+std::int64_t Instance::used_bytes() const {
+  const DeviceMemory memory = machine_.backend.memory();
+  return on_device() ? memory.total_bytes - memory.free_bytes : peak_memory_bytes();
+}
+
 std::string Instance::weights_text() const {
   if (full_) return {};
+  if (on_device()) {
+    return fmt::format("frozen weights, activations and products: {}",
+                       stored_dtype(options_.model) == DType::kBF16 ? "bfloat16, sums in float32" : "float32");
+  }
   if (stored_dtype(options_.model) == DType::kBF16) return "frozen weights: bfloat16, one copy for both directions";
   return one_copy_ ? "frozen weights: float32, one copy for both directions"
                    : "frozen weights: float32, a copy for each direction where the layouts differ";
@@ -99,7 +123,7 @@ std::unique_ptr<Instance::Parts> Instance::assemble(Backend& backend, Communicat
   parts->decoder = std::make_unique<Decoder>(backend, config_, *rule_, *parts->parallel);
   const auto lay_out = [&] {
     ParameterSet& set = parts->parameters;
-    set.layout(arena, plan.training);
+    set.layout(arena, plan.training, activation_dtype());
     // The gaps between tensors as well: they take part in every sum.
     for (const TensorView flat : {set.values(), set.gradients(), set.moments1(), set.moments2()}) {
       if (flat) backend.zero(flat);
@@ -110,9 +134,11 @@ std::unique_ptr<Instance::Parts> Instance::assemble(Backend& backend, Communicat
     lay_out();
     parts->decoder->load_trainable(source, plan.positions, parts->parameters);
   } else {
-    parts->decoder->load_frozen(
-        source, plan.positions,
-        {.typical_tokens = plan.limits.tokens, .storage = stored_dtype(options_.model), .one_copy = one_copy_});
+    parts->decoder->load_frozen(source, plan.positions,
+                                {.typical_tokens = plan.limits.tokens,
+                                 .storage = stored_dtype(options_.model),
+                                 .one_copy = one_copy_,
+                                 .backend = machine_.backend.kind()});
   }
   if (adapted_) {
     parts->adapter = std::make_unique<Adapter>(backend, *parts->decoder, tensor_group.rank(), adapter_options_,
@@ -121,8 +147,10 @@ std::unique_ptr<Instance::Parts> Instance::assemble(Backend& backend, Communicat
     lay_out();
     parts->adapter->connect(parts->parameters, arena);
   }
-  parts->activations = parts->decoder->take_activations(
-      arena, {.limits = plan.limits, .training = plan.training, .recompute = options_.train.recompute});
+  parts->activations = parts->decoder->take_activations(arena, {.limits = plan.limits,
+                                                                .training = plan.training,
+                                                                .dtype = activation_dtype(),
+                                                                .recompute = options_.train.recompute});
   return parts;
 }
 
@@ -140,9 +168,11 @@ void Instance::rehearse(const InstancePlan& plan) {
   parts->decoder->forward(pass, activations.storage, activations, {.gradients = plan.training});
   if (plan.training) parts->decoder->backward(pass, activations.storage, activations);
   if (parts->adapter && plan.training) parts->adapter->finish_gradients(tensor_group, arena);
-  memory_ = {.resident_bytes = resident_memory_bytes(),
+  const DeviceMemory device = machine_.backend.memory();
+  memory_ = {.resident_bytes = on_device() ? device.total_bytes - device.free_bytes : resident_memory_bytes(),
              .largest_tensor_bytes = source.largest_bytes(),
              .loading_bytes = parts->decoder->weight_bytes(),
+             .on_device = on_device(),
              .training = plan.training,
              .float32_frozen = !full_ && stored_dtype(options_.model) == DType::kF32};
   memory_.segments.push_back({"weights", parts->decoder->weight_bytes()});

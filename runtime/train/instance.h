@@ -52,6 +52,8 @@ class Instance {
   const PlacementRule& rule() const { return *rule_; }
 
   std::string weights_text() const;  // how frozen weights are kept; empty where none are
+  // What this rank holds where it computes: of the device, all that is taken there now; of the host, its peak.
+  std::int64_t used_bytes() const;
 
   PassContext pass(const DeviceBatch& batch, std::int64_t step, bool training);
   void refresh_norms();
@@ -69,6 +71,10 @@ class Instance {
                                   const InstancePlan& plan) const;
   void rehearse(const InstancePlan& plan);
   void choose_copies(const InstancePlan& plan);
+  bool on_device() const;
+  DType activation_dtype() const;
+  HostMemory memory_to_take() const;
+  int ranks_that_share_it() const;
 
   RunOptions options_;
   Machine machine_;

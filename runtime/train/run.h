@@ -21,6 +21,7 @@ struct Machine {
   const std::atomic<bool>& stop_requested;  // set by a signal handler
   std::string resolved_config;              // text of config.resolved.cfg
   int ranks_on_host = 1;                    // they share its memory
+  int ranks_on_device = 1;                  // and that of a device, where they were asked to
 };
 
 struct Evaluation {

@@ -83,7 +83,7 @@ void Trainer::report(std::int64_t step, const TrainStep::Result& done) {
                   .tokens = done.tokens,
                   .seconds = done.seconds,
                   .tokens_per_second = static_cast<double>(done.tokens) / done.seconds,
-                  .peak_memory_bytes = peak_memory_bytes(),
+                  .peak_memory_bytes = instance_->used_bytes(),
                   .magnitude_drift = drift,
                   .phases = done.phases});
 }

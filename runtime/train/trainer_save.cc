@@ -143,7 +143,7 @@ TrainSummary Trainer::finish(std::int64_t step, bool stopped_early) {
 void Trainer::say_peak() {
   constexpr double kMiB = 1 << 20;
   Communicator& world = *machine_.grid.world;
-  const std::int64_t measured = world.all_reduce(peak_memory_bytes(), Reduction::kMax);
+  const std::int64_t measured = world.all_reduce(instance_->used_bytes(), Reduction::kMax);
   const std::int64_t expected = world.all_reduce(instance_->memory().peak_bytes(), Reduction::kMax);
   machine_.log.info(fmt::format("peak memory of a rank: {:.1f} MiB; expected before the first step: {:.1f} MiB",
                                 static_cast<double>(measured) / kMiB, static_cast<double>(expected) / kMiB));
