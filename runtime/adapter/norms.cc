@@ -107,7 +107,7 @@ void Adapter::repair_cancelling(Communicator& tensor_group, Arena& scratch) {
       direct_norms(module, found[k], std::span(sums).last(found[k].size()), scratch);
     }
     if (reduced && sums.size() > before && tensor_group.size() > 1) {
-      tensor_group.all_reduce(view_of(std::span(sums), {std::ssize(sums)}), Reduction::kSum, {});
+      tensor_group.host().all_reduce(view_of(std::span(sums), {std::ssize(sums)}), Reduction::kSum, {});
     }
   }
   if (sums.empty()) return;

@@ -25,6 +25,7 @@ class MpiCommunicator final : public Communicator {
   using Communicator::broadcast;
   Event all_reduce(TensorView values, Reduction reduction, const Event& after) override;
   Event broadcast(TensorView values, int root, const Event& after) override;
+  Communicator& host() override { return *this; }
   std::vector<std::vector<std::byte>> gather(std::span<const std::byte> mine, int root) override;
   void barrier() override;
 

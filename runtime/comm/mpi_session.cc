@@ -73,6 +73,7 @@ MpiSession::MpiSession(int& argc, char**& argv) {
 MpiSession::~MpiSession() = default;
 
 Communicator& MpiSession::world() { return *impl_->world; }
+Communicator& MpiSession::host_group() { return *impl_->host; }
 int MpiSession::host_local_rank() const { return impl_->host->rank(); }
 int MpiSession::host_local_size() const { return impl_->host->size(); }
 

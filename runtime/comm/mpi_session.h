@@ -19,7 +19,8 @@ class MpiSession {
   MpiSession& operator=(const MpiSession&) = delete;
 
   Communicator& world();
-  int host_local_rank() const;  // among the ranks of this host, from 0
+  Communicator& host_group();   // the ranks of this host, in the world's order
+  int host_local_rank() const;  // among them, from 0
   int host_local_size() const;
 
   // Splits the world. Throws Error(kUsage) on every rank, naming the sizes that would work, where tensor does not

@@ -48,7 +48,7 @@ std::vector<std::int32_t> largest(const Machine& machine, const Decoder& decoder
     id[static_cast<std::size_t>(row)] = static_cast<std::int32_t>(decoder.vocabulary().begin + (found - begin));
   }
   std::vector<float> overall = best;
-  Communicator& group = *machine.grid.tensor_group;
+  Communicator& group = machine.grid.tensor_group->host();
   group.all_reduce(view_of(std::span(overall), {rows}), Reduction::kMax, {});
   for (std::size_t row = 0; row < id.size(); ++row) {
     if (best[row] != overall[row]) id[row] = std::numeric_limits<std::int32_t>::max();

@@ -118,6 +118,8 @@ const std::map<std::string, std::string> kSamples = {
     {"train.clip_norm", "0.5"},
     {"parallel.tensor", "2"},
     {"parallel.backend", "cpu"},
+    {"parallel.communicator", "host"},
+    {"parallel.share_devices", "true"},
     {"parallel.threads", "3"},
     {"parallel.bind", "keep"},
     {"parallel.instruction_set", "x86-64-v3"},
@@ -263,6 +265,7 @@ TEST(ParseInvocation, RefusesWhatIsNotAWholeValue) {
                                                        {"output.checkpoint_every", "-1"},
                                                        {"output.keep", "1"},
                                                        {"parallel.tensor", "0"},
+                                                       {"parallel.communicator", "mpi"},
                                                        {"model.path", "with#hash"},
                                                        {"train.beta1", "1"}};
   for (const auto& [key, value] : wrong) {

@@ -138,7 +138,7 @@ class SmallModel {
       for (const std::int64_t size : parameter.logical_shape) elements *= size;
       std::vector<float> logical(static_cast<std::size_t>(elements));
       if (grid_.tensor.rank == 0) std::copy_n(host.f32().begin(), logical.size(), logical.begin());
-      grid_.tensor_group->broadcast(view_of(std::span(logical), {elements}), 0, {});
+      grid_.tensor_group->host().broadcast(view_of(std::span(logical), {elements}), 0, {});
       change(i, parameter, logical);
       scatter_logical(*backend_, parameter, logical, set.value(i));
     }

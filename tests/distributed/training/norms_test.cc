@@ -44,7 +44,7 @@ std::vector<double> logical_norm(const SmallModel& group, const ParameterSet& se
     const std::size_t at = j + static_cast<std::size_t>(whole ? 0 : parameter.placement.stored.begin);
     logical[at] = whole && group.grid().tensor.rank != 0 ? 0.0 : static_cast<double>(norm[j]);
   }
-  group.grid().tensor_group->all_reduce(view_of(std::span(logical), {std::ssize(logical)}), Reduction::kSum, {});
+  group.grid().tensor_group->host().all_reduce(view_of(std::span(logical), {std::ssize(logical)}), Reduction::kSum, {});
   return logical;
 }
 

@@ -1,0 +1,104 @@
+#include "runtime/comm/device_choice.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <sstream>
+
+#include "runtime/comm/agreement.h"
+
+namespace shardora {
+namespace {
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
+  return text;
+}
+
+// Who has taken a device of a host.
+using Taken = std::map<std::string, std::size_t>;  // identifier -> rank of the world
+
+[[noreturn]] void refuse_rank(const std::vector<RankDevices>& ranks, std::size_t rank, const Taken& taken) {
+  const RankDevices& mine = ranks[rank];
+  std::vector<std::string> held;
+  for (const std::string& identifier : mine.identifiers) {
+    held.push_back(fmt::format("{} has rank {}", identifier, taken.at(identifier)));
+  }
+  const auto on_host = std::count_if(ranks.begin(), ranks.end(), [&](const auto& r) { return r.host == mine.host; });
+  refuse(
+      ExitStatus::kUnavailable,
+      "parallel.backend = cuda: no device is left on host {} for rank {}, one of {} there: it sees {} ({}); start one "
+      "rank a device, show each rank its own (CUDA_VISIBLE_DEVICES, or --gpus-per-node with --gpu-bind=none), or "
+      "set parallel.share_devices = true to compute on shared ones",
+      mine.host_name, rank, on_host, mine.identifiers.size(), joined(held));
+}
+
+std::string packed(const RankDevices& mine) {
+  std::string text = fmt::format("{} {}", mine.host, mine.host_name);
+  for (const std::string& identifier : mine.identifiers) text += " " + identifier;
+  return text;
+}
+
+RankDevices unpacked(const std::vector<std::byte>& bytes) {
+  std::istringstream text(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  RankDevices one;
+  text >> one.host >> one.host_name;
+  for (std::string identifier; text >> identifier;) one.identifiers.push_back(identifier);
+  return one;
+}
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  const bool known = gethostname(name.data(), name.size() - 1) == 0 && name[0] != '\0';
+  return known ? name.data() : "(unnamed)";
+}
+
+}  // namespace
+
+std::vector<DeviceChoice> choose_devices(const std::vector<RankDevices>& ranks, bool share) {
+  std::map<int, Taken> taken_of_host;
+  std::map<int, std::size_t> ranks_of_host;
+  std::vector<DeviceChoice> choices;
+  bool shared = false;
+  for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+    const std::vector<std::string>& sees = ranks[rank].identifiers;
+    SHARDORA_CHECK(!sees.empty());
+    Taken& taken = taken_of_host[ranks[rank].host];
+    const std::size_t local_rank = ranks_of_host[ranks[rank].host]++;
+    auto free = std::find_if(sees.begin(), sees.end(), [&](const auto& id) { return !taken.contains(id); });
+    if (free == sees.end()) {
+      if (!share) refuse_rank(ranks, rank, taken);
+      shared = true;
+      free = sees.begin() + static_cast<std::ptrdiff_t>(local_rank % sees.size());
+    }
+    taken.emplace(*free, rank);
+    choices.push_back({.index = static_cast<int>(free - sees.begin())});
+  }
+  for (DeviceChoice& choice : choices) choice.shared = shared;
+  return choices;
+}
+
+DeviceChoice choose_device(Communicator& world, Communicator& host_group, const std::vector<CudaDevice>& devices,
+                           bool share) {
+  // Hosts are told apart by their lowest rank: two may have one name.
+  RankDevices mine{.host = static_cast<int>(host_group.all_reduce(std::int64_t{world.rank()}, Reduction::kMin)),
+                   .host_name = host_name(),
+                   .identifiers = {}};
+  for (const CudaDevice& device : devices) mine.identifiers.push_back(device.identifier);
+  const std::string text = packed(mine);
+  std::vector<RankDevices> ranks;
+  for (const auto& bytes : world.gather(std::as_bytes(std::span(text)), 0)) ranks.push_back(unpacked(bytes));
+  std::vector<DeviceChoice> choices(static_cast<std::size_t>(world.size()));
+  agree(world, [&] {
+    if (world.rank() == 0) choices = choose_devices(ranks, share);
+  });
+  static_assert(std::is_trivially_copyable_v<DeviceChoice>);
+  const auto bytes = static_cast<std::int64_t>(choices.size() * sizeof(DeviceChoice));
+  world.broadcast(TensorView{choices.data(), DType::kU8, {bytes}}, 0, {});
+  return choices[static_cast<std::size_t>(world.rank())];
+}
+
+}  // namespace shardora
