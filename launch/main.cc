@@ -8,8 +8,8 @@
 #include <new>
 #include <optional>
 
-#include "launch/binding.h"
 #include "launch/commands/commands.h"
+#include "launch/compute.h"
 #include "launch/help.h"
 #include "launch/options.h"
 #include "runtime/comm/agreement.h"
@@ -62,12 +62,10 @@ std::optional<std::string> answer_at_once(const Words& words) {
   return std::nullopt;
 }
 
-// What is replicated must get the same bits on every rank, so all take a level that all have.
-std::string shared_instruction_set(Communicator& world, const std::string& wanted) {
-  if (wanted != "auto") return wanted;
-  const std::vector<std::string> mine = instruction_sets();  // each one has all of those before it
-  const std::int64_t shared = world.all_reduce(std::ssize(mine), Reduction::kMin);
-  return mine[static_cast<std::size_t>(shared - 1)];
+// What auto stands for where this run computes; a resumed run must find it again.
+void resolve_dtype(RunOptions& options, BackendKind kind) {
+  if (options.model.dtype != "auto" || kind != BackendKind::kCuda) return;
+  options.model.dtype = options.adapter.method == AdapterMethod::kFull ? "float32" : "bfloat16";
 }
 
 ExitStatus run_command(MpiSession& session, const Words& words) {
@@ -79,32 +77,30 @@ ExitStatus run_command(MpiSession& session, const Words& words) {
       refuse(ExitStatus::kUsage, "inspect runs on one rank, not on {}; start it without mpirun", world.size());
     }
   });
-  const RunOptions& options = invocation.options;
+  RunOptions& options = invocation.options;
   require_agreement(world, {{"version", SHARDORA_VERSION},
                             {"command", invocation.command->name},
                             {"configuration", agreed_config(options)}});
   if (invocation.command->bit == kTrain) stop_on_signals();
   const ProcessGrid& grid = session.make_grid(options.parallel);
   const Binding binding = bind_cores(session, options.parallel);
-  const BackendKind kind = options.parallel.backend == "cuda" ? BackendKind::kCuda : BackendKind::kCpu;
-  const BackendOptions backend_options{
-      .threads = binding.threads, .instruction_set = shared_instruction_set(world, options.parallel.instruction_set)};
-  std::unique_ptr<Backend> backend;
-  agree(world, [&] { backend = make_backend(kind, backend_options); });
+  Compute compute(session, *invocation.command, options, grid, binding);
+  resolve_dtype(options, compute.backend().kind());
   Log log(world.rank(), false);
   log.info(fmt::format("shardora {} {}: {} rank{} = {} data x {} tensor; {}; {}", SHARDORA_VERSION,
                        invocation.command->name, world.size(), world.size() == 1 ? "" : "s", grid.data.size,
-                       grid.tensor.size, backend->description(), binding.note));
+                       grid.tensor.size, compute.note(), binding.note));
   // Any rank's, said by the lowest of them to rank 0: the log's other ranks are silent.
   const std::int64_t warns = binding.warning.empty() ? world.size() : world.rank();
   const std::int64_t first = world.all_reduce(warns, Reduction::kMin);
   if (first < world.size()) log.warn(world.broadcast(binding.warning, static_cast<int>(first)));
-  const Machine machine{.backend = *backend,
-                        .grid = grid,
+  const Machine machine{.backend = compute.backend(),
+                        .grid = compute.grid(),
                         .log = log,
                         .stop_requested = stop_requested,
                         .resolved_config = resolved_config(options),
-                        .ranks_on_host = session.host_local_size()};
+                        .ranks_on_host = session.host_local_size(),
+                        .ranks_on_device = compute.ranks_on_device()};
   return function_of(*invocation.command)(options, machine);
 }
 

@@ -1,0 +1,38 @@
+// Where this run computes: the CPU, or a CUDA device of each rank, with the communicators that its memory needs.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "launch/binding.h"
+#include "launch/option_table.h"
+#include "runtime/comm/device_groups.h"
+
+namespace shardora {
+
+class Compute {
+ public:
+  // Collective over the world. Throws AgreedError(kUnavailable) on all ranks, with found, needed and remedy, where
+  // parallel.backend = cuda cannot be had; auto takes the CPU then, and says why. merge and inspect are host work.
+  Compute(MpiSession& session, const CommandInfo& command, const RunOptions& options, const ProcessGrid& grid,
+          const Binding& binding);
+
+  Backend& backend() { return *backend_; }
+  const ProcessGrid& grid() const { return groups_->grid(); }
+  int ranks_on_device() const { return ranks_on_device_; }
+  const std::string& note() const { return note_; }  // for the log: the choices, and why
+
+ private:
+  BackendKind choose_kind(Communicator& world, const CommandInfo& command, const ParallelOptions& options);
+  void make_cpu(Communicator& world, const ParallelOptions& options, const Binding& binding);
+  void make_cuda(MpiSession& session, const RunOptions& options);
+
+  std::vector<CudaDevice> devices_;
+  bool devices_shared_ = false;
+  int ranks_on_device_ = 1;
+  std::string note_;
+  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<DeviceGroups> groups_;
+};
+
+}  // namespace shardora
