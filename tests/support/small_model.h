@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cmath>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "runtime/comm/host_staged_communicator.h"
 #include "runtime/comm/rehearsal_communicator.h"
 #include "runtime/train/gradients.h"
 #include "runtime/train/instance.h"
@@ -59,13 +61,25 @@ inline Batch small_batch() {
   return batch;
 }
 
+// SHARDORA_TEST_BACKEND=cuda: the model lives on a device, and groups reduce through host memory.
+inline BackendKind tested_backend() {
+  const char* const name = std::getenv("SHARDORA_TEST_BACKEND");
+  return name != nullptr && std::string(name) == "cuda" ? BackendKind::kCuda : BackendKind::kCpu;
+}
+
 class SmallModel {
  public:
   // `alone`: all of the model on this rank; else cut over all test ranks.
-  SmallModel(const RunOptions& options, const ModelConfig& config, bool alone, bool training = true)
-      : backend_(make_backend(BackendKind::kCpu, {.threads = 1})), log_(0, true), solo_(0, 1) {
-    Communicator* tensor = alone ? static_cast<Communicator*>(&solo_) : &test_world();
-    grid_ = {.tensor = {tensor->rank(), tensor->size()}, .world = tensor, .data_group = &solo_, .tensor_group = tensor};
+  SmallModel(const RunOptions& options, const ModelConfig& config, bool alone, bool training = true,
+             BackendKind kind = tested_backend())
+      : backend_(make_backend(kind, {.threads = 1})), log_(0, true), solo_(0, 1) {
+    Communicator* world = alone ? static_cast<Communicator*>(&solo_) : &test_world();
+    Communicator* tensor = world;
+    if (!alone && kind == BackendKind::kCuda) {
+      staged_ = std::make_unique<HostStagedCommunicator>(*backend_, *world);
+      tensor = staged_.get();
+    }
+    grid_ = {.tensor = {tensor->rank(), tensor->size()}, .world = world, .data_group = &solo_, .tensor_group = tensor};
     machine_ = std::make_unique<Machine>(Machine{*backend_, grid_, log_, stop_, ""});
     const Batch batch = small_batch();
     instance_ = std::make_unique<Instance>(
@@ -112,7 +126,10 @@ class SmallModel {
     const float scale = 1.0F / static_cast<float>(batch.targets.size());
     instance_->decoder().forward(pass, device, activations, {.gradient_scale = scale, .gradients = gradients});
     if (gradients) instance_->decoder().backward(pass, device, activations);
-    return activations.loss.as<double>()[0] / static_cast<double>(batch.targets.size());
+    double sums[2] = {0, 0};
+    backend_->copy_to_host(view_of(std::span<double>(sums), {2}), activations.loss);
+    backend_->synchronize();
+    return sums[0] / static_cast<double>(batch.targets.size());
   }
 
   // Logical tensors on every rank that asks: values or gradients by name.
@@ -148,6 +165,7 @@ class SmallModel {
   std::unique_ptr<Backend> backend_;
   Log log_;
   RehearsalCommunicator solo_;
+  std::unique_ptr<HostStagedCommunicator> staged_;
   std::atomic<bool> stop_ = false;
   ProcessGrid grid_;
   std::unique_ptr<Machine> machine_;
