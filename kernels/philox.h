@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <utility>
 
 #include "kernels/inline.h"
 
@@ -25,16 +26,15 @@ SHARDORA_INLINE Words round(Words c, std::uint32_t key0, std::uint32_t key1) {
   return {high_half(product1) ^ c.w1 ^ key0, low_half(product1), high_half(product0) ^ c.w3 ^ key1, low_half(product0)};
 }
 
-SHARDORA_INLINE Words random_words(Words counter, std::uint64_t key) {
-  std::uint32_t key0 = low_half(key);
-  std::uint32_t key1 = high_half(key);
-#pragma GCC unroll 10
-  for (int i = 0; i < 10; ++i) {
-    counter = round(counter, key0, key1);
-    key0 += 0x9E3779B9U;
-    key1 += 0xBB67AE85U;
-  }
+// Written out by the pack: a loop's pragmas differ between compilers.
+template <std::uint32_t... kRounds>
+SHARDORA_INLINE Words rounds(Words counter, std::uint32_t key0, std::uint32_t key1,
+                             std::integer_sequence<std::uint32_t, kRounds...>) {
+  ((counter = round(counter, key0 + kRounds * 0x9E3779B9U, key1 + kRounds * 0xBB67AE85U)), ...);
   return counter;
+}
+SHARDORA_INLINE Words random_words(Words counter, std::uint64_t key) {
+  return rounds(counter, low_half(key), high_half(key), std::make_integer_sequence<std::uint32_t, 10>{});
 }
 
 SHARDORA_INLINE Words words_at(std::uint64_t key, std::uint64_t index, std::uint32_t attempt = 0) {
