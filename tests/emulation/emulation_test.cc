@@ -201,18 +201,20 @@ TEST(EmulatedShuffle, HalvesOfAWarpDoNotDisturbEachOther) {
   }
 }
 
-__global__ void reductions_kernel(const float* x, float* sum, float* max) {
-  const float all = block_reduce<SumOf>(x[threadIdx.x]), largest = block_reduce<MaxOf>(x[threadIdx.x]);
-  sum[threadIdx.x] = all;
-  max[threadIdx.x] = largest;
+__global__ void reductions_kernel(const float* x, float* sum, float* twice, float* max) {
+  sum[threadIdx.x] = block_reduce<SumOf>(x[threadIdx.x]);
+  twice[threadIdx.x] = block_reduce<SumOf>(2 * x[threadIdx.x]);  // in the same memory
+  max[threadIdx.x] = block_reduce<MaxOf>(x[threadIdx.x]);
 }
 
 TEST(EmulatedShuffle, ReductionsOfABlockGiveEveryThreadTheSameInEveryOrder) {
-  const Floats x(one_to(kThreads)), sum(kThreads), max(kThreads);
+  constexpr float kSum = kThreads * (kThreads + 1) / 2;
+  const Floats x(one_to(kThreads)), sum(kThreads), twice(kThreads), max(kThreads);
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     emulation::set_seed(seed);
-    run(reductions_kernel, 1, kThreads, 0, x.data(), sum.data(), max.data());
-    EXPECT_THAT(sum.read(), testing::Each(kThreads * (kThreads + 1) / 2));
+    run(reductions_kernel, 1, kThreads, 0, x.data(), sum.data(), twice.data(), max.data());
+    EXPECT_THAT(sum.read(), testing::Each(kSum));
+    EXPECT_THAT(twice.read(), testing::Each(2 * kSum));
     EXPECT_THAT(max.read(), testing::Each(kThreads));
   }
 }
