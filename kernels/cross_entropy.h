@@ -15,7 +15,7 @@ namespace shardora {
 
 struct CrossEntropy {
   TensorView logits;   // [rows, columns], fp32
-  TensorView dlogits;  // [rows, columns]; empty: over the logits
+  TensorView dlogits;  // [rows, columns]; empty: over the logits; else in memory apart, on a GPU, fp32 or bfloat16
   TensorView targets;  // int32 [rows], logical vocabulary ids
   std::int64_t first_column = 0;
   TensorView row_max;  // [rows]

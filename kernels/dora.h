@@ -45,7 +45,8 @@ struct LowRankNorm {
 };
 void low_rank_norm(Backend& backend, const LowRankNorm& op);
 
-// The direct evaluation for rows (columns) that nearly cancel, with float64 sums.
+// The direct evaluation for rows (columns) that nearly cancel, with float64 sums. It is rare, and who asks for it
+// decides on the host what to do next: `columns` and `out` live there, and `out` is written when the call returns.
 //   rows:     out[i] = sum_j (w[i,j] + s sum_k b[i,k] a[k,j])^2                    for all given rows
 //   columns:  out[c] += sum_i (w[i,j] + s sum_k b[i,k] a[k,j])^2, j = columns[c]
 struct DirectNorm {
@@ -53,8 +54,8 @@ struct DirectNorm {
   TensorView b;        // [rows, r]
   TensorView a;        // [r, in]
   float scale = 1.0F;  // s
-  TensorView columns;  // int32 [count]; columns only
-  TensorView out;      // float64: [rows] or [count]
+  TensorView columns;  // int32 [count], host memory; columns only
+  TensorView out;      // float64: [rows] or [count], host memory
 };
 void direct_row_norms(Backend& backend, const DirectNorm& op);
 void direct_column_norms(Backend& backend, const DirectNorm& op);

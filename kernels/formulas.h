@@ -38,6 +38,21 @@ SHARDORA_INLINE float norm_gradient_factor(float m, float n, float h) {
   return n < kSmallestNorm ? 0.0F : static_cast<float>(-static_cast<double>(m) * h / cube);
 }
 
+// ||w + s b a||^2 from its sums, and the part of it that is never negative: the digits that are left.
+struct FactoredSquare {
+  double squared, reference;
+};
+SHARDORA_INLINE FactoredSquare factored_square(double w, double s, double cross, double third) {
+  const double reference = w + s * s * third;
+  return {reference + 2.0 * s * cross, reference};
+}
+
+// --- Cross-entropy of one row: sum and target's logit as the contract has them
+
+SHARDORA_INLINE double cross_entropy_loss(float sum, float row_max, float target) {
+  return std::log(static_cast<double>(sum)) + row_max - target;
+}
+
 // --- AdamW: scalars in float64, elements in fp32, as torch
 
 struct AdamWScalars {

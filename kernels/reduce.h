@@ -12,7 +12,7 @@ double sum_of_squares(Backend& backend, TensorView x);
 //   rows:      out[i] = sum_j x[i,j]^2
 //   columns:   out[j] = sum_i x[i,j]^2
 struct SquaredNorms {
-  TensorView x;    // [rows, columns]
+  TensorView x;    // [rows, columns], fp32; on a GPU bfloat16 as well
   TensorView out;  // [rows] or [columns]
 };
 void row_squared_norms(Backend& backend, const SquaredNorms& op);

@@ -50,4 +50,10 @@ __device__ T block_reduce(T value) {
   return value;
 }
 
+// Threads of a block that takes `items` in strides: whole warps, and none without work but for the first.
+inline unsigned block_threads(std::int64_t items, int most) {
+  const std::int64_t wanted = (items + kWarp - 1) / kWarp * kWarp;
+  return static_cast<unsigned>(wanted < kWarp ? kWarp : wanted < most ? wanted : most);
+}
+
 }  // namespace shardora::cuda

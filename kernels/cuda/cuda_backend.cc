@@ -1,8 +1,9 @@
+#include "kernels/cuda/cuda_backend.h"
+
 #include <algorithm>
 #include <cstring>
 
 #include "kernels/cuda/cuda.h"
-#include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/event_pool.h"
 
 namespace shardora::cuda {
@@ -152,10 +153,9 @@ void* CudaBackend::allocate(std::int64_t bytes) {
     cudaGetLastError();  // it has been told: later calls must not tell it again
     const DeviceMemory has = memory();
     refuse(ExitStatus::kOutOfMemory,
-           "out of device memory: asked for {:.1f} MiB, {:.1f} of {:.1f} MiB are free; lower train.micro_batch_tokens, "
+           "out of device memory: asked for {} bytes, {:.1f} of {:.1f} MiB are free; lower train.micro_batch_tokens, "
            "set train.recompute = selective or full, or raise parallel.tensor",
-           static_cast<double>(bytes) / (1 << 20), static_cast<double>(has.free_bytes) / (1 << 20),
-           static_cast<double>(has.total_bytes) / (1 << 20));
+           bytes, static_cast<double>(has.free_bytes) / (1 << 20), static_cast<double>(has.total_bytes) / (1 << 20));
   }
   SHARDORA_CHECK(status);
   return block;

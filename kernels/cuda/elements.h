@@ -51,6 +51,12 @@ bool packs_fit(std::int64_t width, std::initializer_list<const void*> pointers) 
   return true;
 }
 
+// How many whole packs lie at the begin of `count` elements: none where a pointer is not a multiple of 16.
+template <class T>
+std::int64_t whole_packs(std::int64_t count, std::initializer_list<const void*> pointers) {
+  return packs_fit<T>(0, pointers) ? count / Pack<T>::kCount : 0;
+}
+
 // The elements of a view as T*; null of an absent one.
 template <class T>
 T* elements_of(const TensorView& view) {

@@ -18,6 +18,7 @@ struct alignas(16) float4 {
 
 enum cudaError_t : int {
   cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
   cudaErrorMemoryAllocation = 2,
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,

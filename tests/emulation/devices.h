@@ -16,6 +16,7 @@ struct Machine {
   std::vector<Device> devices = {{}};
 };
 Machine& machine();             // starts as one device of Hopper's kind
-std::size_t allocated_bytes();  // on all devices
+std::size_t allocated_bytes();  // on the current device
+std::size_t events_made();
 
 }  // namespace shardora::emulation

@@ -31,19 +31,21 @@ struct Fiber {
   void* fake_stack = nullptr;  // the address sanitizer's
   int number = 0;
   bool finished = false;
-  unsigned exchanges = 0;  // of this lane, to tell one from the next
 };
 
-// The exchange of a warp that is being gathered; two, because a lane may be one ahead of the slowest.
+// An exchange of values that is being gathered.
 struct Exchange {
   std::array<std::uint64_t, kLanes> values{};
-  unsigned arrived = 0, left = 0, mask = 0;
+  unsigned arrived = 0, left = 0;
   std::vector<Fiber*> waiting;
 };
 
-struct Warp {
+// The lanes of a warp that call with one mask. Two exchanges: a lane may be one ahead of the slowest.
+struct Party {
   std::array<Exchange, 2> exchanges;
+  std::array<unsigned, kLanes> calls{};
 };
+using Warp = std::map<unsigned, Party>;  // by mask
 
 class BlockRun {
  public:
@@ -88,13 +90,11 @@ class BlockRun {
   }
 
   std::uint64_t exchange(unsigned mask, std::uint64_t mine, int source) {
-    const int lane = current_->number % kLanes;
-    Warp& warp = warps_[static_cast<std::size_t>(current_->number / kLanes)];
-    Exchange& here = warp.exchanges[current_->exchanges++ % 2];
+    const auto lane = static_cast<std::size_t>(current_->number % kLanes);
     if ((mask >> lane & 1U) == 0) throw std::logic_error("emulated shuffle: a lane calls that its mask leaves out");
-    if (here.arrived == 0) here.mask = mask;
-    if (here.mask != mask) throw std::logic_error("emulated shuffle: lanes of a warp call with different masks");
-    here.values[static_cast<std::size_t>(lane)] = mine;
+    Party& party = warps_[static_cast<std::size_t>(current_->number / kLanes)][mask];
+    Exchange& here = party.exchanges[party.calls[lane]++ % 2];
+    here.values[lane] = mine;
     here.arrived |= 1U << lane;
     if (here.arrived != mask) {
       here.waiting.push_back(current_);

@@ -176,9 +176,9 @@ TEST_F(DoraNorm, NearlyCancellingRowsAreFlaggedAndTheDirectNormIsRight) {
     EXPECT_EQ(factored.squared[i] < factored.reference[i] / 16, i == 3 || i == 5) << "row " << i;
   }
   DirectNorm op = direct(layer);
-  op.out = make<double>({17}, Vector(17, 1e30));
+  Vector squares(17, 1e30);
+  op.out = view_of(std::span(squares), {17});
   direct_row_norms(*backend_, op);
-  const std::vector<double> squares = read<double>(op.out);
   const Vector expected = layer.row_squares();
   for (std::size_t i = 0; i < 17; ++i) EXPECT_NEAR(squares[i] / expected[i], 1, 1e-10) << "row " << i;
 }
@@ -187,27 +187,28 @@ TEST_F(DoraNorm, DirectRowNormsMatchAtOddSizes) {
   for (const auto& [out, in, rank] : kCases) {
     const Layer layer = make_layer(out, in, rank);
     DirectNorm op = direct(layer);
-    op.out = make<double>({out}, Vector(index(out), 1e30));
+    Vector squares(index(out), 1e30);
+    op.out = view_of(std::span(squares), {out});
     direct_row_norms(*backend_, op);
-    support::expect_close(read<double>(op.out), layer.row_squares(), 1e-12, "row norms");
+    support::expect_close(squares, layer.row_squares(), 1e-12, "row norms");
   }
 }
 
 TEST_F(DoraNorm, DirectColumnNormsAddUpOverTilesOfRows) {
   const Layer layer = make_layer(127, 17, 3);
-  const std::vector<std::int64_t> columns{0, 5, 16};
+  std::vector<std::int32_t> columns{0, 5, 16};
   const DirectNorm whole = direct(layer);
-  const TensorView out = make<double>({3}, Vector{0, 0, 0});
+  Vector squares(3);
   for (const auto& [first, count] : {std::pair<std::int64_t, std::int64_t>{0, 50}, {50, 77}, {127, 0}}) {
     DirectNorm tile = whole;
     tile.w = whole.w.rows(first, count);
     tile.b = whole.b.rows(first, count);
-    tile.columns = ints(columns);
-    tile.out = out;
+    tile.columns = view_of(std::span(columns), {3});
+    tile.out = view_of(std::span(squares), {3});
     direct_column_norms(*backend_, tile);
   }
   const Vector all = layer.column_squares();
-  support::expect_close(read<double>(out), {all[0], all[5], all[16]}, 1e-12, "column norms");
+  support::expect_close(squares, {all[0], all[5], all[16]}, 1e-12, "column norms");
 }
 
 TEST_F(DoraNorm, NormFromSquareClampsNegativesAndKeepsNotANumber) {

@@ -30,7 +30,7 @@ NORMS, EXACT_GRADIENT, ADAPTER = "runtime/adapter/norms.cc", "runtime/adapter/ex
 PLACEMENT, LINEAR, BLOCK, DECODER = ("runtime/model/placement.cc", "runtime/model/linear.cc", "runtime/model/block.cc",
                                      "runtime/model/decoder.cc")
 GAIN, SWIGLU, ROPE = "kernels/cpu/loops/gain.cc", "kernels/cpu/loops/swiglu.cc", "kernels/cpu/loops/rope.cc"
-DORA, FORMULAS, DORA_NORM = "kernels/cpu/loops/dora.cc", "kernels/formulas.h", "kernels/cpu/loops/dora_norm.cc"
+DORA, FORMULAS = "kernels/cpu/loops/dora.cc", "kernels/formulas.h"
 CROSS_ENTROPY, TILES = "kernels/cpu/loops/cross_entropy.cc", "kernels/cpu/loops/attention_tiles.h"
 BATCH, SAMPLER, DATASET = "runtime/data/batch.cc", "runtime/data/sampler.cc", "runtime/data/dataset.cc"
 STATE, START, SAVE = "runtime/train/run_state.cc", "runtime/train/trainer_start.cc", "runtime/train/trainer_save.cc"
@@ -147,10 +147,9 @@ ADAPTATION = [
     Bug("rslora ignored", "scale alpha / sqrt(r)", ADAPTER,
         "alpha / (rslora ? std::sqrt(static_cast<double>(rank)) : static_cast<double>(rank))",
         "alpha / static_cast<double>(rank)", PATTERNS),
-    Bug("norm without the cross term's factor", "norm of W + s B A", DORA_NORM, "positive + 2.0 * s * cross[j]",
-        "positive + s * cross[j]", OUTPUT),
-    Bug("norm without the square of B A", "norm of W + s B A", DORA_NORM, "w[first + j] + s * s * third[j]", "w[first + j]",
-        OUTPUT),
+    Bug("norm without the cross term's factor", "norm of W + s B A", FORMULAS, "reference + 2.0 * s * cross",
+        "reference + s * cross", OUTPUT),
+    Bug("norm without the square of B A", "norm of W + s B A", FORMULAS, "w + s * s * third;", "w;", OUTPUT),
     Bug("norm frozen at the first step", "norm follows A and B", NORMS,
         "norm_from_square(backend_, {.squared = module.squared, .norm = module.norm});",
         "if (version_.norms == 0) norm_from_square(backend_, {.squared = module.squared, .norm = module.norm});", OUTPUT),
@@ -474,4 +473,34 @@ PRODUCTS = [
         "round_as_stored(options_, shape, values);", ";", "StoredWeights"),
 ]
 
-BUGS = PRODUCTS + SUMS + MEMORY + FIT + RECOMPUTE + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS
+CUDA, EMULATED = "kernels/cuda/", r".*\.emulated"
+ON_THE_DEVICE = [
+    Bug("CUDA: a reduction's memory is used again too early", "barriers", CUDA + "block.h",
+        "Joined::template neutral<T>()); __syncthreads(); return value;", "Joined::template neutral<T>()); return value;",
+        "CrossEntropy" + EMULATED),
+    Bug("CUDA: a reduction reads what is not written yet", "barriers", CUDA + "block.h",
+        "of_warp[warp] = value; __syncthreads();", "of_warp[warp] = value;", "CrossEntropy" + EMULATED),
+    Bug("CUDA: the gradient of a target off by the scale", "cross-entropy", CUDA + "cross_entropy.cu",
+        "== target ? share - scale : share", "== target ? share - 1.0F : share", "CrossEntropy" + EMULATED),
+    Bug("CUDA: a target of another shard is looked up", "cross-entropy", CUDA + "cross_entropy.cu",
+        "target >= 0 && target < columns ? logits[std::int64_t{blockIdx.x} * columns + target] : 0.0F",
+        "logits[std::int64_t{blockIdx.x} * columns + (target + columns) % columns]", "CrossEntropy" + EMULATED),
+    Bug("CUDA: elements that fill no pack stay out of the norm", "gradient norm", CUDA + "reduce.cu",
+        "i < count; i += stride) sum += square(x[i]);", "i < packs; i += stride) sum += square(x[i]);", "Reduce" + EMULATED),
+    Bug("CUDA: columns' squares of the last part only", "norm of W + s B A", CUDA + "reduce.cu",
+        "sum += parts[p * columns + j];", "sum = parts[p * columns + j];", "Reduce" + EMULATED),
+    Bug("CUDA: parameters that fill no pack do not move", "AdamW as torch", CUDA + "adamw.cu", "if (rest < count)",
+        "if (rest < packs)", "AdamW" + EMULATED),
+    Bug("CUDA: direct norms of the last tile only", "norm of W + s B A", CUDA + "dora_norm.cu", "out[c] += parts[c];",
+        "out[c] = parts[c];", "DoraNorm" + EMULATED),
+    Bug("CUDA: the factored norm without its cross term", "norm of W + s B A", CUDA + "dora.cu",
+        "cross += static_cast<double>(x[at]) * y[at];", ";", "DoraNorm" + EMULATED),
+    Bug("CUDA: too old a device is taken", "a device that cannot serve is refused", CUDA + "cuda_backend.cc",
+        "if (properties_.major < kLeastMajor) {", "if (properties_.major < 0) {", "CudaBackendOnMachine"),
+    Bug("CUDA: events are made anew", "a step makes nothing", CUDA + "cuda_backend.cc", "if (free_.empty()) {",
+        "if (true) {", "CudaBackendOnMachine"),
+    Bug("CUDA: each piece of a large copy lands at its begin", "copies through pinned memory", CUDA + "cuda_backend.cc",
+        "cudaMemcpyAsync(device + at,", "cudaMemcpyAsync(device,", "CudaBackendOnMachine"),
+]
+
+BUGS = ON_THE_DEVICE + PRODUCTS + SUMS + MEMORY + FIT + RECOMPUTE + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS

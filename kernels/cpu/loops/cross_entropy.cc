@@ -5,6 +5,7 @@
 #include "kernels/cpu/loops/level_loops.h"
 #include "kernels/cpu/loops/loop_shapes.h"
 #include "kernels/cpu/loops/vector_math.h"
+#include "kernels/formulas.h"
 
 namespace shardora::cpu::SHARDORA_LEVEL {
 namespace {
@@ -43,7 +44,7 @@ void add_losses(const CrossEntropy& op, std::int64_t rows) {
   double total = 0;
   double correct = 0;
   for (std::int64_t t = 0; t < rows; ++t) {
-    total += std::log(static_cast<double>(sums[t])) + row_max[t] - target_logits[t];
+    total += formulas::cross_entropy_loss(sums[t], row_max[t], target_logits[t]);
     correct += target_logits[t] == row_max[t] ? 1.0 : 0.0;
   }
   loss[0] += total;

@@ -46,9 +46,9 @@ void LevelLoops::low_rank_norm(const LowRankNorm& op) {
       }
     }
     for (std::int64_t j = 0; j < count; ++j) {
-      const double positive = w[first + j] + s * s * third[j];
-      reference[first + j] = static_cast<float>(positive);
-      squared[first + j] = static_cast<float>(positive + 2.0 * s * cross[j]);
+      const formulas::FactoredSquare norm = formulas::factored_square(w[first + j], s, cross[j], third[j]);
+      reference[first + j] = static_cast<float>(norm.reference);
+      squared[first + j] = static_cast<float>(norm.squared);
     }
   });
 }
