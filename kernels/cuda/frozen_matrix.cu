@@ -18,6 +18,8 @@ namespace {
 
 constexpr int kThreads = 256;
 constexpr std::int64_t kParts = 3;
+constexpr std::int64_t kPartsBytes = std::int64_t{4} << 20;  // at a time: read again while the cache still holds them
+constexpr std::int64_t kPieceBytes = std::int64_t{8} << 20;  // of a weight given in another type: large enough to stage
 
 // parts: lo, mid and hi, each `stride` elements after the one before.
 __global__ void split_kernel(const float* x, std::int64_t count, BF16* parts, std::int64_t stride) {
@@ -90,9 +92,9 @@ FrozenMatrix::FrozenMatrix(Backend& backend, const FrozenMatrixPlan& plan, Tenso
   backend.synchronize();  // the host's memory may go now
 }
 
-// The given type is no wider than the workspace at a time; the device converts.
+// Through the workspace, piece by piece: the device converts, and never holds the weight twice.
 void FrozenMatrix::copy_converted(TensorView weight) {
-  const std::int64_t elements = weight.elements(), each = CudaBackend::kWorkspaceBytes / size_bytes(weight.dtype);
+  const std::int64_t elements = weight.elements(), each = kPieceBytes / size_bytes(weight.dtype);
   const TensorView from = weight.reshaped({elements}), to = weight_.reshaped({elements});
   for (std::int64_t first = 0; first < elements; first += each) {
     const std::int64_t count = std::min(each, elements - first);
@@ -107,9 +109,8 @@ void FrozenMatrix::multiply(const MatMul& op) const {
   if (op.a.dtype == weight_.dtype) return cuda::matmul(backend_, op);
   SHARDORA_CHECK(weight_.dtype == DType::kBF16 && op.c.dtype == DType::kF32);
   const std::int64_t rows = op.a.size(0), width = op.a.size(1);
-  const std::int64_t room = CudaBackend::kWorkspaceBytes / kParts / size_bytes(DType::kBF16) - Pack<BF16>::kCount;
-  const std::int64_t rows_each = room / std::max<std::int64_t>(width, 1);
-  SHARDORA_CHECK(rows_each > 0);
+  const std::int64_t row_bytes = kParts * width * size_bytes(DType::kBF16);
+  const std::int64_t rows_each = std::max<std::int64_t>(1, kPartsBytes / std::max<std::int64_t>(1, row_bytes));
   for (std::int64_t first = 0; first < rows; first += rows_each) {
     const std::int64_t count = std::min(rows_each, rows - first);
     MatMul some = op;
