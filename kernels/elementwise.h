@@ -11,7 +11,7 @@ struct Add {
 };
 void add(Backend& backend, const Add& op);
 
-// to = from in the type of `to`, rounded to nearest: fp32 and bfloat16, either way.
+// to = from in the type of `to`, rounded to nearest even. From fp32, bfloat16 or float16 to fp32 or bfloat16.
 struct Convert {
   TensorView from, to;  // of one shape; must not overlap
 };

@@ -9,10 +9,10 @@
 namespace shardora {
 
 struct EmbeddingGather {
-  TensorView table;  // [rows, width]
+  TensorView table;  // [rows, width], fp32; on CUDA bfloat16 as well
   TensorView ids;    // int32 [tokens]
   std::int64_t first_row = 0;
-  TensorView y;  // [tokens, width]
+  TensorView y;  // [tokens, width], fp32; on CUDA bfloat16 as well, whatever the table's
 };
 void embedding_gather(Backend& backend, const EmbeddingGather& op);
 

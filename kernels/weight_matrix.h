@@ -7,6 +7,9 @@
 //   read_rows        W[first : first + count, :] in fp32
 //   squared norms    of rows [out] and of columns [in], fp32 with float64 sums
 //
+// Products are of fp32 x and du, or on CUDA with bfloat16 storage also of bfloat16 ones, with y and dx of that type or
+// fp32. fp32 x and du are multiplied in fp32 whatever the storage: the norms need it.
+//
 // The low-rank products of the norm (math: "the norm, without building B*A") are the same two products with r in
 // the place of tokens: A*W^T = forward(A), (c.B)^T*W = input_gradient((c.B)^T).
 #pragma once

@@ -120,7 +120,8 @@ CudaBackend::CudaBackend(const BackendOptions& options)
   SHARDORA_CHECK(cudaSetDevice(device_));
   SHARDORA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
   workspace_ = allocate(kWorkspaceBytes);
-  products_ = make_products(stream_, {workspace_, static_cast<std::size_t>(kWorkspaceBytes)});
+  product_workspace_ = allocate(kProductWorkspaceBytes);
+  products_ = make_products(stream_, {product_workspace_, static_cast<std::size_t>(kProductWorkspaceBytes)});
 }
 
 CudaBackend::~CudaBackend() {
@@ -130,6 +131,7 @@ CudaBackend::~CudaBackend() {
     staging.copied = {};
     if (staging.memory != nullptr) release_host(staging.memory);
   }
+  release(product_workspace_);
   release(workspace_);
   cudaStreamDestroy(stream_);
 }

@@ -44,13 +44,14 @@ class CudaBackend final : public Backend {
   const cudaDeviceProp& properties() const { return properties_; }
   bool deterministic() const { return deterministic_; }
   Products& products() { return *products_; }
-  // Scratch memory of one operation: the next one on the stream may use it again. At most kWorkspaceBytes.
+  // Scratch memory of one operation: the next one on the stream may use it again. At most kWorkspaceBytes. Products
+  // have another, so that what an operation puts here may be multiplied.
   template <class T>
   T* workspace(std::int64_t count) {
     return static_cast<T*>(workspace_of(count * static_cast<std::int64_t>(sizeof(T))));
   }
-  // cuBLASLt's advice for Hopper is 32 MiB; sums over tokens take less.
   static constexpr std::int64_t kWorkspaceBytes = std::int64_t{64} << 20;
+  static constexpr std::int64_t kProductWorkspaceBytes = std::int64_t{32} << 20;  // cuBLASLt's advice for Hopper
 
  private:
   static constexpr std::int64_t kStagingBytes = std::int64_t{32} << 20;  // each of two: one is filled, one is copied
@@ -66,6 +67,7 @@ class CudaBackend final : public Backend {
   cudaDeviceProp properties_{};
   cudaStream_t stream_ = nullptr;
   void* workspace_ = nullptr;
+  void* product_workspace_ = nullptr;
   std::array<Staging, 2> staging_;
   std::size_t next_staging_ = 0;
   std::shared_ptr<class EventPool> events_;

@@ -11,9 +11,13 @@ namespace shardora::cuda {
 struct BF16 {
   std::uint16_t bits;
 };
+struct F16 {  // of weights as they are given; nothing is computed or kept in it
+  std::uint16_t bits;
+};
 
 SHARDORA_INLINE float to_float(float x) { return x; }
 SHARDORA_INLINE float to_float(BF16 x) { return float_from_bf16(x.bits); }
+SHARDORA_INLINE float to_float(F16 x) { return float_from_f16(x.bits); }
 
 template <class T>
 SHARDORA_INLINE T from_float(float x);

@@ -45,6 +45,16 @@ __global__ void column_sum_kernel(const T* dy, std::int64_t rows, std::int64_t w
   parts[std::int64_t{blockIdx.y} * width + j] = sum;
 }
 
+template <class From>
+void convert_from(Backend& backend, const From* from, TensorView to) {
+  const std::int64_t count = to.elements();
+  with_element_type(to.dtype, [&](auto type) {
+    using To = decltype(type);
+    launch(convert_kernel<From, To>, blocks_for(count), kThreads, 0, stream_of(backend), from, elements_of<To>(to),
+           count);
+  });
+}
+
 }  // namespace
 
 void add(Backend& backend, const Add& op) {
@@ -65,15 +75,9 @@ void add(Backend& backend, const Add& op) {
 
 void convert(Backend& backend, const Convert& op) {
   SHARDORA_CHECK(op.from.shape == op.to.shape);
-  const std::int64_t count = op.from.elements();
-  with_element_type(op.from.dtype, [&](auto from_type) {
-    with_element_type(op.to.dtype, [&](auto to_type) {
-      using From = decltype(from_type);
-      using To = decltype(to_type);
-      launch(convert_kernel<From, To>, blocks_for(count), kThreads, 0, stream_of(backend), elements_of<From>(op.from),
-             elements_of<To>(op.to), count);
-    });
-  });
+  if (op.from.dtype == DType::kF16) return convert_from(backend, static_cast<const F16*>(op.from.data), op.to);
+  with_element_type(op.from.dtype,
+                    [&](auto type) { convert_from(backend, elements_of<decltype(type)>(op.from), op.to); });
 }
 
 void column_sum(Backend& backend, const ColumnSum& op) {

@@ -31,7 +31,8 @@ class Products {
   virtual std::string description() const = 0;  // library and version
 };
 
-// `workspace` is the backend's, shared with all work of the same stream.
+// `workspace` is the products' own for as long as they live, aligned to 256 bytes; only calls of the stream touch it.
+// Throws Error(kUnavailable) where the library is too old.
 struct Workspace {
   void* data = nullptr;
   std::size_t bytes = 0;
