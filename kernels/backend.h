@@ -20,6 +20,13 @@ struct Event {
   std::shared_ptr<void> handle;
 };
 
+// When the work of a queue came to a point of it. The first record_time() makes what it needs, later ones use that
+// again; copies share it.
+struct TimePoint {
+  std::shared_ptr<void> handle;  // a device's own
+  double seconds = 0;            // of the host's monotonic clock, where the host is the device
+};
+
 // A second queue of work on the same device, for collectives that run beside the backend's own.
 class Queue {
  public:
@@ -44,6 +51,9 @@ class Backend {
   // What its arithmetic is compiled for: results at another one differ in rounding. One word.
   virtual std::string instruction_set() const = 0;
 
+  // As its vendor calls it ("NVIDIA H200"); empty where the name says nothing of its speed.
+  virtual std::string device_name() const { return {}; }
+
   // Device memory aligned to 64 bytes, not initialised. Throws Error(kOutOfMemory) with what was asked.
   virtual void* allocate(std::int64_t bytes) = 0;
   virtual void release(void* memory) noexcept = 0;
@@ -64,6 +74,11 @@ class Backend {
   virtual void wait_on_host(const Event& event) = 0;
   virtual bool passed(const Event& event) const = 0;
   virtual std::unique_ptr<Queue> make_queue() = 0;
+
+  // The device's time when all work queued so far is done; the host does not wait.
+  virtual void record_time(TimePoint& point) = 0;
+  // Of two points that have passed: after synchronize().
+  virtual double seconds_between(const TimePoint& begin, const TimePoint& end) const = 0;
 };
 
 struct BackendOptions {

@@ -188,6 +188,15 @@ Keys length_keys() {
        .used_by = kTrain,
        .help = "of shuffling, dropout and initial values",
        .value = seed(SHARDORA_AT(train.seed))},
+      {.name = "train.deterministic",
+       .used_by = kTrain,
+       .help = "on a GPU: the same bits each time, for some attention speed and memory; CPU runs always are",
+       .value = yes_no(SHARDORA_AT(train.deterministic))},
+      {.name = "train.profile_ranges",
+       .used_by = kTrain,
+       .may_differ = true,
+       .help = "phases, micro-batches and layers by name (NVTX) for NVIDIA's profiler; needs a build with CUDA",
+       .value = yes_no(SHARDORA_AT(train.profile_ranges))},
   };
 }
 

@@ -83,6 +83,8 @@ struct TrainOptions {
   bool save_best = false;
   std::int64_t early_stopping = 0;  // evaluations without gain; 0: off
   double stop_at = 0;               // epoch seconds; 0: no limit
+  bool deterministic = false;       // GPU: only ways that give the same bits each time; the CPU has no others
+  bool profile_ranges = false;      // phases, micro-batches and layers by name in NVIDIA's profiler
 };
 
 struct ParallelOptions {

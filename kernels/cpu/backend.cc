@@ -2,6 +2,7 @@
 #include <omp.h>
 #include <sched.h>
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 
@@ -77,6 +78,13 @@ class CpuBackend final : public Backend {
   void wait_on_host(const Event&) override {}
   bool passed(const Event&) const override { return true; }
   std::unique_ptr<Queue> make_queue() override { return std::make_unique<PassedQueue>(); }
+
+  void record_time(TimePoint& point) override {
+    point.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  }
+  double seconds_between(const TimePoint& begin, const TimePoint& end) const override {
+    return end.seconds - begin.seconds;
+  }
 
   ProductCache& products() { return products_; }
 

@@ -21,6 +21,7 @@ class CudaBackend final : public Backend {
   BackendKind kind() const override { return BackendKind::kCuda; }
   std::string description() const override;
   std::string instruction_set() const override;
+  std::string device_name() const override { return properties_.name; }
 
   void* allocate(std::int64_t bytes) override;
   void release(void* memory) noexcept override;
@@ -39,6 +40,8 @@ class CudaBackend final : public Backend {
   void wait_on_host(const Event& event) override;
   bool passed(const Event& event) const override;
   std::unique_ptr<Queue> make_queue() override;
+  void record_time(TimePoint& point) override;
+  double seconds_between(const TimePoint& begin, const TimePoint& end) const override;
 
   cudaStream_t stream() const { return stream_; }
   const cudaDeviceProp& properties() const { return properties_; }

@@ -6,6 +6,7 @@
 #include "kernels/cross_entropy.h"
 #include "kernels/elementwise.h"
 #include "kernels/rms_norm.h"
+#include "runtime/observe/ranges.h"
 
 namespace shardora {
 namespace {
@@ -104,6 +105,7 @@ void Decoder::run_blocks(const PassContext& pass, const DeviceBatch& batch, cons
 
 void Decoder::run_block(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
                         std::size_t layer) const {
+  const ProfilerRange range(pass.profile_ranges, "layer forward", static_cast<std::int64_t>(layer));
   const bool last = layer + 1 == blocks_.size();
   const TensorView out = last ? activations.h_last : slot(activations, layer + 1).h;
   blocks_[layer].forward(pass, batch, slot(activations, layer), out.rows(0, batch.tokens.size(0)));
@@ -150,6 +152,7 @@ void Decoder::head_chunk(const PassContext& pass, const DeviceBatch& batch, cons
 void Decoder::forward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
                       const LossPlan& loss) const {
   run_blocks(pass, batch, activations);
+  const ProfilerRange range(pass.profile_ranges, "head");
   head_input(pass, batch, activations);
   const std::int64_t rows = batch.target_rows.size(0), chunk = activations.logits.size(0);
   for (std::int64_t begin = 0; begin < rows; begin += chunk) {
@@ -167,6 +170,11 @@ TensorView Decoder::logits(const PassContext& pass, const DeviceBatch& batch, co
   return out;
 }
 
+std::int64_t Decoder::lowest_trained_layer() const {
+  return std::find_if(blocks_.begin(), blocks_.end(), [](const Block& block) { return block.trains(); }) -
+         blocks_.begin();
+}
+
 void Decoder::backward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const {
   const std::int64_t tokens = batch.tokens.size(0), rows = batch.target_rows.size(0);
   ScratchScope scope(pass.scratch);
@@ -181,10 +189,11 @@ void Decoder::backward(const PassContext& pass, const DeviceBatch& batch, const 
                                    .accumulate = false,
                                    .dweight = final_norm_.dweight});
   scatter_rows(pass.backend, {.from = d_normed, .rows = batch.target_rows, .to = dh});
-  const auto lowest = std::find_if(blocks_.begin(), blocks_.end(), [](const Block& block) { return block.trains(); });
+  const auto lowest = static_cast<std::size_t>(lowest_trained_layer());
   const bool embedding_trains = trainable_embedding_ != nullptr;
-  for (std::size_t layer = blocks_.size(); layer-- > static_cast<std::size_t>(lowest - blocks_.begin());) {
-    const bool goes_on = embedding_trains || &blocks_[layer] != &*lowest;
+  for (std::size_t layer = blocks_.size(); layer-- > lowest;) {
+    const ProfilerRange range(pass.profile_ranges, "layer backward", static_cast<std::int64_t>(layer));
+    const bool goes_on = embedding_trains || layer != lowest;
     // The last layer's activations are still there. Its output is written again too: the same bits, for nobody.
     if (activations.layers_share && layer + 1 < blocks_.size()) run_block(pass, batch, activations, layer);
     blocks_[layer].backward(pass, batch, slot(activations, layer), dh, goes_on);

@@ -48,7 +48,8 @@ class Decoder {
   void declare_parameters(ParameterSet& parameters);
   void load_trainable(WeightSource& source, std::int64_t positions, ParameterSet& parameters);
 
-  std::vector<Linear*> linears();  // in order of the layers
+  std::vector<Linear*> linears();             // in order of the layers
+  std::int64_t lowest_trained_layer() const;  // how many layers there are, where none trains
   const ModelConfig& config() const { return config_; }
   const PlacementRule& rule() const { return rule_; }
   std::int64_t weight_bytes() const;  // device memory of frozen weights

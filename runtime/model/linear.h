@@ -54,6 +54,7 @@ struct PassContext {
   TensorView places;      // int64 [tokens]
   std::int64_t step = 0;  // keys the dropout masks
   bool training = false;  // dropout is active, and what backward needs is kept
+  bool profile_ranges = false;
 };
 
 // What a layer keeps from forward for backward, besides its input x, which the block keeps.

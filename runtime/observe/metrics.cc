@@ -85,7 +85,9 @@ void Metrics::write(const StepMetrics& metrics) {
             {"tokens", metrics.tokens},
             {"seconds", metrics.seconds},
             {"tokens_per_second", metrics.tokens_per_second},
+            {"model_flops_per_second", metrics.model_flops_per_second},
             {"peak_memory_bytes", metrics.peak_memory_bytes}};
+  if (metrics.model_flops_utilisation) line["model_flops_utilisation"] = *metrics.model_flops_utilisation;
   if (metrics.magnitude_drift) {
     line["magnitude_drift"] = {{"mean", metrics.magnitude_drift->mean}, {"max", metrics.magnitude_drift->max}};
   }

@@ -17,6 +17,8 @@ struct StepMetrics {
   double loss = 0, learning_rate = 0, gradient_norm = 0;  // norm before clipping
   std::int64_t tokens = 0;
   double seconds = 0, tokens_per_second = 0;
+  double model_flops_per_second = 0;                   // of a rank: see ModelFlops
+  std::optional<double> model_flops_utilisation = {};  // of the device's peak, where that is known
   std::int64_t peak_memory_bytes = 0;
   struct Drift {
     double mean = 0, max = 0;  // abs(m / m0 - 1)

@@ -1,29 +1,38 @@
 #include "runtime/observe/phases.h"
 
-#include <numeric>
-
-#include "runtime/observe/metrics.h"
+#include "kernels/check.h"
 
 namespace shardora {
 
-PhaseClock::PhaseClock() : since_(monotonic_seconds()) {}
-
-void PhaseClock::enter(Phase phase) {
-  charge();
-  phase_ = phase;
+PhaseClock::PhaseClock(Backend& backend, std::int64_t phases, bool ranges) : backend_(backend), ranges_(ranges) {
+  marks_.reserve(static_cast<std::size_t>(phases) + 1);  // and where the last one ends
 }
 
-const PhaseSeconds& PhaseClock::read() {
-  charge();
-  return seconds_;
+ProfilerRange PhaseClock::start() {
+  used_ = 0;
+  return enter(Phase::kData);
 }
 
-double PhaseClock::total() const { return std::accumulate(seconds_.begin(), seconds_.end(), 0.0); }
+ProfilerRange PhaseClock::enter(Phase phase) {
+  mark(phase);
+  return {ranges_, kPhaseNames[static_cast<std::size_t>(phase)]};
+}
 
-void PhaseClock::charge() {
-  const double now = monotonic_seconds();
-  seconds_[static_cast<std::size_t>(phase_)] += now - since_;
-  since_ = now;
+void PhaseClock::stop() { mark(Phase::kData); }
+
+void PhaseClock::mark(Phase phase) {
+  SHARDORA_CHECK(used_ < marks_.capacity());
+  if (used_ == marks_.size()) marks_.emplace_back();
+  marks_[used_].phase = phase;
+  backend_.record_time(marks_[used_++].time);
+}
+
+PhaseSeconds PhaseClock::read() const {
+  PhaseSeconds seconds{};
+  for (std::size_t i = 0; i + 1 < used_; ++i) {
+    seconds[static_cast<std::size_t>(marks_[i].phase)] += backend_.seconds_between(marks_[i].time, marks_[i + 1].time);
+  }
+  return seconds;
 }
 
 }  // namespace shardora

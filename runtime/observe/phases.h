@@ -1,10 +1,15 @@
-// Where an optimizer step's time goes. One clock read at each change of phase, so it is always on. The host's clock:
-// on a backend that queues work, a phase is charged where the host waits.
+// Where an optimizer step's time goes: one reading of the device's clock at each change of phase, so it is always on.
+// A device that is behind the host takes the reading when its work comes there, and the host looks at all of them once,
+// at the step's end. What the device waits for, the host's work among it, is charged to the phase that is waiting.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <string_view>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "runtime/observe/ranges.h"
 
 namespace shardora {
 
@@ -23,18 +28,28 @@ using PhaseSeconds = std::array<double, kPhaseNames.size()>;
 
 class PhaseClock {
  public:
-  PhaseClock();  // starts in kData
+  // Room for steps that begin so many phases, kData at the start among them. `ranges`: a profiler sees the phases. The
+  // backend is not owned.
+  PhaseClock(Backend& backend, std::int64_t phases, bool ranges);
+  // A step begins, in kData. A profiler shows the phase for as long as the range lives.
+  [[nodiscard]] ProfilerRange start();
   // Time from now on belongs to this phase; a phase may be entered many times.
-  void enter(Phase phase);
-  // Charges the phase under way up to now.
-  const PhaseSeconds& read();
-  double total() const;  // of what is charged
+  [[nodiscard]] ProfilerRange enter(Phase phase);
+  void stop();
+  // From start() to stop(), by phase. Once the backend has been synchronised.
+  PhaseSeconds read() const;
 
  private:
-  void charge();
-  Phase phase_ = Phase::kData;
-  double since_;
-  PhaseSeconds seconds_{};
+  struct Mark {
+    TimePoint time;
+    Phase phase = Phase::kData;  // that begins here
+  };
+  void mark(Phase phase);
+
+  Backend& backend_;
+  bool ranges_;
+  std::vector<Mark> marks_;  // their time points are used again by every step
+  std::size_t used_ = 0;     // by this step
 };
 
 }  // namespace shardora

@@ -184,7 +184,14 @@ void Instance::rehearse(const InstancePlan& plan) {
 }
 
 PassContext Instance::pass(const DeviceBatch& batch, std::int64_t step, bool training) {
-  return {machine_.backend, *parts_->parallel, *arena_, batch.positions, batch.places, step, training};
+  return {.backend = machine_.backend,
+          .parallel = *parts_->parallel,
+          .scratch = *arena_,
+          .positions = batch.positions,
+          .places = batch.places,
+          .step = step,
+          .training = training,
+          .profile_ranges = options_.train.profile_ranges};
 }
 
 void Instance::refresh_norms() {

@@ -10,8 +10,8 @@
 namespace shardora {
 
 // Left out, because a resumed run may change them: ranks, tensor size, micro-batches, what is recomputed (it changes no
-// bit), threads, instruction set, weight layouts, steps and epochs, how often to evaluate, log and save, and paths
-// (their content is compared).
+// bit), threads, instruction set, weight layouts, a profiler's ranges, steps and epochs, how often to evaluate, log and
+// save, and paths (their content is compared).
 RunIdentity run_identity(const RunOptions& options, const std::string& model_fingerprint,
                          const std::string& data_fingerprint) {
   const AdapterOptions& adapter = options.adapter;
@@ -33,6 +33,7 @@ RunIdentity run_identity(const RunOptions& options, const std::string& model_fin
                           {"train.epsilon", text(train.epsilon)},
                           {"train.clip_norm", text(train.clip_norm)},
                           {"train.seed", text(train.seed)},
+                          {"train.deterministic", text(train.deterministic)},
                           {"adapter.method", text(static_cast<int>(adapter.method))}};
   if (adapter.method == AdapterMethod::kFull) return identity;
   identity["model.dtype"] = options.model.dtype == "bfloat16" ? "bfloat16" : "float32";

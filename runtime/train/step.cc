@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <numeric>
 
 #include "runtime/comm/agreement.h"
 #include "runtime/train/gradients.h"
@@ -10,40 +11,76 @@
 
 namespace shardora {
 
+namespace {
+
+// A start, three a micro-batch of at least one sequence, and what follows them.
+std::int64_t most_phases(std::int64_t global_batch) { return 3 * global_batch + 5; }
+
+ModelFlops::Training training_of(Instance& instance) {
+  if (instance.adapter() == nullptr) return {.full = true};
+  ModelFlops::Training training{.lowest_layer = instance.decoder().lowest_trained_layer()};
+  for (const Parameter& parameter : instance.parameters().all()) {
+    if (parameter.kind == ParameterKind::kMagnitude) continue;
+    training.adapter_elements += Shape(parameter.logical_shape).elements();
+  }
+  return training;
+}
+
+}  // namespace
+
 TrainStep::TrainStep(const Parts& parts)
     : parts_(parts),
-      packer_(parts.datasets, parts.machine.grid.data.rank, parts.machine.grid.data.size, parts.packing) {
+      packer_(parts.datasets, parts.machine.grid.data.rank, parts.machine.grid.data.size, parts.packing),
+      clock_(parts.machine.backend, most_phases(parts.options.global_batch), parts.options.profile_ranges),
+      model_flops_(parts.instance.decoder().config(), training_of(parts.instance)) {
   packer_.reserve(parts.options.global_batch);
 }
 
 TrainStep::Result TrainStep::run(std::int64_t step) {
-  PhaseClock clock;
+  const ProfilerRange whole = range("step", step);
   Backend& backend = parts_.machine.backend;
   const ProcessGrid& grid = parts_.machine.grid;
   Instance& instance = parts_.instance;
-  parts_.sampler.plan(step, plan_);
-  accumulate_gradients(step, clock);
-  clock.enter(Phase::kNorms);
-  instance.finish_gradients();
-  clock.enter(Phase::kReductions);
-  const double mean = mean_loss();
-  reduce_gradients(backend, grid, instance.parameters());
-  const double norm = gradient_norm(backend, grid, instance.parameters());
-  require_finite(step, mean, norm);
-  clock.enter(Phase::kOptimizer);
-  optimizer_step(backend, instance.parameters(), parts_.options, parts_.schedule, step,
-                 clip_factor(norm, parts_.options.clip_norm));
-  clock.enter(Phase::kNorms);
-  if (instance.adapter()) instance.adapter()->parameters_changed();
-  instance.refresh_norms();
+  {
+    const ProfilerRange data = clock_.start();
+    parts_.sampler.plan(step, plan_);
+  }
+  accumulate_gradients(step);
+  {
+    const ProfilerRange norms = clock_.enter(Phase::kNorms);
+    instance.finish_gradients();
+  }
+  Result result{.tokens = plan_.token_count, .model_flops = model_flops()};
+  {
+    const ProfilerRange reductions = clock_.enter(Phase::kReductions);
+    result.loss = mean_loss();
+    reduce_gradients(backend, grid, instance.parameters());
+    result.gradient_norm = gradient_norm(backend, grid, instance.parameters());
+  }
+  require_finite(step, result.loss, result.gradient_norm);
+  {
+    const ProfilerRange optimizer = clock_.enter(Phase::kOptimizer);
+    optimizer_step(backend, instance.parameters(), parts_.options, parts_.schedule, step,
+                   clip_factor(result.gradient_norm, parts_.options.clip_norm));
+  }
+  {
+    const ProfilerRange norms = clock_.enter(Phase::kNorms);
+    if (instance.adapter()) instance.adapter()->parameters_changed();
+    instance.refresh_norms();
+  }
+  clock_.stop();
   backend.synchronize();
-  Result result{.loss = mean, .gradient_norm = norm, .tokens = plan_.token_count, .phases = clock.read()};
-  result.seconds = clock.total();
+  result.phases = clock_.read();
+  result.seconds = std::accumulate(result.phases.begin(), result.phases.end(), 0.0);
   return result;
 }
 
+ProfilerRange TrainStep::range(std::string_view name, std::int64_t index) const {
+  return {parts_.options.profile_ranges, name, index};
+}
+
 // Gradients and losses of this rank's sequences, from zero.
-void TrainStep::accumulate_gradients(std::int64_t step, PhaseClock& clock) {
+void TrainStep::accumulate_gradients(std::int64_t step) {
   Instance& instance = parts_.instance;
   Backend& backend = parts_.machine.backend;
   const Decoder& decoder = instance.decoder();
@@ -53,15 +90,29 @@ void TrainStep::accumulate_gradients(std::int64_t step, PhaseClock& clock) {
   const LossPlan loss{.gradient_scale = static_cast<float>(1.0 / static_cast<double>(plan_.target_count)),
                       .gradients = true};
   packer_.start(plan_.sequences);
-  while (const Batch* batch = packer_.next()) {
-    clock.enter(Phase::kData);
-    const DeviceBatch on_device = decoder.upload(*batch, activations);
+  for (std::int64_t micro_batch = 0; const Batch* batch = packer_.next(); ++micro_batch) {
+    const ProfilerRange whole = range("micro-batch", micro_batch);
+    DeviceBatch on_device;
+    {
+      const ProfilerRange data = clock_.enter(Phase::kData);
+      on_device = decoder.upload(*batch, activations);
+    }
     const PassContext pass = instance.pass(on_device, step, true);
-    clock.enter(Phase::kForward);
-    decoder.forward(pass, on_device, activations, loss);
-    clock.enter(Phase::kBackward);
+    {
+      const ProfilerRange forward = clock_.enter(Phase::kForward);
+      decoder.forward(pass, on_device, activations, loss);
+    }
+    const ProfilerRange backward = clock_.enter(Phase::kBackward);
     decoder.backward(pass, on_device, activations);
   }
+}
+
+double TrainStep::model_flops() const {
+  double sum = model_flops_.of_targets(plan_.target_count);
+  for (const SequenceRef& ref : plan_.sequences) {
+    sum += model_flops_.of_sequence(parts_.datasets[static_cast<std::size_t>(ref.dataset)]->length(ref.sequence));
+  }
+  return sum;
 }
 
 double TrainStep::mean_loss() const {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "runtime/data/batch.h"
+#include "runtime/observe/model_flops.h"
 #include "runtime/observe/phases.h"
 #include "runtime/train/instance.h"
 #include "runtime/train/schedule.h"
@@ -28,9 +29,10 @@ class TrainStep {
   };
   struct Result {
     double loss = 0, gradient_norm = 0;  // mean over the step's targets; before clipping
-    double seconds = 0;
-    std::int64_t tokens = 0;  // over all ranks
-    PhaseSeconds phases{};    // of this rank; they add up to seconds
+    double seconds = 0;                  // of the device
+    std::int64_t tokens = 0;             // over all ranks
+    double model_flops = 0;              // over all ranks: see ModelFlops
+    PhaseSeconds phases{};               // of this rank; they add up to seconds
   };
 
   explicit TrainStep(const Parts& parts);
@@ -38,13 +40,17 @@ class TrainStep {
   Result run(std::int64_t step);
 
  private:
-  void accumulate_gradients(std::int64_t step, PhaseClock& clock);
+  ProfilerRange range(std::string_view name, std::int64_t index) const;
+  void accumulate_gradients(std::int64_t step);
   double mean_loss() const;
+  double model_flops() const;
   void require_finite(std::int64_t step, double loss, double gradient_norm) const;
 
   Parts parts_;
   StepPlan plan_;
   Packer packer_;
+  PhaseClock clock_;
+  ModelFlops model_flops_;
 };
 
 }  // namespace shardora

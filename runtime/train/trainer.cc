@@ -73,9 +73,11 @@ void Trainer::report(std::int64_t step, const TrainStep::Result& done) {
   counters_.tokens += done.tokens;
   trained_tokens_ += done.tokens;
   trained_seconds_ += done.seconds;
+  trained_flops_ += done.model_flops;
   last_loss_ = done.loss;
   if (step % options_.output.log_every != 0 && step != steps_) return;
   const std::optional<StepMetrics::Drift> drift = magnitude_drift();
+  const double flops_per_second = flops_per_second_of_a_rank(done.model_flops, done.seconds);
   metrics_.write({.step = step,
                   .loss = done.loss,
                   .learning_rate = (*schedule_)(step),
@@ -83,9 +85,26 @@ void Trainer::report(std::int64_t step, const TrainStep::Result& done) {
                   .tokens = done.tokens,
                   .seconds = done.seconds,
                   .tokens_per_second = static_cast<double>(done.tokens) / done.seconds,
+<<<<<<< HEAD
                   .peak_memory_bytes = instance_->used_bytes(),
+=======
+                  .model_flops_per_second = flops_per_second,
+                  .model_flops_utilisation = utilisation(flops_per_second),
+                  .peak_memory_bytes = peak_memory_bytes(),
+>>>>>>> profile
                   .magnitude_drift = drift,
                   .phases = done.phases});
+}
+
+double Trainer::flops_per_second_of_a_rank(double flops, double seconds) const {
+  return flops / seconds / machine_.grid.world->size();
+}
+
+// Products are bfloat16 ones where the frozen weights are; of others, the device's peak is not known.
+std::optional<double> Trainer::utilisation(double flops_per_second) const {
+  if (options_.adapter.method == AdapterMethod::kFull || stored_dtype(options_.model) != DType::kBF16) return {};
+  const std::optional<double> peak = peak_bf16_flops(machine_.backend.device_name());
+  return peak ? std::optional(flops_per_second / *peak) : std::nullopt;
 }
 
 // abs(m / m0 - 1) over all logical magnitudes; replicated ones are counted by tensor rank 0.

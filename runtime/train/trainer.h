@@ -43,6 +43,8 @@ class Trainer {
   // trainer.cc
   void report(std::int64_t step, const TrainStep::Result& done);
   std::optional<StepMetrics::Drift> magnitude_drift();
+  double flops_per_second_of_a_rank(double flops, double seconds) const;
+  std::optional<double> utilisation(double flops_per_second) const;
   void evaluate_all(std::int64_t step);
   struct Decision {
     bool stop = false, save = false;
@@ -54,6 +56,7 @@ class Trainer {
   void gather_values(PeftAdapter& adapter, TensorMap& model);
   void write_values(const std::filesystem::path& folder, PeftAdapter& adapter, TensorMap& model);
   void say_peak();
+  void say_speed();
   void take_best(const std::filesystem::path& output);
   std::optional<TrainSummary> finished_before();
 
@@ -79,7 +82,7 @@ class Trainer {
   Counters counters_;
   Metrics metrics_;
   std::vector<Evaluation> evaluations_;
-  double started_ = 0, last_save_ = 0, save_seconds_ = 0, last_loss_ = 0, trained_seconds_ = 0;
+  double started_ = 0, last_save_ = 0, save_seconds_ = 0, last_loss_ = 0, trained_seconds_ = 0, trained_flops_ = 0;
   std::int64_t trained_tokens_ = 0, saved_step_ = -1;
 };
 

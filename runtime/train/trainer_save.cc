@@ -122,6 +122,7 @@ TrainSummary Trainer::finish(std::int64_t step, bool stopped_early) {
     });
     return summary;
   }
+  say_speed();
   say_peak();  // saving and the last evaluation come after: they have memory of their own
   evaluate_all(step);
   summary.evaluations = evaluations_;
@@ -137,6 +138,16 @@ TrainSummary Trainer::finish(std::int64_t step, bool stopped_early) {
     folder_->write_exit(ExitStatus::kDone, "done", step);
   });
   return summary;
+}
+
+void Trainer::say_speed() {
+  if (trained_seconds_ <= 0) return;  // nothing was left to do
+  const double of_a_rank = flops_per_second_of_a_rank(trained_flops_, trained_seconds_);
+  const std::optional<double> share = utilisation(of_a_rank);
+  machine_.log.info(
+      fmt::format("{:.0f} tokens/s, {:.4g} TFLOP/s of the model's work a rank{}",
+                  static_cast<double>(trained_tokens_) / trained_seconds_, of_a_rank * 1e-12,
+                  share ? fmt::format(", {:.1f} % of the device's peak for bfloat16", 100 * *share) : std::string()));
 }
 
 // What the table at the start said, and what the steps took.

@@ -26,6 +26,7 @@ void Trainer::open_inputs() {
   Communicator& world = *machine_.grid.world;
   std::string data_fingerprint;
   agree(world, [&] {
+    require_profiler_ranges(options_.train.profile_ranges);
     files_ = open_model_files(options_);
     for (const DataSource& source : options_.data.train) {
       train_sets_.push_back(open_dataset(source, files_.config, options_.data));

@@ -1,5 +1,7 @@
 #include "tests/emulation/cuda_runtime.h"
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -21,6 +23,20 @@ std::size_t events_made() { return made; }
 
 }  // namespace shardora::emulation
 
+<<<<<<< HEAD
+=======
+// What is recorded is done at once, so its time is now; but who did not wait for it must not ask.
+struct EmulatedEvent {
+  bool timed;
+  std::chrono::steady_clock::time_point passed{};
+  std::int64_t number = 0;  // of all recordings
+};
+namespace {
+std::int64_t recordings = 0, waited_for = 0;
+}
+
+using shardora::emulation::allocated_bytes;
+>>>>>>> profile
 using shardora::emulation::machine;
 
 const char* cudaGetErrorString(cudaError_t status) {
@@ -37,6 +53,8 @@ const char* cudaGetErrorString(cudaError_t status) {
       return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice:
       return "invalid device ordinal";
+    case cudaErrorInvalidResourceHandle:
+      return "invalid resource handle";
     case cudaErrorNotReady:
       return "device not ready";
   }
@@ -102,17 +120,38 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   delete reinterpret_cast<char*>(stream);
   return cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  waited_for = recordings;
+  return cudaSuccess;
+}
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
+<<<<<<< HEAD
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   *event = reinterpret_cast<cudaEvent_t>(new char);
   ++shardora::emulation::made;
+=======
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
+  *event = new EmulatedEvent{.timed = (flags & cudaEventDisableTiming) == 0};
+>>>>>>> profile
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  delete reinterpret_cast<char*>(event);
+  delete event;
   return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
+  event->passed = std::chrono::steady_clock::now();
+  event->number = ++recordings;
+  return cudaSuccess;
+}
 cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  waited_for = std::max(waited_for, event->number);
+  return cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  if (begin == nullptr || end == nullptr || !begin->timed || !end->timed) return cudaErrorInvalidResourceHandle;
+  if (std::max(begin->number, end->number) > waited_for) return cudaErrorNotReady;
+  *milliseconds = std::chrono::duration<float, std::milli>(end->passed - begin->passed).count();
+  return cudaSuccess;
+}

@@ -125,6 +125,7 @@ TEST(ResumeWithAnotherConfiguration, IsRefusedWithBothValues) {
     EXPECT_THAT(run.errors, AllOf(HasSubstr(before), HasSubstr(now)));
   }
   expect_refused("--adapter.alpha=8", "is 8 now", "was 32");
+  expect_refused("--train.deterministic=true", "is true now", "was false");
 }
 
 TEST(AFinishedRun, SaysItsResultAgain) {

@@ -1,7 +1,9 @@
 // Backends: memory, copies, what they say of themselves, and the one that only rehearses.
 #include "kernels/backend.h"
 
+#include <chrono>
 #include <limits>
+#include <thread>
 
 #include "kernels/linear.h"
 #include "kernels/weight_matrix.h"
@@ -55,6 +57,21 @@ TEST_F(BackendOnDevice, EventsOfFinishedWorkCanBeWaitedFor) {
   backend_->wait(Event{});
   backend_->wait(backend_->record());
   backend_->synchronize();
+}
+
+TEST_F(BackendOnDevice, TellsTheTimeBetweenTwoPointsOfItsQueueHoweverOftenTheyAreUsed) {
+  TimePoint begin, end;
+  for (const int milliseconds : {2, 5, 0}) {
+    const auto host = std::chrono::steady_clock::now();
+    backend_->record_time(begin);
+    std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+    backend_->record_time(end);
+    backend_->synchronize();
+    const double passed = std::chrono::duration<double>(std::chrono::steady_clock::now() - host).count();
+    EXPECT_GE(backend_->seconds_between(begin, end),
+              0.9e-3 * milliseconds);  // a device's start of work is late by some microseconds
+    EXPECT_LE(backend_->seconds_between(begin, end), 1.001 * passed + 1e-5);
+  }
 }
 
 TEST(Backend, CpuSaysHowManyThreadsItHas) {

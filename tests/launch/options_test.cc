@@ -105,6 +105,8 @@ const std::map<std::string, std::string> kSamples = {
     {"train.early_stopping", "3"},
     {"train.stop_at", "1700000000.5"},
     {"train.seed", "18446744073709551615"},
+    {"train.deterministic", "true"},
+    {"train.profile_ranges", "true"},
     {"train.learning_rate", "0.001"},
     {"train.magnitude_learning_rate", "0.003"},
     {"train.b_learning_rate_ratio", "16"},
@@ -363,10 +365,11 @@ TEST(ResolvedConfig, ItsFolderCanBeReplacedOnTheCommandLine) {
 
 TEST(AgreedConfig, HoldsWhatChangesResultsAndNotWhereTheyGo) {
   const std::string text = agreed_config(parse_invocation(ten_steps({})).options);
-  EXPECT_THAT(text,
-              AllOf(HasSubstr("train.steps = 10\n"), HasSubstr("parallel.tensor = 1\n"),
-                    HasSubstr("parallel.instruction_set = auto\n"), HasSubstr("output.checkpoint_every = auto\n")));
-  EXPECT_THAT(text, AllOf(Not(HasSubstr("output.dir")), Not(HasSubstr("parallel.threads"))));
+  EXPECT_THAT(text, AllOf(HasSubstr("train.steps = 10\n"), HasSubstr("parallel.tensor = 1\n"),
+                          HasSubstr("parallel.instruction_set = auto\n"), HasSubstr("output.checkpoint_every = auto\n"),
+                          HasSubstr("train.deterministic = false\n")));
+  EXPECT_THAT(text, AllOf(Not(HasSubstr("output.dir")), Not(HasSubstr("parallel.threads")),
+                          Not(HasSubstr("train.profile_ranges"))));
 }
 
 TEST(Help, NamesEveryKeyOfTheCommandWithItsDefaultAndNoOther) {

@@ -114,6 +114,15 @@ TEST(Program, SeparateOneRankWorldsAreRefusedWith69) {
   EXPECT_THAT(apart.output, HasSubstr("the launcher started 2 ranks, but MPI has 1"));
 }
 
+TEST(Program, ProfilerRangesThatAreNotBuiltInAreRefusedWith69BeforeAnythingIsRead) {
+  if (SHARDORA_WITH_CUDA) GTEST_SKIP() << "this program has them";
+  const Outcome outcome = shell(kMpirun + "-n 2 " + kProgram +
+                                " train --model.path=m --data.train=d --output.dir=o --train.steps=1 "
+                                "--train.profile_ranges=true 2>&1");
+  EXPECT_EQ(outcome.status, 69);
+  EXPECT_EQ(times(outcome.output, "train.profile_ranges = true: found"), 1) << outcome.output;
+}
+
 TEST(Program, InspectRefusesSeveralRanks) {
   const Outcome outcome = shell(kMpirun + "-n 2 " + kProgram + " inspect --model.path=m 2>&1");
   EXPECT_EQ(outcome.status, 64);

@@ -2,11 +2,8 @@
 // 3000.
 #include <algorithm>
 
-#include "runtime/train/step.h"
 #include "tests/distributed/allocations/allocation_counter.h"
-#include "tests/runtime/data/dataset_file.h"
-#include "tests/support/small_model.h"
-#include "tests/support/temporary_folder.h"
+#include "tests/support/small_training.h"
 
 namespace shardora {
 namespace {
@@ -40,55 +37,24 @@ std::vector<Case> cases() {
           {"full", {.method = AdapterMethod::kFull}}};
 }
 
-Dataset dataset_of_lengths(const std::filesystem::path& path, const std::vector<std::int64_t>& lengths) {
-  DatasetFile file;
-  file.offsets.push_back(0);
-  for (const std::int64_t length : lengths) {
-    for (std::int64_t t = 0; t < length; ++t) file.tokens.push_back(static_cast<std::int32_t>((7 * t + length) % 53));
-    file.offsets.push_back(file.offsets.back() + length);
-  }
-  write_dataset(path, file);
-  return Dataset(path, 53, 64, Overlong::kError);
-}
-
 // Ten real steps; what steps 3 to 10 allocated, by origin.
-std::map<std::string, int> allocated(const Case& run, const Dataset& dataset, bool tensor_parallel) {
+std::map<std::string, int> allocated(const Case& run, const std::vector<std::int64_t>& lengths, bool tensor_parallel) {
   RunOptions options = testing::small_options(run.adapter);
   options.train.recompute = run.recompute;
-  options.train.global_batch = 6;
-  const PackingOptions packing{.micro_batch_tokens = 40};
-  const Dataset* const datasets[] = {&dataset};
-  const auto backend = make_backend(BackendKind::kCpu, {.threads = 2});
-  Log log(test_world().rank(), true);
-  const std::atomic<bool> stop = false;
-  RehearsalCommunicator solo(0, 1);
-  const GridPosition all{test_world().rank(), test_world().size()};
-  ProcessGrid grid{.world = &test_world(), .data_group = &solo, .tensor_group = &solo};
-  (tensor_parallel ? grid.tensor : grid.data) = all;
-  (tensor_parallel ? grid.tensor_group : grid.data_group) = &test_world();
-  const Machine machine{*backend, grid, log, stop, ""};
-  Instance instance(options, machine, ModelFiles{.folder = {}, .config = testing::small_config()},
-                    {.limits = batch_limits(datasets, options.train.global_batch, packing),
-                     .positions = dataset.longest(),
-                     .training = true});
-  const Sampler sampler({{.dataset = &dataset}}, options.train.global_batch, true, 5);
-  const Schedule schedule(options.train, kLast);
-  TrainStep step({options.train, machine, instance, sampler, schedule, datasets, packing});
-  for (int k = 1; k <= kWarm; ++k) step.run(k);
+  testing::SmallTraining training(options, lengths, tensor_parallel, kLast);
+  for (int k = 1; k <= kWarm; ++k) training.run(k);
   test_world().barrier();
   allocations::start();
-  for (int k = kWarm + 1; k <= kLast; ++k) step.run(k);
+  for (int k = kWarm + 1; k <= kLast; ++k) training.run(k);
   return allocations::stop();
 }
 
 class AStep : public ::testing::TestWithParam<Case> {
  protected:
   void expect_none(const std::vector<std::int64_t>& lengths, const std::vector<std::string>& allowed) {
-    const TemporaryFolder folder;
-    const Dataset dataset = dataset_of_lengths(folder / "data", lengths);
     for (const bool tensor_parallel : {false, true}) {
       if (tensor_parallel && test_world().size() == 1) continue;
-      for (const auto& [origin, count] : allocated(GetParam(), dataset, tensor_parallel)) {
+      for (const auto& [origin, count] : allocated(GetParam(), lengths, tensor_parallel)) {
         if (is_one_of(origin, kLibraries) || is_one_of(origin, allowed)) continue;
         ADD_FAILURE() << origin << " allocated " << count << " times in steps 3 to 10";
       }

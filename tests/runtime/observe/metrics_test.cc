@@ -41,6 +41,8 @@ TEST_F(MetricsTest, NumbersReadBackAsTheSameDoubles) {
                          .tokens = 9'007'199'254'740'993,
                          .seconds = 0.1,
                          .tokens_per_second = 12345.678901234567,
+                         .model_flops_per_second = 4.1e14,
+                         .model_flops_utilisation = 0.41,
                          .peak_memory_bytes = 1 << 30,
                          .magnitude_drift = StepMetrics::Drift{1e-9, 0.7},
                          .phases = {0.01, 0.02, 0.04, 0.08, 0.16, 1.0 / 7}};
@@ -54,6 +56,8 @@ TEST_F(MetricsTest, NumbersReadBackAsTheSameDoubles) {
   EXPECT_EQ(line.at("tokens").get<std::int64_t>(), step.tokens);
   EXPECT_EQ(line.at("seconds").get<double>(), step.seconds);
   EXPECT_EQ(line.at("tokens_per_second").get<double>(), step.tokens_per_second);
+  EXPECT_EQ(line.at("model_flops_per_second").get<double>(), 4.1e14);
+  EXPECT_EQ(line.at("model_flops_utilisation").get<double>(), 0.41);
   EXPECT_EQ(line.at("peak_memory_bytes").get<std::int64_t>(), step.peak_memory_bytes);
   EXPECT_EQ(line.at("magnitude_drift").at("mean").get<double>(), 1e-9);
   EXPECT_EQ(line.at("magnitude_drift").at("max").get<double>(), 0.7);
@@ -61,7 +65,7 @@ TEST_F(MetricsTest, NumbersReadBackAsTheSameDoubles) {
   EXPECT_EQ(line.at("phases").at("norms").get<double>(), 0.08);
   EXPECT_EQ(line.at("phases").at("optimizer").get<double>(), 1.0 / 7);
   EXPECT_EQ(line.at("phases").size(), kPhaseNames.size());
-  EXPECT_EQ(line.size(), 10U);
+  EXPECT_EQ(line.size(), 12U);
 }
 
 TEST_F(MetricsTest, WhatIsAbsentIsNotWrittenAndWhatIsNotFiniteIsNull) {
@@ -72,6 +76,7 @@ TEST_F(MetricsTest, WhatIsAbsentIsNotWrittenAndWhatIsNotFiniteIsNull) {
   const auto all = lines();
   ASSERT_EQ(all.size(), 3U);
   EXPECT_FALSE(all[0].contains("magnitude_drift"));
+  EXPECT_FALSE(all[0].contains("model_flops_utilisation"));
   EXPECT_TRUE(all[0].at("loss").is_null());
   EXPECT_EQ(all[1], nlohmann::json::parse(R"({"step":1,"eval_loss":0.5,"eval_perplexity":1.6,"eval_tokens":100})"));
   EXPECT_EQ(all[2].at("eval_name"), "held out");
