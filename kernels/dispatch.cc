@@ -1,5 +1,8 @@
 // Every operation, one line each: to the backend that the buffers live on. A rehearsal does nothing. The one file that
 // differs between a program with CUDA and one without.
+#include <cstring>
+#include <vector>
+
 #include "kernels/cpu/cpu.h"
 #include "kernels/rehearsal.h"
 
@@ -116,12 +119,27 @@ double sum_of_squares(Backend& backend, TensorView x) {
   return cpu::sum_of_squares(x);
 }
 
-std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight) {
+std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan,
+                                                 const MatrixRows& rows) {
   if (backend.kind() == BackendKind::kRehearsal) return make_rehearsal_matrix(plan);
 #ifdef SHARDORA_CUDA
-  if (backend.kind() == BackendKind::kCuda) return cuda::make_frozen_matrix(backend, plan, weight);
+  if (backend.kind() == BackendKind::kCuda) return cuda::make_frozen_matrix(backend, plan, rows);
 #endif
+  const std::int64_t elements = plan.out_features * plan.in_features;
+  std::vector<std::byte> whole(static_cast<std::size_t>(elements * size_bytes(rows.dtype)));
+  const TensorView weight{whole.data(), rows.dtype, {plan.out_features, plan.in_features}};
+  rows.read(0, weight);
   return cpu::make_frozen_matrix(backend, plan, weight);
+}
+
+std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight) {
+  if (backend.kind() == BackendKind::kRehearsal) return make_rehearsal_matrix(plan);
+  if (backend.kind() == BackendKind::kCpu) return cpu::make_frozen_matrix(backend, plan, weight);
+  SHARDORA_CHECK(weight.shape == (Shape{plan.out_features, plan.in_features}));
+  const auto read = [&](std::int64_t first, TensorView rows) {
+    std::memcpy(rows.data, weight.rows(first, rows.size(0)).data, static_cast<std::size_t>(rows.bytes()));
+  };
+  return make_frozen_matrix(backend, plan, MatrixRows{.dtype = weight.dtype, .read = read});
 }
 
 std::int64_t frozen_matrix_bytes(const FrozenMatrixPlan& plan) {

@@ -14,6 +14,7 @@
 // the place of tokens: A*W^T = forward(A), (c.B)^T*W = input_gradient((c.B)^T).
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "kernels/backend.h"
@@ -48,7 +49,16 @@ struct FrozenMatrixPlan {
   BackendKind backend = BackendKind::kCpu;  // whose layouts a rehearsal counts
 };
 
-// `weight` is host memory [out,in], float32, bfloat16 or float16; it is copied, and may go when this returns.
+// Where a frozen weight's values come from: float32, bfloat16 or float16, so many rows at a time as the backend works
+// on, in order, each once. A matrix is whole in memory only where it stays, and on the CPU, whose layouts need that.
+struct MatrixRows {
+  DType dtype = DType::kF32;
+  bool on_device = false;  // whether `read` writes memory of the backend; else of the host
+  std::function<void(std::int64_t first, TensorView rows)> read;  // rows [first, first + count) of W: [count,in]
+};
+std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan,
+                                                 const MatrixRows& rows);
+// `weight` is host memory [out,in]; it is copied, and may go when this returns.
 std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight);
 // What its bytes() will be, without a weight. (A rehearsal's matrix says the same.)
 std::int64_t frozen_matrix_bytes(const FrozenMatrixPlan& plan);

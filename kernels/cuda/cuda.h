@@ -24,7 +24,8 @@ namespace shardora::cuda {
 
 std::vector<CudaDevice> devices();
 std::unique_ptr<Backend> make_backend(const BackendOptions& options);
-std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight);
+std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan,
+                                                 const MatrixRows& rows);
 
 void adamw(Backend& backend, const AdamW& op);
 void matmul(Backend& backend, const MatMul& op);

@@ -183,23 +183,43 @@ DeviceMemory CudaBackend::memory() const {
 void CudaBackend::copy_from_host(TensorView device, TensorView host) {
   require_host(device, host);
   if (host.bytes() == 0) return;
+  // Pageable memory would be copied by the driver through a small buffer, and the host would wait for each piece.
   if (host.bytes() > kStagingBytes / 8) {
-    return copy_staged(static_cast<std::byte*>(device.data), static_cast<const std::byte*>(host.data), host.bytes());
+    const auto bytes_of = [&](TensorView view) { return TensorView{view.data, DType::kU8, {view.bytes(), 1}}; };
+    const TensorView from = bytes_of(host);
+    return copy_rows_from_host(bytes_of(device), [&](std::int64_t first, TensorView piece) {
+      std::memcpy(piece.data, from.rows(first, piece.size(0)).data, static_cast<std::size_t>(piece.bytes()));
+    });
   }
   SHARDORA_CHECK(
       cudaMemcpyAsync(device.data, host.data, static_cast<std::size_t>(host.bytes()), cudaMemcpyHostToDevice, stream_));
 }
 
-// Pageable memory would be copied by the driver through a small buffer, and the host would wait for each piece.
-void CudaBackend::copy_staged(std::byte* device, const std::byte* host, std::int64_t bytes) {
-  for (std::int64_t at = 0; at < bytes; at += kStagingBytes) {
-    Staging& staging = staging_[next_staging_++ % staging_.size()];
-    if (staging.memory == nullptr) staging.memory = allocate_host(kStagingBytes);
-    wait_on_host(staging.copied);
-    const auto piece = static_cast<std::size_t>(std::min(kStagingBytes, bytes - at));
-    std::memcpy(staging.memory, host + at, piece);
-    SHARDORA_CHECK(cudaMemcpyAsync(device + at, staging.memory, piece, cudaMemcpyHostToDevice, stream_));
-    staging.copied = record();
+// Free to be written: what was copied from it has arrived.
+CudaBackend::Staging& CudaBackend::next_staging() {
+  Staging& staging = staging_[next_staging_++ % staging_.size()];
+  if (staging.memory == nullptr) staging.memory = allocate_host(kStagingBytes);
+  wait_on_host(staging.copied);
+  return staging;
+}
+
+void CudaBackend::copy_piece(void* device, Staging& staging, std::int64_t bytes) {
+  SHARDORA_CHECK(
+      cudaMemcpyAsync(device, staging.memory, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice, stream_));
+  staging.copied = record();
+}
+
+void CudaBackend::copy_rows_from_host(TensorView device, const std::function<void(std::int64_t, TensorView)>& read) {
+  SHARDORA_CHECK(device.shape.rank() == 2);
+  const std::int64_t rows = device.size(0), row_bytes = device.size(1) * size_bytes(device.dtype);
+  if (device.bytes() == 0) return;
+  const std::int64_t each = kStagingBytes / row_bytes;
+  SHARDORA_CHECK(each > 0);
+  for (std::int64_t first = 0; first < rows; first += each) {
+    const TensorView piece = device.rows(first, std::min(each, rows - first));
+    Staging& staging = next_staging();
+    read(first, {staging.memory, device.dtype, piece.shape});
+    copy_piece(piece.data, staging, piece.bytes());
   }
 }
 

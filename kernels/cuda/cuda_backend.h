@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <vector>
 
 #include "kernels/backend.h"
@@ -30,6 +31,9 @@ class CudaBackend final : public Backend {
   DeviceMemory memory() const override;
 
   void copy_from_host(TensorView device, TensorView host) override;
+  // Fills device [rows,width] with what `read` writes into pinned host memory, which is not the caller's, some rows at
+  // a time, in order: one piece is read while the one before it is copied.
+  void copy_rows_from_host(TensorView device, const std::function<void(std::int64_t first, TensorView rows)>& read);
   void copy_to_host(TensorView host, TensorView device) override;
   void copy(TensorView to, TensorView from) override;
   void zero(TensorView device) override;
@@ -63,7 +67,8 @@ class CudaBackend final : public Backend {
     Event copied;
   };
   void* workspace_of(std::int64_t bytes);
-  void copy_staged(std::byte* device, const std::byte* host, std::int64_t bytes);
+  Staging& next_staging();
+  void copy_piece(void* device, Staging& staging, std::int64_t bytes);
 
   int device_;
   bool deterministic_;

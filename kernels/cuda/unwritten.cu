@@ -3,7 +3,8 @@
 
 namespace shardora::cuda {
 
-__attribute__((weak)) std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend&, const FrozenMatrixPlan&, TensorView) {
+__attribute__((weak)) std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend&, const FrozenMatrixPlan&,
+                                                                       const MatrixRows&) {
   refuse(ExitStatus::kInternal, "unwritten: make_frozen_matrix");
 }
 __attribute__((weak)) void adamw(Backend&, const AdamW&) { refuse(ExitStatus::kInternal, "unwritten: adamw"); }

@@ -50,8 +50,10 @@ class SafetensorsFile {
   // Rows [first, first + count) of axis 0, raw bytes, by pread.
   void read_rows(const std::string& name, std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
   void read(const std::string& name, std::span<std::byte> out) const;  // all of it
-  // Columns [first, first + count) of a 2-d tensor, only their bytes (or whole rows where that is faster), packed.
-  void read_columns(const std::string& name, std::int64_t first, std::int64_t count, std::span<std::byte> out) const;
+  // These rows' columns [first, first + count) of a 2-d tensor, only their bytes (or whole rows where that is faster),
+  // packed.
+  void read_columns(const std::string& name, std::int64_t first_row, std::int64_t rows, std::int64_t first,
+                    std::int64_t count, std::span<std::byte> out) const;
 
  private:
   struct Impl;

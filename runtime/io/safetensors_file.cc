@@ -122,16 +122,17 @@ void SafetensorsFile::read(const std::string& name, std::span<std::byte> out) co
   impl_->file.read_at(impl_->data_begin + tensor.begin, out);
 }
 
-void SafetensorsFile::read_columns(const std::string& name, std::int64_t first, std::int64_t count,
-                                   std::span<std::byte> out) const {
+void SafetensorsFile::read_columns(const std::string& name, std::int64_t first_row, std::int64_t rows,
+                                   std::int64_t first, std::int64_t count, std::span<std::byte> out) const {
   const TensorEntry& tensor = entry(name);
   SHARDORA_CHECK(tensor.shape.size() == 2 && first >= 0 && count >= 0 && count <= tensor.shape[1] &&
-                 first <= tensor.shape[1] - count);
-  if (tensor.shape[0] == 0 || count == 0) return;
-  const std::int64_t rows = tensor.shape[0], row_bytes = (tensor.end - tensor.begin) / rows;
+                 first <= tensor.shape[1] - count && first_row >= 0 && rows >= 0 && rows <= tensor.shape[0] &&
+                 first_row <= tensor.shape[0] - rows);
+  if (rows == 0 || count == 0) return;
+  const std::int64_t row_bytes = (tensor.end - tensor.begin) / tensor.shape[0];
   const std::int64_t element = row_bytes / tensor.shape[1], slice = count * element;
   SHARDORA_CHECK(std::ssize(out) == rows * slice);
-  const std::int64_t start = impl_->data_begin + tensor.begin + first * element;
+  const std::int64_t start = impl_->data_begin + tensor.begin + first_row * row_bytes + first * element;
   const std::int64_t gap = row_bytes - slice;
   // A block is `many` rows from the first one's slice to the last one's: it never reads past the tensor.
   const std::int64_t many = gap >= kWorthSkipping || gap == 0 ? 1 : std::max<std::int64_t>(kBlockBytes / row_bytes, 1);

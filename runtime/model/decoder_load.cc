@@ -147,10 +147,11 @@ void Decoder::load_tables(std::int64_t positions) {
 void Decoder::load_frozen(WeightSource& source, std::int64_t positions, const FrozenMatrixPlan& like) {
   load_tables(positions);
   const auto matrix = [&](const std::string& name, int axis, Range range, FrozenMatrixPlan plan) {
-    HostTensor host = source.read(shape_of(name), axis, range);
-    plan.out_features = host.shape[0], plan.in_features = host.shape[1];
+    const NamedShape& tensor = shape_of(name);
+    plan.out_features = axis == 0 ? range.size : tensor.shape[0];
+    plan.in_features = axis == 1 ? range.size : tensor.shape[1];
     plan.typical_tokens = like.typical_tokens, plan.storage = like.storage, plan.one_copy = like.one_copy;
-    return make_frozen_matrix(backend_, plan, host.view());
+    return make_frozen_matrix(backend_, plan, source.rows(tensor, axis, range));
   };
   const bool tied = config_.tie_word_embeddings;
   embedding_ = matrix(kEmbedding, 0, vocabulary_, {.for_forward = tied, .for_backward = tied, .for_gather = true});

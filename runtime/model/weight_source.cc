@@ -33,9 +33,20 @@ HostTensor FolderWeights::read(const NamedShape& tensor, int axis, Range range) 
   } else if (axis == 0) {
     file.read_rows(tensor.name, range.begin, range.size, out.bytes);
   } else {
-    file.read_columns(tensor.name, range.begin, range.size, out.bytes);
+    file.read_columns(tensor.name, 0, tensor.shape[0], range.begin, range.size, out.bytes);
   }
   return out;
+}
+
+MatrixRows FolderWeights::rows(const NamedShape& tensor, int axis, Range range) {
+  SHARDORA_CHECK(tensor.shape.size() == 2 && (axis == 0 || axis == 1));
+  const SafetensorsFile& file = weights_.file_of(tensor.name);
+  const auto read = [&file, &tensor, axis, range](std::int64_t first, TensorView rows) {
+    const std::span<std::byte> out(static_cast<std::byte*>(rows.data), static_cast<std::size_t>(rows.bytes()));
+    if (axis == 0) return file.read_rows(tensor.name, range.begin + first, rows.size(0), out);
+    file.read_columns(tensor.name, first, rows.size(0), range.begin, range.size, out);
+  };
+  return {.dtype = file.dtype(tensor.name), .read = read};
 }
 
 HostTensor RandomWeights::read(const NamedShape& tensor, int axis, Range range) {
@@ -46,20 +57,45 @@ HostTensor RandomWeights::read(const NamedShape& tensor, int axis, Range range) 
     for (float& element : out.f32()) element = value;
     return out;
   }
+  if (backend_.kind() == BackendKind::kCpu) {  // the host's memory is the device's
+    draw(tensor, axis, range, 0, out.view());
+    return out;
+  }
+  const DeviceBuffer device(backend_, std::ssize(out.bytes));
+  const TensorView values{device.data(), DType::kF32, out.view().shape};
+  draw(tensor, axis, range, 0, values);
+  backend_.copy_to_host(out.view(), values);
+  backend_.synchronize();
+  return out;
+}
+
+MatrixRows RandomWeights::rows(const NamedShape& tensor, int axis, Range range) {
+  return {.dtype = DType::kF32, .on_device = true, .read = [=, this, &tensor](std::int64_t first, TensorView rows) {
+            draw(tensor, axis, range, first, rows);
+          }};
+}
+
+// `rows`: of the device, from row `first` of the slice.
+void RandomWeights::draw(const NamedShape& tensor, int axis, Range range, std::int64_t first, TensorView rows) {
+  SHARDORA_CHECK(tensor.shape.size() == 2);
   fill_normal(backend_, {.key = random_key(seed_, "model.init", tensor.name),
-                         .out = out.view(),
-                         .first_row = axis == 0 ? range.begin : 0,
+                         .out = rows,
+                         .first_row = first + (axis == 0 ? range.begin : 0),
                          .first_column = axis == 1 ? range.begin : 0,
                          .logical_columns = tensor.shape[1],
                          .low = 0,
                          .high = static_cast<float>(deviation_)});
-  return out;
 }
 
 HostTensor NoWeights::read(const NamedShape& tensor, int axis, Range range) {
   HostTensor out{.dtype = DType::kF32, .shape = cut_shape(tensor, axis, range), .bytes = {}};
   largest_bytes_ = std::max(largest_bytes_, product(out.shape) * size_bytes(DType::kF32));
   return out;
+}
+
+MatrixRows NoWeights::rows(const NamedShape& tensor, int axis, Range range) {
+  read(tensor, axis, range);
+  return {.dtype = DType::kF32, .read = [](std::int64_t, TensorView) {}};
 }
 
 std::vector<float> to_float32(HostTensor& tensor) {

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "kernels/random.h"
+#include "kernels/weight_matrix.h"
 #include "runtime/io/model_folder.h"
 #include "runtime/model/placement.h"
 #include "runtime/options.h"
@@ -16,6 +17,8 @@ class WeightSource {
   virtual ~WeightSource() = default;
   // A range of a logical tensor on one axis (axis -1: all of it), in the type it is stored in.
   virtual HostTensor read(const NamedShape& tensor, int axis, Range range) = 0;
+  // The same of a matrix (axis 0 or 1), a block of rows at a time. Lives no longer than the source and the tensor.
+  virtual MatrixRows rows(const NamedShape& tensor, int axis, Range range) = 0;
 };
 
 // A Hugging Face folder.
@@ -23,19 +26,23 @@ class FolderWeights final : public WeightSource {
  public:
   explicit FolderWeights(const ModelWeights& weights) : weights_(weights) {}
   HostTensor read(const NamedShape& tensor, int axis, Range range) override;
+  MatrixRows rows(const NamedShape& tensor, int axis, Range range) override;
 
  private:
   const ModelWeights& weights_;
 };
 
-// model.init = random: normal(0, initializer_range), norms 1, biases 0; the same logical values at every split.
+// model.init = random: normal(0, initializer_range), norms 1, biases 0; the same logical values at every split. Rows
+// are made on the device.
 class RandomWeights final : public WeightSource {
  public:
   RandomWeights(Backend& backend, double initializer_range, std::uint64_t seed)
       : backend_(backend), deviation_(initializer_range), seed_(seed) {}
   HostTensor read(const NamedShape& tensor, int axis, Range range) override;
+  MatrixRows rows(const NamedShape& tensor, int axis, Range range) override;
 
  private:
+  void draw(const NamedShape& tensor, int axis, Range range, std::int64_t first, TensorView rows);
   Backend& backend_;
   double deviation_;
   std::uint64_t seed_;
@@ -45,6 +52,7 @@ class RandomWeights final : public WeightSource {
 class NoWeights final : public WeightSource {
  public:
   HostTensor read(const NamedShape& tensor, int axis, Range range) override;
+  MatrixRows rows(const NamedShape& tensor, int axis, Range range) override;
   std::int64_t largest_bytes() const { return largest_bytes_; }  // in fp32
 
  private:

@@ -49,6 +49,11 @@ Dataset open_data(const TrainArguments& arguments) {
   return dataset;
 }
 
+struct MemoryTaken {
+  std::int64_t resident_bytes = 0;  // of the process, at most
+  std::int64_t device_bytes = 0;    // of a GPU, beside the backend's own: its steps allocate nothing, so the peak
+};
+
 class Bench {
  public:
   Bench(const TrainArguments& arguments, const Machine& machine)
@@ -71,10 +76,10 @@ class Bench {
                .packing = packing_}) {}
 
   Json run() {
-    for (int i = 1; i <= std::max(1, arguments_.warmup_steps); ++i) step_.run(i);
-    const std::int64_t resident = peak_memory_bytes();  // before the floor takes memory of its own
-    const std::vector<Batch> first = batches(1);
-    ProductFloor floor(machine_.backend, instance_.decoder(), first[0].size(), std::ssize(first[0].target_rows));
+    warm_up();
+    const MemoryTaken taken{.resident_bytes = peak_memory_bytes(),  // before the floor takes memory of its own
+                            .device_bytes = free_before_ - machine_.backend.memory().free_bytes};
+    ProductFloor floor(machine_.backend, instance_.decoder(), batches(1)[0], floor_types());
     Measured measured;
     Communicator& world = *machine_.grid.world;
     for (int i = 1; i <= arguments_.steps; ++i) {
@@ -87,11 +92,24 @@ class Bench {
     }
     Json report = describe();
     add_speed(report, measured, floor);
-    add_memory(report, resident);
+    for (const auto& [part, seconds] : floor.parts()) report["floor_parts_seconds"][part] = seconds;
+    add_memory(report, taken);
     return report;
   }
 
  private:
+  void warm_up() {
+    const int steps = std::max(1, arguments_.warmup_steps);
+    const double begin = monotonic_seconds();
+    for (int i = 1; i <= steps; ++i) step_.run(i);
+    const auto passed = [&] { return machine_.grid.world->all_reduce(monotonic_seconds() - begin, Reduction::kMax); };
+    while (passed() < arguments_.warmup_seconds) step_.run(steps);
+  }
+  // As the decoder keeps them: a GPU's activations are of the weights' type.
+  FloorTypes floor_types() const {
+    const DType weights = stored_dtype(arguments_.options.model);
+    return {.weights = weights, .activations = machine_.backend.kind() == BackendKind::kCpu ? DType::kF32 : weights};
+  }
   std::vector<Batch> batches(std::int64_t step) const {
     const GridPosition& data = machine_.grid.data;
     return micro_batches(sampler_.plan(step).sequences, views_, data.rank, data.size, packing_);
@@ -110,10 +128,11 @@ class Bench {
   }
   Json describe() const;
   void add_speed(Json& report, const Measured& measured, const ProductFloor& floor) const;
-  void add_memory(Json& report, std::int64_t resident);
+  void add_memory(Json& report, const MemoryTaken& taken);
 
   const TrainArguments& arguments_;
   const Machine& machine_;
+  std::int64_t free_before_ = machine_.backend.memory().free_bytes;
   Dataset dataset_;
   const Dataset* views_[1] = {&dataset_};
   PackingOptions packing_;
@@ -147,6 +166,8 @@ Json Bench::describe() const {
           {"ranks", machine_.grid.world->size()},
           {"tensor", machine_.grid.tensor.size},
           {"backend", machine_.backend.description()},
+          {"dtype", arguments_.options.model.dtype},
+          {"deterministic", arguments_.deterministic || machine_.backend.kind() == BackendKind::kCpu},
           {"steps", arguments_.steps}};
 }
 
@@ -184,12 +205,13 @@ void Bench::add_speed(Json& report, const Measured& measured, const ProductFloor
   report["loss"] = measured.steps.back().loss;
 }
 
-void Bench::add_memory(Json& report, std::int64_t resident) {
+void Bench::add_memory(Json& report, const MemoryTaken& taken) {
   Json segments{{"weights", instance_.decoder().weight_bytes()}};
   for (const auto& [segment, bytes] : instance_.plan().segments()) segments[segment] = bytes;
   report["memory_bytes"] = segments;
   report["planned_bytes"] = instance_.decoder().weight_bytes() + instance_.plan().peak_bytes();
-  report["resident_peak_bytes"] = resident;
+  report["resident_peak_bytes"] = taken.resident_bytes;
+  report["device_bytes"] = taken.device_bytes;
 }
 
 void print_table(const Json& report) {
@@ -218,13 +240,18 @@ void print_table(const Json& report) {
     fmt::print(" {} {:.1f}", segment, bytes.get<double>() / kMiB);
   }
   fmt::print("\n");
+  if (report["device_bytes"] > 0)
+    fmt::print("taken of the device: {:.1f} MiB\n", report["device_bytes"].get<double>() / kMiB);
 }
 
 void measure(MpiSession& session, const TrainArguments& arguments) {
   const ProcessGrid& grid = session.make_grid(arguments.options.parallel);
   const Binding binding = bind_cores(session, arguments.options.parallel);
-  const std::unique_ptr<Backend> backend = make_backend(
-      BackendKind::kCpu, {.threads = binding.threads, .instruction_set = arguments.options.parallel.instruction_set});
+  const bool cuda = arguments.options.parallel.backend == "cuda";
+  const std::unique_ptr<Backend> backend = make_backend(cuda ? BackendKind::kCuda : BackendKind::kCpu,
+                                                        {.threads = binding.threads,
+                                                         .instruction_set = arguments.options.parallel.instruction_set,
+                                                         .deterministic = arguments.deterministic});
   Log log(session.world().rank(), true);
   const std::atomic<bool> stop = false;
   const Machine machine{.backend = *backend, .grid = grid, .log = log, .stop_requested = stop, .resolved_config = {}};

@@ -16,11 +16,10 @@ struct Preset {
   std::int64_t hidden, intermediate, layers, heads, kv_heads, vocabulary;
   bool tied;
 };
-constexpr Preset kPresets[] = {{"260K", 64, 172, 5, 8, 4, 512, true},
-                               {"15M", 288, 768, 6, 6, 6, 32000, true},
-                               {"110M", 768, 2048, 12, 12, 12, 32000, true},
-                               {"1B", 2048, 8192, 16, 32, 8, 128256, true},
-                               {"8B", 4096, 14336, 32, 32, 8, 128256, false}};
+constexpr Preset kPresets[] = {
+    {"260K", 64, 172, 5, 8, 4, 512, true},        {"15M", 288, 768, 6, 6, 6, 32000, true},
+    {"110M", 768, 2048, 12, 12, 12, 32000, true}, {"1B", 2048, 8192, 16, 32, 8, 128256, true},
+    {"3B", 3072, 8192, 28, 24, 8, 128256, true},  {"8B", 4096, 14336, 32, 32, 8, 128256, false}};
 
 struct Words {
   std::string method, axis, norm_gradient;
@@ -32,7 +31,8 @@ po::options_description described(TrainArguments& a, Words& words) {
   TrainOptions& train = a.options.train;
   const auto size = [] { return po::value<std::int64_t>(); };
   all.add_options()("help", "this text");
-  all.add_options()("shape", po::value(&a.shape)->default_value("110M"), "260K, 15M, 110M, 1B or 8B; sizes below win");
+  all.add_options()("shape", po::value(&a.shape)->default_value("110M"),
+                    "260K, 15M, 110M, 1B, 3B or 8B; sizes below win");
   all.add_options()("hidden", size(), "")("intermediate", size(), "")("layers", size(), "")("heads", size(), "");
   all.add_options()("kv-heads", size(), "")("vocabulary", size(), "")("tied", po::value<bool>(), "true or false");
   all.add_options()("method", po::value(&words.method)->default_value("dora"), "dora or lora");
@@ -44,12 +44,17 @@ po::options_description described(TrainArguments& a, Words& words) {
   all.add_options()("length", po::value(&a.length)->default_value(1024), "tokens of a sequence");
   all.add_options()("data", po::value(&a.data), "a dataset file in the place of random sequences of one length");
   all.add_options()("micro-batch-tokens", po::value(&train.micro_batch_tokens)->default_value(8192), "of a rank");
+  all.add_options()("backend", po::value(&a.options.parallel.backend)->default_value("cpu"), "cpu or cuda");
+  all.add_options()("dtype", po::value(&a.options.model.dtype)->default_value("auto"),
+                    "of frozen weights, and on cuda of activations: float32 or bfloat16");
+  all.add_options()("deterministic", po::bool_switch(&a.deterministic), "the same bits each time; the CPU always is");
   all.add_options()("threads", po::value(&a.options.parallel.threads)->default_value(0), "0: the cores of the mask");
   all.add_options()("instruction-set", po::value(&a.options.parallel.instruction_set)->default_value("auto"),
                     "x86-64, x86-64-v3 or x86-64-v4; auto: the highest that the processor has");
   all.add_options()("tensor", po::value(&a.options.parallel.tensor)->default_value(1), "tensor-parallel size");
   all.add_options()("steps", po::value(&a.steps)->default_value(5), "measured");
   all.add_options()("warmup-steps", po::value(&a.warmup_steps)->default_value(1), "before them");
+  all.add_options()("warmup-seconds", po::value(&a.warmup_seconds)->default_value(0), "at least so long");
   return all;
 }
 
@@ -65,7 +70,7 @@ ModelConfig model_of(const std::string& shape, const po::variables_map& given) {
   const auto* const preset = std::find_if(std::begin(kPresets), std::end(kPresets),
                                           [&](const Preset& candidate) { return shape == candidate.name; });
   if (preset == std::end(kPresets)) {
-    refuse(ExitStatus::kUsage, "--shape = {}: expected 260K, 15M, 110M, 1B or 8B", shape);
+    refuse(ExitStatus::kUsage, "--shape = {}: expected 260K, 15M, 110M, 1B, 3B or 8B", shape);
   }
   const auto size = [&](const char* key, std::int64_t otherwise) {
     const std::int64_t value = given.count(key) > 0 ? given[key].as<std::int64_t>() : otherwise;
@@ -126,6 +131,8 @@ std::optional<TrainArguments> parse_train_arguments(int argc, char** argv) {
     return std::nullopt;
   }
   require_positive(a);
+  one_of("backend", a.options.parallel.backend, "cpu", 0, "cuda", 0);
+  if (a.options.model.dtype != "auto") one_of("dtype", a.options.model.dtype, "float32", 0, "bfloat16", 0);
   a.config = model_of(a.shape, given);
   a.config.max_position_embeddings = std::max<std::int64_t>(a.length, 8192);
   AdapterOptions& adapter = a.options.adapter;

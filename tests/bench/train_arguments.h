@@ -12,10 +12,12 @@ namespace shardora::bench {
 struct TrainArguments {
   std::string shape;   // as given, for the report
   ModelConfig config;  // llama
-  RunOptions options;  // adapter, train and parallel
+  RunOptions options;  // model, adapter, train and parallel
+  bool deterministic = false;
   std::int64_t length = 0;
   std::string data;  // a dataset file; empty: random tokens, every sequence of `length`
   int steps = 0, warmup_steps = 0;
+  double warmup_seconds = 0;  // a processor under load is not as fast as one at rest
 };
 
 // None: --help was asked for and printed. Throws Error(kUsage).

@@ -239,6 +239,36 @@ TEST_F(Weight, FrozenReadsEveryFloat16) {
   });
 }
 
+// Larger than what a GPU's staging buffers hold, so that it comes in pieces there.
+TEST_F(Weight, FrozenTakesItsRowsInOrderEachOnce) {
+  constexpr std::int64_t kOut = 2100, kIn = 4100;
+  for (const bool on_device : {false, true}) {
+    std::int64_t next = 0;
+    std::vector<float> piece;
+    const auto read_piece = [&](std::int64_t first, TensorView rows) {
+      EXPECT_EQ(first, next);
+      next += rows.size(0);
+      piece.resize(index(rows.elements()));
+      for (std::size_t i = 0; i < piece.size(); ++i) piece[i] = static_cast<float>(first * kIn + static_cast<int>(i));
+      if (on_device) {
+        backend_->copy_from_host(rows, view_of(std::span(piece), rows.shape));
+        backend_->synchronize();
+      } else {
+        std::copy(piece.begin(), piece.end(), rows.as<float>());
+      }
+    };
+    const auto weight = make_frozen_matrix(*backend_, {.out_features = kOut, .in_features = kIn},
+                                           MatrixRows{.on_device = on_device, .read = read_piece});
+    EXPECT_EQ(next, kOut);
+    const TensorView all = unwritten({kOut, kIn});
+    weight->read_rows(0, all);
+    const std::vector<float> values = read(all);
+    std::int64_t wrong = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) wrong += values[i] != static_cast<float>(i) ? 1 : 0;
+    EXPECT_EQ(wrong, 0);
+  }
+}
+
 TEST_F(Weight, TrainableAddsItsGradientsUp) {
   constexpr std::int64_t kOut = 17, kIn = 33, kTokens = 127;
   const Vector start = support::random_vector(kOut * kIn, 1);

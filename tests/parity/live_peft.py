@@ -70,12 +70,13 @@ class Program:
             sys.exit(f"{' '.join(map(str, words))}\nended with {done.returncode}\n{done.stderr}")
         return json.loads(done.stdout.strip().splitlines()[-1])
 
-    def train(self, split=(1, 1), **keys):
-        """Returns losses, gradient norms, evaluation losses and the folder."""
+    def train(self, split=(1, 1), folder=None, **keys):
+        """Returns losses, gradient norms, evaluation losses and the folder, which goes on where it has been before."""
         self.runs += 1
-        folder = self.scratch / f"run-{self.runs}"
-        self.run("train", split, output__dir=folder, output__checkpoint_every=0, data__shuffle="false",
-                 train__schedule="constant", train__clip_norm=1, train__micro_batch_tokens=512, **keys)
+        folder = folder or self.scratch / f"run-{self.runs}"
+        keys = dict(output__checkpoint_every=0) | keys
+        self.run("train", split, output__dir=folder, data__shuffle="false", train__schedule="constant",
+                 train__clip_norm=1, train__micro_batch_tokens=512, **keys)
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         steps = [line for line in lines if "loss" in line]
         return dict(losses=[s["loss"] for s in steps], gradient_norms=[s["gradient_norm"] for s in steps],

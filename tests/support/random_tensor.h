@@ -63,6 +63,7 @@ class KernelTest : public ::testing::Test {
 
   void SetUp() override {
     if (!backend_) GTEST_SKIP() << "this processor lacks " << variable("SHARDORA_TEST_INSTRUCTION_SET", "");
+    RecordProperty("backend", backend_->description());  // tests/gpu counts what ran on the device
   }
 
   std::unique_ptr<Backend> backend_ = backend_to_test();

@@ -30,8 +30,13 @@ void expect_columns(const SafetensorsFile& file, const HostTensor& whole, std::i
     for (std::int64_t c = 0; c < count; ++c)
       expected.push_back(copy.f32()[static_cast<std::size_t>(r * columns + first + c)]);
   }
-  file.read_columns("t", first, count, std::as_writable_bytes(std::span(got)));
+  file.read_columns("t", 0, rows, first, count, std::as_writable_bytes(std::span(got)));
   EXPECT_EQ(got, expected) << first << " " << count;
+  // All rows but the first and the last.
+  const std::int64_t inside = std::max<std::int64_t>(rows - 2, 0), skipped = rows > 0 ? count : 0;
+  std::vector<float> middle(static_cast<std::size_t>(inside * count), -1);
+  file.read_columns("t", rows > 0 ? 1 : 0, inside, first, count, std::as_writable_bytes(std::span(middle)));
+  EXPECT_TRUE(std::equal(middle.begin(), middle.end(), expected.begin() + skipped)) << first << " " << count;
 }
 
 TEST(SafetensorsFile, ReadsRowsColumnsAndWholeTensors) {
@@ -73,7 +78,8 @@ TEST(SafetensorsFile, ChecksEverySliceItIsAskedFor) {
   refused([&] { file.read_rows("t", 2, 1, out); });
   refused([&] { file.read_rows("t", -1, 1, out); });
   refused([&] { file.read_rows("t", 0, 2, out); });
-  refused([&] { file.read_columns("t", 3, 1, std::span(out).first(8)); });
+  refused([&] { file.read_columns("t", 0, 2, 3, 1, std::span(out).first(8)); });
+  refused([&] { file.read_columns("t", 1, 2, 0, 1, std::span(out).first(8)); });
   refused([&] { file.read("t", out); });
   expect_refused([&] { file.read("u", out); }, ExitStatus::kBadInput, "has no tensor 'u'");
 }
