@@ -14,54 +14,59 @@ __host__ __device__ constexpr int padded(int width) { return width + 4; }
 __device__ inline int thread_x() { return static_cast<int>(threadIdx.x) % kSide; }
 __device__ inline int thread_y() { return static_cast<int>(threadIdx.x) / kSide; }
 
-// `to` [kRows, padded(kDim)] = rows [first, last) of `from` in fp32, zero beyond them and beyond dim.
-template <int kRows, int kDim, class T>
-__device__ void load_tile(const FlashShape& shape, HeadRows<const T> from, std::int64_t first, std::int64_t last,
-                          float* to) {
-  constexpr int kCount = Pack<T>::kCount, kPacks = kDim / kCount;
+// `to` [kRows, padded(kDim)] = the rows of `from`, zero beyond them and beyond dim.
+template <int kRows, int kDim>
+__device__ void load_tile(const FlashShape& shape, HeadRows<const float> from, Range rows, float* to) {
+  using Four = Pack<float>;
+  constexpr int kPacks = kDim / Four::kCount;
   for (int i = static_cast<int>(threadIdx.x); i < kRows * kPacks; i += kFlashThreads) {
-    const int row = i / kPacks, d = i % kPacks * kCount;
-    const bool inside = first + row < last;
-    Pack<T> pack{};
-    if (inside && shape.packs && d < shape.dim) {
-      pack = load_pack(from.row(first + row) + d);
-    } else if (inside && !shape.packs) {
-#pragma unroll
-      for (int k = 0; k < kCount; ++k) {
-        if (d + k < shape.dim) pack.values[k] = from.row(first + row)[d + k];
-      }
-    }
-#pragma unroll
-    for (int k = 0; k < kCount; ++k) to[row * padded(kDim) + d + k] = to_float(pack.values[k]);
+    const int row = i / kPacks, d = i % kPacks * Four::kCount;
+    store_pack(to + row * padded(kDim) + d, load_of_row(shape, from, rows, row, d));
   }
 }
 
 __device__ inline float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
 
-// c += a b^T: a [16 kRows, kInner], b [16 kColumns, kInner], rows padded.
-template <int kRows, int kColumns, int kInner>
-__device__ void add_a_bt(const float* a, const float* b, Patch<kRows, kColumns>& c) {
-  a += thread_y() * padded(kInner);
-  b += thread_x() * padded(kInner);
+// A thread's share of a product [16 kRows, 16 kColumns]: Scores, as flash_softmax.h has them.
+template <int kRows, int kColumns>
+struct Patch {
+  static constexpr int kRowCount = kRows, kColumnCount = kColumns, kLanes = kSide;
+  Registers<Registers<float, kColumns>, kRows> values = {};
+  __device__ static int row(int i) { return thread_y() + kSide * i; }
+  __device__ static int column(int j) { return thread_x() + kSide * j; }
+  __device__ float& at(int i, int j) { return values[i][j]; }
+
+  // += a b^T: a [16 kRows, kInner], b [16 kColumns, kInner], rows padded.
+  template <int kInner>
+  __device__ void add_a_bt(const float* a, const float* b) {
 #pragma unroll 4
-  for (int k = 0; k < kInner; k += 4) {
-    Registers<float4, kColumns> y;
+    for (int k = 0; k < kInner; k += 4) {
+      Registers<float4, kColumns> y;
 #pragma unroll
-    for (int j = 0; j < kColumns; ++j) y[j] = load4(b + j * kSide * padded(kInner) + k);
+      for (int j = 0; j < kColumns; ++j) y[j] = load4(b + column(j) * padded(kInner) + k);
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
-      const float4 x = load4(a + i * kSide * padded(kInner) + k);
+      for (int i = 0; i < kRows; ++i) {
+        const float4 x = load4(a + row(i) * padded(kInner) + k);
 #pragma unroll
-      for (int j = 0; j < kColumns; ++j) c[i][j] += x.x * y[j].x + x.y * y[j].y + x.z * y[j].z + x.w * y[j].w;
+        for (int j = 0; j < kColumns; ++j) at(i, j) += x.x * y[j].x + x.y * y[j].y + x.z * y[j].z + x.w * y[j].w;
+      }
     }
   }
-}
+  // To [16 kRows, 16 kColumns], rows padded.
+  __device__ void store(float* to) {
+#pragma unroll
+    for (int i = 0; i < kRows; ++i) {
+#pragma unroll
+      for (int j = 0; j < kColumns; ++j) to[row(i) * padded(kSide * kColumns) + column(j)] = at(i, j);
+    }
+  }
+};
 
 // The accumulator of a product [16 kRows, kDim]: thread x has columns 2x, 2x + 1 of each 32.
 template <int kRows, int kDim>
 struct WideSums {
-  Patch<kRows, kDim / kSide> values = {};
-  __device__ static constexpr int column(int j) { return thread_x() * 2 + j / 2 * 2 * kSide + j % 2; }
+  Registers<Registers<float, kDim / kSide>, kRows> values = {};
+  __device__ static int column(int j) { return thread_x() * 2 + j / 2 * 2 * kSide + j % 2; }
 
   // += p b: p [16 kRows, kInner], b [kInner, kDim], rows padded.
   template <int kInner>
@@ -86,16 +91,15 @@ struct WideSums {
       for (int j = 0; j < kDim / kSide; ++j) values[i][j] *= factors[i];
     }
   }
-  // Rows [first, first + count) of `to` = the sums.
-  template <class T>
-  __device__ void store(HeadRows<T> to, std::int64_t first, std::int64_t count, int dim) const {
+  // The rows of `to` = the sums.
+  __device__ void store(HeadRows<float> to, Range rows, int dim) const {
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
-      const int row = thread_y() + kSide * i;
-      if (row >= count) continue;
+      const std::int64_t row = rows.first + thread_y() + kSide * i;
+      if (row >= rows.last) continue;
 #pragma unroll
       for (int j = 0; j < kDim / kSide; ++j) {
-        if (column(j) < dim) to.row(first + row)[column(j)] = from_float<T>(values[i][j]);
+        if (column(j) < dim) to.row(row)[column(j)] = values[i][j];
       }
     }
   }
@@ -114,17 +118,5 @@ struct WideSums {
     }
   }
 };
-
-// A product's elements into shared memory [16 kRows, 16 kColumns], rows padded.
-template <int kRows, int kColumns>
-__device__ void store_shared(const Patch<kRows, kColumns>& c, float* to) {
-#pragma unroll
-  for (int i = 0; i < kRows; ++i) {
-#pragma unroll
-    for (int j = 0; j < kColumns; ++j) {
-      to[(thread_y() + kSide * i) * padded(kSide * kColumns) + thread_x() + kSide * j] = c[i][j];
-    }
-  }
-}
 
 }  // namespace shardora::cuda

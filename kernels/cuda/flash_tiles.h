@@ -18,8 +18,6 @@ struct Registers {
   __device__ T& operator[](int i) { return values[i]; }
   __device__ const T& operator[](int i) const { return values[i]; }
 };
-template <int kRows, int kColumns>
-using Patch = Registers<Registers<float, kColumns>, kRows>;
 
 // The operation as a kernel sees it.
 struct FlashShape {
@@ -30,12 +28,11 @@ struct FlashShape {
   float scale;
   AttentionMask mask;
 };
-FlashShape flash_shape(const AttentionForward& op);  // checks what the host can see
 
 // Tiles of kRows rows. The first tile of sequence s has the number offsets[s] / kRows + s: at least as many as the
 // sequences before it need, found by bisection, and few are left over.
-inline std::int64_t tiles_at_most(std::int64_t tokens, std::int64_t sequences, int rows) {
-  return sequences == 0 ? 0 : tokens / rows + sequences;
+inline unsigned blocks_for(std::int64_t tokens, std::int64_t sequences, int rows, int heads) {
+  return sequences == 0 ? 0 : static_cast<unsigned>((tokens / rows + sequences) * heads);
 }
 struct Tile {
   int sequence;
@@ -85,16 +82,16 @@ __device__ Range columns_of(const AttentionMask& mask, const Sequence& sequence,
   return {positions.first - shift, positions.last - shift};
 }
 
-// Those of one row among the `width` columns from `first` on, counted from there.
+// Those of one row among `columns`, counted from there.
 struct Columns {
   int first, last;
   __device__ bool has(int column) const { return column >= first && column < last; }
 };
 template <bool kOfKeys>
 __device__ Columns columns_of_row(const AttentionMask& mask, const Sequence& sequence, std::int64_t row,
-                                  std::int64_t first, int width) {
-  const Range seen = attention::overlap(columns_of<kOfKeys>(mask, sequence, {row, row + 1}), {first, first + width});
-  return {static_cast<int>(seen.first - first), static_cast<int>(seen.last - first)};
+                                  Range columns) {
+  const Range met = attention::overlap(columns, columns_of<kOfKeys>(mask, sequence, {row, row + 1}));
+  return {static_cast<int>(met.first - columns.first), static_cast<int>(met.last - columns.first)};
 }
 
 // One head of a sequence in a tensor [tokens, heads, dim]: T may be const.
@@ -107,6 +104,20 @@ struct HeadRows {
 template <class T>
 __device__ HeadRows<T> head_rows(T* tensor, Range rows, int heads, int head, int dim) {
   return {tensor + (rows.first * heads + head) * dim, std::int64_t{heads} * dim};
+}
+
+// Elements [d, d + a pack) of row `row` of `rows`; zero beyond the rows and beyond dim.
+template <class T>
+__device__ Pack<T> load_of_row(const FlashShape& shape, HeadRows<const T> from, Range rows, int row, int d) {
+  Pack<T> pack{};
+  if (rows.first + row >= rows.last || d >= shape.dim) return pack;
+  const T* const at = from.row(rows.first + row) + d;
+  if (shape.packs) return load_pack(at);
+#pragma unroll
+  for (int k = 0; k < Pack<T>::kCount; ++k) {
+    if (d + k < shape.dim) pack.values[k] = at[k];
+  }
+  return pack;
 }
 
 // function(std::integral_constant<int, size>) with the smallest head size that has kernels and holds `dim`.
