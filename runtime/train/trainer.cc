@@ -85,13 +85,9 @@ void Trainer::report(std::int64_t step, const TrainStep::Result& done) {
                   .tokens = done.tokens,
                   .seconds = done.seconds,
                   .tokens_per_second = static_cast<double>(done.tokens) / done.seconds,
-<<<<<<< HEAD
-                  .peak_memory_bytes = instance_->used_bytes(),
-=======
                   .model_flops_per_second = flops_per_second,
                   .model_flops_utilisation = utilisation(flops_per_second),
-                  .peak_memory_bytes = peak_memory_bytes(),
->>>>>>> profile
+                  .peak_memory_bytes = instance_->used_bytes(),
                   .magnitude_drift = drift,
                   .phases = done.phases});
 }

@@ -23,8 +23,6 @@ std::size_t events_made() { return made; }
 
 }  // namespace shardora::emulation
 
-<<<<<<< HEAD
-=======
 // What is recorded is done at once, so its time is now; but who did not wait for it must not ask.
 struct EmulatedEvent {
   bool timed;
@@ -35,8 +33,6 @@ namespace {
 std::int64_t recordings = 0, waited_for = 0;
 }
 
-using shardora::emulation::allocated_bytes;
->>>>>>> profile
 using shardora::emulation::machine;
 
 const char* cudaGetErrorString(cudaError_t status) {
@@ -125,14 +121,9 @@ cudaError_t cudaStreamSynchronize(cudaStream_t) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-<<<<<<< HEAD
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = reinterpret_cast<cudaEvent_t>(new char);
-  ++shardora::emulation::made;
-=======
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
   *event = new EmulatedEvent{.timed = (flags & cudaEventDisableTiming) == 0};
->>>>>>> profile
+  ++shardora::emulation::made;
   return cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {

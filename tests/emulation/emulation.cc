@@ -24,6 +24,12 @@ constexpr std::size_t kStackBytes = 256 << 10;
 constexpr int kLanes = 32;
 constexpr unsigned char kPoison = 0xFF;  // a NaN in every floating type
 
+struct Copy {
+  void* to;
+  const void* from;
+  std::size_t bytes;
+};
+
 struct Fiber {
   Thread thread;
   ucontext_t context{};
@@ -31,6 +37,7 @@ struct Fiber {
   void* fake_stack = nullptr;  // the address sanitizer's
   int number = 0;
   bool finished = false;
+  std::vector<Copy> copies;
 };
 
 // An exchange of values that is being gathered.
@@ -228,6 +235,13 @@ std::uint64_t exchange(unsigned mask, std::uint64_t mine, int source) { return r
 void warp_barrier(unsigned mask) {
   const int lane = running->current()->number % kLanes;
   running->exchange(mask, 0, lane);
+}
+void copy_later(void* to, const void* from, std::size_t bytes) {
+  running->current()->copies.push_back({to, from, bytes});
+}
+void finish_copies() {
+  for (const Copy& copy : running->current()->copies) std::memcpy(copy.to, copy.from, copy.bytes);
+  running->current()->copies.clear();
 }
 void set_seed(std::uint64_t seed) { order.seed(seed); }
 

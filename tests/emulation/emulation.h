@@ -10,6 +10,7 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <stdexcept>
 #include <type_traits>
 #include <typeindex>
 
@@ -56,6 +57,10 @@ void block_barrier();
 void warp_barrier(unsigned mask);
 // The 8 bytes that lane `source` of this warp gives; `mask` names the lanes that call.
 std::uint64_t exchange(unsigned mask, std::uint64_t mine, int source);
+
+// A copy of this thread that is made at its finish_copies().
+void copy_later(void* to, const void* from, std::size_t bytes);
+void finish_copies();
 
 // Runs every block of the grid, one after another in random order, each with its fibers. `body` is one thread.
 void run(dim3 grid, dim3 block, std::size_t shared_bytes, const std::function<void()>& body);

@@ -31,7 +31,7 @@ PLACEMENT, LINEAR, BLOCK, DECODER = ("runtime/model/placement.cc", "runtime/mode
                                      "runtime/model/decoder.cc")
 GAIN, SWIGLU, ROPE = "kernels/cpu/loops/gain.cc", "kernels/cpu/loops/swiglu.cc", "kernels/cpu/loops/rope.cc"
 DORA, FORMULAS = "kernels/cpu/loops/dora.cc", "kernels/formulas.h"
-CROSS_ENTROPY, TILES = "kernels/cpu/loops/cross_entropy.cc", "kernels/cpu/loops/attention_tiles.h"
+CROSS_ENTROPY, TILES = "kernels/cpu/loops/cross_entropy.cc", "kernels/attention_mask.h"
 BATCH, SAMPLER, DATASET = "runtime/data/batch.cc", "runtime/data/sampler.cc", "runtime/data/dataset.cc"
 STATE, START, SAVE = "runtime/train/run_state.cc", "runtime/train/trainer_start.cc", "runtime/train/trainer_save.cc"
 CHECKPOINTS, MANIFEST, IDENTITY = ("runtime/train/checkpoints.cc", "runtime/train/manifest.cc",

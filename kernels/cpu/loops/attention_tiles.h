@@ -1,56 +1,27 @@
-// What both directions of attention share: where sequences and heads lie, and who sees whom.
+// What both directions of attention share: where sequences lie, and what the operation must hold to.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
-#include "kernels/attention.h"
+#include "kernels/attention_mask.h"
 
 namespace shardora::cpu {
 namespace {  // each file its own copy: this folder may be compiled for several instruction sets in one program
 
 constexpr std::int64_t kTile = 64;  // queries, and keys, that are worked on together
 
-struct Range {
-  std::int64_t first, last;  // [first, last)
-  std::int64_t count() const { return last - first; }
-};
-
-inline Range overlap(Range a, Range b) {
-  const std::int64_t first = std::max(a.first, b.first);
-  return {first, std::max(first, std::min(a.last, b.last))};
-}
-
-struct Sequence {
-  Range queries, keys;                                                   // rows of q, and of k and v
-  std::int64_t shift() const { return keys.count() - queries.count(); }  // position of the first query
-};
+using attention::all_visible;
+using attention::overlap;
+using attention::Range;
+using attention::seeing_positions;
+using attention::Sequence;
+using attention::visible_keys;
 
 inline Sequence sequence_of(const AttentionForward& op, std::int64_t s) {
   const std::int32_t* const queries = op.query_offsets.as<std::int32_t>();
   const std::int32_t* const keys = op.key_offsets.as<std::int32_t>();
   return {{queries[s], queries[s + 1]}, {keys[s], keys[s + 1]}};
-}
-
-// Keys (by position) that at least one of the queries at `positions` sees.
-inline Range visible_keys(const AttentionMask& mask, Range positions, std::int64_t key_count) {
-  if (mask.kind == MaskKind::kFull) return {0, key_count};
-  const std::int64_t first = mask.kind == MaskKind::kWindow ? positions.first - mask.window + 1 : 0;
-  return overlap({first, positions.last}, {0, key_count});
-}
-
-// Positions, not bounded by the sequence, of the queries that see at least one of `keys`.
-inline Range seeing_positions(const AttentionMask& mask, Range keys, Range all) {
-  if (mask.kind == MaskKind::kFull) return all;
-  const std::int64_t last = mask.kind == MaskKind::kWindow ? keys.last - 1 + mask.window : all.last;
-  return overlap({keys.first, last}, all);
-}
-
-// Whether every query at `positions` sees all of `keys`.
-inline bool all_visible(const AttentionMask& mask, Range positions, Range keys) {
-  if (mask.kind == MaskKind::kFull) return true;
-  if (keys.last - 1 > positions.first) return false;
-  return mask.kind == MaskKind::kCausal || keys.first > positions.last - 1 - mask.window;
 }
 
 inline std::int64_t sequence_count(const AttentionForward& op) { return op.query_offsets.size(0) - 1; }
