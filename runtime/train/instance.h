@@ -51,6 +51,7 @@ class Instance {
   const MemoryPlan& memory() const { return memory_; }
   const PlacementRule& rule() const { return *rule_; }
 
+  DType activation_dtype() const;    // of what the products read and write
   std::string weights_text() const;  // how frozen weights are kept; empty where none are
   // What this rank holds where it computes: of the device, all that is taken there now; of the host, its peak.
   std::int64_t used_bytes() const;
@@ -72,7 +73,6 @@ class Instance {
   void rehearse(const InstancePlan& plan);
   void choose_copies(const InstancePlan& plan);
   bool on_device() const;
-  DType activation_dtype() const;
   HostMemory memory_to_take() const;
   int ranks_that_share_it() const;
 

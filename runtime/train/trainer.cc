@@ -96,9 +96,9 @@ double Trainer::flops_per_second_of_a_rank(double flops, double seconds) const {
   return flops / seconds / machine_.grid.world->size();
 }
 
-// Products are bfloat16 ones where the frozen weights are; of others, the device's peak is not known.
+// Of other products than bfloat16 ones, the device's peak is not known.
 std::optional<double> Trainer::utilisation(double flops_per_second) const {
-  if (options_.adapter.method == AdapterMethod::kFull || stored_dtype(options_.model) != DType::kBF16) return {};
+  if (instance_->activation_dtype() != DType::kBF16) return {};
   const std::optional<double> peak = peak_bf16_flops(machine_.backend.device_name());
   return peak ? std::optional(flops_per_second / *peak) : std::nullopt;
 }
