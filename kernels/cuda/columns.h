@@ -78,7 +78,8 @@ struct ColumnPlace {
 // Joins the sums of the block's threads, which all call: at(column) is where a column's part stands.
 template <int N, class At>
 __device__ void write_part(const ColumnPlace<N>& place, const Floats<N>& sums, const ColumnWork& work, const At& at) {
-  SHARDORA_SHARED(float, lanes, kRowLanes* N* kWarp);
+  constexpr std::size_t kFloats = std::size_t{kRowLanes} * kWarp * N;
+  SHARDORA_SHARED(float, lanes, kFloats);
   const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
 #pragma unroll
   for (int k = 0; k < N; ++k) lanes[(y * N + k) * kWarp + x] = sums[k];

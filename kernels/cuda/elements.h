@@ -27,7 +27,7 @@ SHARDORA_INLINE float from_float<float>(float x) {
 }
 template <>
 SHARDORA_INLINE BF16 from_float<BF16>(float x) {
-  return {bf16_from_float(x)};
+  return {bf16_bits(x)};
 }
 
 // 16 bytes of T, read and written at once. The address must be a multiple of 16.

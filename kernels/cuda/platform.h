@@ -7,6 +7,7 @@
 #include "tests/emulation/emulation.h"
 #else
 
+#include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
 #include "kernels/cuda/cuda_check.h"
@@ -19,6 +20,11 @@
   T* const name = reinterpret_cast<T*>(dynamic_bytes)
 
 namespace shardora::cuda {
+
+// bf16_from_float() in one instruction on the device.
+__host__ __device__ __forceinline__ std::uint16_t bf16_bits(float value) {
+  return __bfloat16_as_ushort(__float2bfloat16_rn(value));
+}
 
 // Queues kernel(arguments...) on the stream. An empty grid queues nothing.
 template <class... Parameters, class... Arguments>

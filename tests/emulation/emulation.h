@@ -15,6 +15,7 @@
 #include <typeindex>
 
 #include "kernels/cuda/cuda_check.h"
+#include "kernels/float_types.h"
 #include "tests/emulation/cuda_runtime.h"
 
 #define __global__
@@ -101,6 +102,8 @@ T __ldg(const T* address) {
 }
 
 namespace shardora::cuda {
+
+inline std::uint16_t bf16_bits(float value) { return bf16_from_float(value); }
 
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, std::size_t shared_bytes, cudaStream_t,
