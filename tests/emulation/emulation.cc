@@ -57,22 +57,21 @@ using Warp = std::map<unsigned, Party>;  // by mask
 class BlockRun {
  public:
   BlockRun(const Block& place, std::size_t shared_bytes, const std::function<void()>& body, std::mt19937_64& order)
-      : block(place), body_(body), order_(order), dynamic_(poisoned(shared_bytes)) {
+      : block(place),
+        body_(body),
+        order_(order),
+        patience_(order() % 2 == 0 ? 1 : 1024),
+        dynamic_(poisoned(shared_bytes)) {
     const unsigned count = block.threads.x * block.threads.y * block.threads.z;
     fibers_.resize(count);
     warps_.resize((count + kLanes - 1) / kLanes);
+    runnable_.resize(warps_.size());
     for (unsigned i = 0; i < count; ++i) start(fibers_[i], i);
   }
   ~BlockRun();
 
   void run() {
-    while (!runnable_.empty()) {
-      const std::size_t pick = order_() % runnable_.size();
-      Fiber* const next = runnable_[pick];
-      runnable_[pick] = runnable_.back();
-      runnable_.pop_back();
-      enter(*next);
-    }
+    while (Fiber* const next = pick()) enter(*next);
     for (const Fiber& fiber : fibers_) {
       if (!fiber.finished) {
         throw std::logic_error("emulated block: a thread waits at a barrier or shuffle that others never reach");
@@ -136,18 +135,36 @@ class BlockRun {
   void body_of_fiber();
   void enter(Fiber& fiber);
   void pause();
+  void make_runnable(Fiber* fiber) { runnable_[static_cast<std::size_t>(fiber->number / kLanes)].push_back(fiber); }
   void release(std::vector<Fiber*>& waiting) {
-    runnable_.insert(runnable_.end(), waiting.begin(), waiting.end());
+    for (Fiber* const fiber : waiting) make_runnable(fiber);
     waiting.clear();
+  }
+  // Any fiber of the favourite warp, null where none of the block can run. In every second block the favourite stays
+  // one for long, so that others are left far behind: what they have still to read is overwritten where a barrier is
+  // missing.
+  Fiber* pick() {
+    if (order_() % patience_ == 0) favourite_ = order_() % runnable_.size();
+    for (std::size_t tried = 0; runnable_[favourite_].empty(); favourite_ = (favourite_ + 1) % runnable_.size()) {
+      if (++tried > runnable_.size()) return nullptr;
+    }
+    std::vector<Fiber*>& lanes = runnable_[favourite_];
+    std::swap(lanes[order_() % lanes.size()], lanes.back());
+    Fiber* const fiber = lanes.back();
+    lanes.pop_back();
+    return fiber;
   }
 
   const std::function<void()>& body_;
   std::mt19937_64& order_;
+  std::uint64_t patience_;
   std::unique_ptr<std::byte[]> dynamic_;
   std::map<std::type_index, std::unique_ptr<std::byte[]>> arrays_;
   std::vector<Fiber> fibers_;
   std::vector<Warp> warps_;
-  std::vector<Fiber*> runnable_, barrier_waiting_;
+  std::vector<std::vector<Fiber*>> runnable_;  // by warp
+  std::vector<Fiber*> barrier_waiting_;
+  std::size_t favourite_ = 0;
   std::size_t at_barrier_ = 0;
   Fiber* current_ = nullptr;
   ucontext_t scheduler_{};
@@ -175,7 +192,7 @@ void BlockRun::start(Fiber& fiber, unsigned number) {
   fiber.context.uc_stack.ss_size = kStackBytes;
   fiber.context.uc_link = nullptr;
   makecontext(&fiber.context, main_of_fiber, 0);
-  runnable_.push_back(&fiber);
+  make_runnable(&fiber);
 }
 
 BlockRun::~BlockRun() {
