@@ -20,14 +20,22 @@ __device__ inline int warp_number() { return static_cast<int>(threadIdx.x) / 32;
 template <int kRows, int kDim>
 __device__ void start_tile(const FlashShape& shape, HeadRows<const BF16> from, Range rows, BF16* to) {
   constexpr int kCount = Pack<BF16>::kCount, kPacks = kDim / kCount;
-#pragma unroll 2
+  if (!shape.packs) {
+#pragma unroll 1
+    for (int i = static_cast<int>(threadIdx.x); i < kRows * kPacks; i += kMmaThreads) {
+      const int row = i / kPacks, d = i % kPacks * kCount;
+      store_pack(to + row * mma_padded(kDim) + d, load_of_row(shape, from, rows, row, d));
+    }
+    return;
+  }
+#pragma unroll 4
   for (int i = static_cast<int>(threadIdx.x); i < kRows * kPacks; i += kMmaThreads) {
     const int row = i / kPacks, d = i % kPacks * kCount;
     BF16* const at = to + row * mma_padded(kDim) + d;
-    if (shape.packs && rows.first + row < rows.last && d < shape.dim) {
+    if (row < rows.count() && d < shape.dim) {
       copy_to_shared(at, from.row(rows.first + row) + d);
     } else {
-      store_pack(at, load_of_row(shape, from, rows, row, d));
+      store_pack(at, Pack<BF16>{});
     }
   }
 }
