@@ -24,8 +24,8 @@ template <int kColumns>
 struct Walk {
   Range all;
   int turn = 0;
-  std::int64_t column = all.first;
-  __device__ Range columns() const { return attention::overlap({column, column + kColumns}, all); }
+  int column = all.first;
+  __device__ Range columns() const { return attention::overlap<int>({column, column + kColumns}, all); }
   __device__ void advance() {
     column += kColumns;
     if (column < all.last) return;

@@ -38,8 +38,8 @@ __global__ void __launch_bounds__(kFlashThreads, 1)
   WideSums<kOfKeys ? Sizes::kRowPatches : 1, kDim> out2;
   const Range all = columns_of<kOfKeys>(shape.mask, work.sequence, work.rows);
   for (int turn = 0; turn < operands.turns(); ++turn) {
-    for (std::int64_t column = all.first; column < all.last; column += kColumns) {
-      const Range columns = attention::overlap({column, column + kColumns}, all);
+    for (int column = all.first; column < all.last; column += kColumns) {
+      const Range columns = attention::overlap<int>({column, column + kColumns}, all);
       typename Sizes::Scores scores, dp;
       __syncthreads();  // the last turn has read its tiles
       load_tile<kColumns, kDim>(shape, operands.db(turn), columns, column_tile);

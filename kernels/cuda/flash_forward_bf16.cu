@@ -35,12 +35,12 @@ __global__ void __launch_bounds__(kMmaThreads, 1)
   const auto v = head_rows(tensors.v, sequence.keys, shape.kv_heads, kv_head, shape.dim);
   const Range all = columns_of<false>(shape.mask, sequence, work.rows);
   start_tile<Sizes::kQueries, kDim>(shape, q, work.rows, q_tile);
-  start_tile<kKeys, kDim>(shape, k, attention::overlap({all.first, all.first + kKeys}, all), k_tile);
+  start_tile<kKeys, kDim>(shape, k, attention::overlap<int>({all.first, all.first + kKeys}, all), k_tile);
 
   WarpTile<Sizes::kStrips, kDim / 8> o;
   OnlineSoftmax<typename Sizes::Scores> softmax;
-  for (std::int64_t key = all.first; key < all.last; key += kKeys) {
-    const Range keys = attention::overlap({key, key + kKeys}, all), next{keys.last, keys.last + kKeys};
+  for (int key = all.first; key < all.last; key += kKeys) {
+    const Range keys = attention::overlap<int>({key, key + kKeys}, all), next{keys.last, keys.last + kKeys};
     const bool meets = warp_meets<false, Sizes::kStrips>(shape, work, keys);
     typename Sizes::Scores scores;
     finish_copies();

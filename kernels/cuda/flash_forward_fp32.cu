@@ -36,8 +36,8 @@ __global__ void __launch_bounds__(kFlashThreads, 1)
   WideSums<Sizes::kPatches, kDim> o;
   OnlineSoftmax<typename Sizes::Scores> softmax;
   const Range all = columns_of<false>(shape.mask, sequence, work.rows);
-  for (std::int64_t key = all.first; key < all.last; key += Sizes::kKeys) {
-    const Range keys = attention::overlap({key, key + Sizes::kKeys}, all);
+  for (int key = all.first; key < all.last; key += Sizes::kKeys) {
+    const Range keys = attention::overlap<int>({key, key + Sizes::kKeys}, all);
     __syncthreads();  // the values of the last turn have been read
     load_tile<Sizes::kKeys, kDim>(shape, k, keys, key_tile);
     __syncthreads();

@@ -20,14 +20,22 @@ __device__ inline int warp_number() { return static_cast<int>(threadIdx.x) / 32;
 template <int kRows, int kDim>
 __device__ void start_tile(const FlashShape& shape, HeadRows<const BF16> from, Range rows, BF16* to) {
   constexpr int kCount = Pack<BF16>::kCount, kPacks = kDim / kCount;
+  if (!shape.packs) {
+#pragma unroll 1
+    for (int i = static_cast<int>(threadIdx.x); i < kRows * kPacks; i += kMmaThreads) {
+      const int row = i / kPacks, d = i % kPacks * kCount;
+      store_pack(to + row * mma_padded(kDim) + d, load_of_row(shape, from, rows, row, d));
+    }
+    return;
+  }
 #pragma unroll 4
   for (int i = static_cast<int>(threadIdx.x); i < kRows * kPacks; i += kMmaThreads) {
     const int row = i / kPacks, d = i % kPacks * kCount;
     BF16* const at = to + row * mma_padded(kDim) + d;
-    if (shape.packs && rows.first + row < rows.last && d < shape.dim) {
+    if (row < rows.count() && d < shape.dim) {
       copy_to_shared(at, from.row(rows.first + row) + d);
     } else {
-      store_pack(at, load_of_row(shape, from, rows, row, d));
+      store_pack(at, Pack<BF16>{});
     }
   }
 }
@@ -64,6 +72,7 @@ __device__ TwoB load_b(const BF16* tile, int row, int k) {
 template <int kStrips, int kParts>
 struct WarpTile {
   static constexpr int kRowCount = 2 * kStrips, kColumnCount = 2 * kParts, kLanes = 4;
+  static constexpr int kWidth = 8 * kParts;
   Registers<Registers<MatrixC, kParts>, kStrips> parts = {};
 
   __device__ static int first_row() { return warp_number() * 16 * kStrips; }
@@ -146,8 +155,8 @@ struct WarpTile {
 // Whether a row of the calling warp's 16 kStrips meets one of `columns`: the same for all its lanes.
 template <bool kOfKeys, int kStrips>
 __device__ bool warp_meets(const FlashShape& shape, const Work& work, Range columns) {
-  const std::int64_t first = work.rows.first + warp_number() * 16 * kStrips;
-  const Range rows = attention::overlap({first, first + 16 * kStrips}, work.rows);
+  const int first = work.rows.first + warp_number() * 16 * kStrips;
+  const Range rows = attention::overlap<int>({first, first + 16 * kStrips}, work.rows);
   if (rows.count() == 0) return false;
   return attention::overlap(columns, columns_of<kOfKeys>(shape.mask, work.sequence, rows)).count() > 0;
 }

@@ -31,6 +31,7 @@ __device__ inline float4 load4(const float* from) { return *reinterpret_cast<con
 template <int kRows, int kColumns>
 struct Patch {
   static constexpr int kRowCount = kRows, kColumnCount = kColumns, kLanes = kSide;
+  static constexpr int kWidth = kSide * kColumns;
   Registers<Registers<float, kColumns>, kRows> values = {};
   __device__ static int row(int i) { return thread_y() + kSide * i; }
   __device__ static int column(int j) { return thread_x() + kSide * j; }
@@ -57,7 +58,7 @@ struct Patch {
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
 #pragma unroll
-      for (int j = 0; j < kColumns; ++j) to[row(i) * padded(kSide * kColumns) + column(j)] = at(i, j);
+      for (int j = 0; j < kColumns; ++j) to[row(i) * padded(kWidth) + column(j)] = at(i, j);
     }
   }
 };
@@ -95,7 +96,7 @@ struct WideSums {
   __device__ void store(HeadRows<float> to, Range rows, int dim) const {
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
-      const std::int64_t row = rows.first + thread_y() + kSide * i;
+      const int row = rows.first + thread_y() + kSide * i;
       if (row >= rows.last) continue;
 #pragma unroll
       for (int j = 0; j < kDim / kSide; ++j) {

@@ -12,18 +12,35 @@ namespace shardora::cuda {
 
 inline constexpr float kLog2OfE = 1.44269504088896341F, kLnOf2 = 0.693147180559945309F;
 
+// `value` in place of the numbers whose row and column do not meet.
+template <bool kOfKeys, class Scores>
+__device__ void hide(const FlashShape& shape, const Work& work, Range columns, float value, Scores& scores) {
+#pragma unroll
+  for (int i = 0; i < Scores::kRowCount; ++i) {
+    const int row = work.rows.first + scores.row(i);
+    const Range met = attention::overlap(columns, columns_of<kOfKeys>(shape.mask, work.sequence, {row, row + 1}));
+#pragma unroll
+    for (int j = 0; j < Scores::kColumnCount; ++j) {
+      const int column = columns.first + scores.column(j);
+      if (column < met.first || column >= met.last) scores.at(i, j) = value;
+    }
+  }
+}
+template <bool kOfKeys, class Scores>
+__device__ bool nothing_to_hide(const FlashShape& shape, const Work& work, Range columns) {
+  return columns.count() == Scores::kWidth && all_meet<kOfKeys>(shape.mask, work.sequence, work.rows, columns);
+}
+
 // scores *= scale * log2(e), -infinity where the row does not see the column.
 template <class Scores>
 __device__ void scale_and_hide(const FlashShape& shape, const Work& work, Range keys, Scores& scores) {
-  const float scale = shape.scale * kLog2OfE;
 #pragma unroll
   for (int i = 0; i < Scores::kRowCount; ++i) {
-    const Columns seen = columns_of_row<false>(shape.mask, work.sequence, work.rows.first + scores.row(i), keys);
 #pragma unroll
-    for (int j = 0; j < Scores::kColumnCount; ++j) {
-      scores.at(i, j) = seen.has(scores.column(j)) ? scale * scores.at(i, j) : -INFINITY;
-    }
+    for (int j = 0; j < Scores::kColumnCount; ++j) scores.at(i, j) *= shape.scale * kLog2OfE;
   }
+  if (nothing_to_hide<false, Scores>(shape, work, keys)) return;
+  hide<false>(shape, work, keys, -INFINITY, scores);
 }
 
 // The softmax of rows of queries on their way through the keys.
@@ -66,9 +83,10 @@ struct OnlineSoftmax {
     for (int i = 0; i < Scores::kRowCount; ++i) {
       const float total = over_row<SumOf>(sum[i]);
       shares[i] = 1.0F / total;
-      const std::int64_t row = work.rows.first + Scores::row(i);
+      const int row = work.rows.first + Scores::row(i);
       if (threadIdx.x % Scores::kLanes == 0 && row < work.rows.last) {
-        lse[(work.sequence.queries.first + row) * shape.heads + work.head] = (max[i] + log2f(total)) * kLnOf2;
+        lse[std::int64_t{work.sequence.queries.first + row} * shape.heads + work.head] =
+            (max[i] + log2f(total)) * kLnOf2;
       }
     }
     return shares;
@@ -97,7 +115,7 @@ struct QueryNumbers {
                        int head, Range queries) const {
     for (int i = static_cast<int>(threadIdx.x); i < kQueries; i += static_cast<int>(blockDim.x)) {
       const bool inside = queries.first + i < queries.last;
-      const std::int64_t at = (sequence.queries.first + queries.first + i) * shape.heads + head;
+      const std::int64_t at = std::int64_t{sequence.queries.first + queries.first + i} * shape.heads + head;
       memory[i] = inside ? lse[at] * kLog2OfE : 0.0F;
       memory[kQueries + i] = inside ? delta[at] : 0.0F;
     }
@@ -109,19 +127,19 @@ struct QueryNumbers {
 template <bool kOfKeys, class Scores, class Numbers>
 __device__ void softmax_backward(const FlashShape& shape, const Work& work, Range columns, const Numbers& numbers,
                                  Scores& scores, Scores& dp) {
-  const float scale = shape.scale * kLog2OfE;
 #pragma unroll
   for (int i = 0; i < Scores::kRowCount; ++i) {
-    const Columns seen = columns_of_row<kOfKeys>(shape.mask, work.sequence, work.rows.first + scores.row(i), columns);
 #pragma unroll
     for (int j = 0; j < Scores::kColumnCount; ++j) {
       const int query = kOfKeys ? scores.column(j) : scores.row(i);
-      const bool meets = seen.has(scores.column(j));
-      const float p = meets ? exp2f(scale * scores.at(i, j) - numbers.lse(query)) : 0.0F;
+      const float p = exp2f(shape.scale * kLog2OfE * scores.at(i, j) - numbers.lse(query));
       scores.at(i, j) = p;
-      dp.at(i, j) = meets ? p * (dp.at(i, j) - numbers.delta(query)) * shape.scale : 0.0F;
+      dp.at(i, j) = p * (dp.at(i, j) - numbers.delta(query)) * shape.scale;
     }
   }
+  if (nothing_to_hide<kOfKeys, Scores>(shape, work, columns)) return;
+  hide<kOfKeys>(shape, work, columns, 0, scores);
+  hide<kOfKeys>(shape, work, columns, 0, dp);
 }
 
 }  // namespace shardora::cuda

@@ -3,13 +3,15 @@
 // queries and keys, or for the gradients of the keys, keys and queries.
 #pragma once
 
+#include <limits>
+
 #include "kernels/attention_mask.h"
 #include "kernels/cuda/elements.h"
 
 namespace shardora::cuda {
 
-using attention::Range;
-using attention::Sequence;
+using Range = attention::Range<int>;
+using Sequence = attention::Sequence<int>;
 
 // A thread's own numbers. Every loop over them is unrolled, so that they stay in registers.
 template <class T, int kCount>
@@ -36,7 +38,7 @@ inline unsigned blocks_for(std::int64_t tokens, std::int64_t sequences, int rows
 }
 struct Tile {
   int sequence;
-  std::int64_t first;  // row of the sequence; beyond its end where the number was left over
+  int first;  // row of the sequence; beyond its end where the number was left over
 };
 template <int kRows>
 __device__ Tile tile_of(const std::int32_t* offsets, int sequences, int number) {
@@ -47,8 +49,8 @@ __device__ Tile tile_of(const std::int32_t* offsets, int sequences, int number) 
   }
   const int tile = number - (offsets[first] / kRows + first);
   // Before the first sequence's tiles there may be others, where it does not begin at row 0.
-  constexpr std::int64_t kNone = std::int64_t{1} << 40;
-  return {first, tile < 0 ? kNone : std::int64_t{tile} * kRows};
+  constexpr int kNone = std::numeric_limits<int>::max() - kRows;
+  return {first, tile < 0 ? kNone : tile * kRows};
 }
 
 __device__ inline Sequence sequence_of(const FlashShape& shape, int s) {
@@ -70,28 +72,25 @@ __device__ Work work_of_block(const FlashShape& shape) {
                                    kOfKeys ? rank : blocks - 1 - rank);
   const Sequence sequence = sequence_of(shape, tile.sequence);
   const Range all{0, kOfKeys ? sequence.keys.count() : sequence.queries.count()};
-  return {sequence, static_cast<int>(blockIdx.x) % heads, attention::overlap({tile.first, tile.first + kRows}, all)};
+  return {sequence, static_cast<int>(blockIdx.x) % heads,
+          attention::overlap<int>({tile.first, tile.first + kRows}, all)};
 }
 
 // The columns that at least one of `rows` meets: the keys that queries see, or the queries that see keys.
 template <bool kOfKeys>
 __device__ Range columns_of(const AttentionMask& mask, const Sequence& sequence, Range rows) {
-  const std::int64_t shift = sequence.shift(), keys = sequence.keys.count();
-  if (!kOfKeys) return attention::visible_keys(mask, {shift + rows.first, shift + rows.last}, keys);
-  const Range positions = attention::seeing_positions(mask, rows, {shift, keys});
+  const int shift = sequence.shift(), keys = sequence.keys.count();
+  if (!kOfKeys) return attention::visible_keys<int>(mask, {shift + rows.first, shift + rows.last}, keys);
+  const Range positions = attention::seeing_positions<int>(mask, rows, {shift, keys});
   return {positions.first - shift, positions.last - shift};
 }
 
-// Those of one row among `columns`, counted from there.
-struct Columns {
-  int first, last;
-  __device__ bool has(int column) const { return column >= first && column < last; }
-};
+// Whether each of `rows` meets each of `columns`.
 template <bool kOfKeys>
-__device__ Columns columns_of_row(const AttentionMask& mask, const Sequence& sequence, std::int64_t row,
-                                  Range columns) {
-  const Range met = attention::overlap(columns, columns_of<kOfKeys>(mask, sequence, {row, row + 1}));
-  return {static_cast<int>(met.first - columns.first), static_cast<int>(met.last - columns.first)};
+__device__ bool all_meet(const AttentionMask& mask, const Sequence& sequence, Range rows, Range columns) {
+  const Range queries = kOfKeys ? columns : rows, keys = kOfKeys ? rows : columns;
+  const int shift = sequence.shift();
+  return attention::all_visible<int>(mask, {shift + queries.first, shift + queries.last}, keys);
 }
 
 // One head of a sequence in a tensor [tokens, heads, dim]: T may be const.
@@ -99,11 +98,11 @@ template <class T>
 struct HeadRows {
   T* data;
   std::int64_t stride;  // from row to row
-  __device__ T* row(std::int64_t i) const { return data + i * stride; }
+  __device__ T* row(int i) const { return data + i * stride; }
 };
 template <class T>
 __device__ HeadRows<T> head_rows(T* tensor, Range rows, int heads, int head, int dim) {
-  return {tensor + (rows.first * heads + head) * dim, std::int64_t{heads} * dim};
+  return {tensor + (std::int64_t{rows.first} * heads + head) * dim, std::int64_t{heads} * dim};
 }
 
 // Elements [d, d + a pack) of row `row` of `rows`; zero beyond the rows and beyond dim.

@@ -540,4 +540,26 @@ ON_THE_DEVICE = [
         "cudaMemcpyAsync(device + at,", "cudaMemcpyAsync(device,", "CudaBackendOnMachine"),
 ]
 
-BUGS = ON_THE_DEVICE + PRODUCTS + SUMS + MEMORY + FIT + RECOMPUTE + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS
+FLASH_TILES, FLASH_SOFTMAX = "kernels/cuda/flash_tiles.h", "kernels/cuda/flash_softmax.h"
+FLASH, FLASH_BACKWARD = "kernels/cuda/flash_forward_bf16.cu", "kernels/cuda/flash_backward_bf16.cu"
+OF_ATTENTION = "ttention.*emulated"
+DEVICE_ATTENTION = [
+    Bug("tiles that do not count the sequences before them", "packed tiles", FLASH_TILES,
+        "offsets[middle] / kRows + middle <= number", "offsets[middle] / kRows <= number", OF_ATTENTION),
+    Bug("what an older maximum summed is kept as it was", "online softmax", FLASH_SOFTMAX, "sum[i] *= shrink[i];", ";",
+        OF_ATTENTION),
+    Bug("gradients of scores that nobody sees", "who sees whom", FLASH_SOFTMAX,
+        "hide<kOfKeys>(shape, work, columns, 0, dp);", ";", OF_ATTENTION),
+    Bug("a key's gradient from the wrong query heads", "grouped-query attention", "kernels/cuda/flash_kernels.h",
+        "kv_head * group + turn", "kv_head + turn", OF_ATTENTION),
+    Bug("keys overwrite values that are being read", "barriers", "kernels/cuda/flash_forward_fp32.cu",
+        "__syncthreads();  // the values of the last turn have been read", "", OF_ATTENTION),
+    Bug("values that nobody waited for", "asynchronous copies", FLASH,
+        "finish_copies(); __syncthreads();  // values are there", "__syncthreads();  // values are there", OF_ATTENTION),
+    Bug("the next tile over the one that is read", "two buffers", FLASH_BACKWARD, "start(walk, 1 - which);",
+        "start(walk, which);", OF_ATTENTION),
+    Bug("both halves of a wide key's gradient from the first", "slices", FLASH_BACKWARD,
+        "static_cast<int>(blockIdx.y) * Sizes::kWidth;", "0;", OF_ATTENTION),
+]
+
+BUGS = DEVICE_ATTENTION + ON_THE_DEVICE + PRODUCTS + SUMS + MEMORY + FIT + RECOMPUTE + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS

@@ -200,7 +200,7 @@ void LevelLoops::attention_forward(const AttentionForward& op) {
     for (std::int64_t i = 0; i < sequence_count(op) * tiles * heads; ++i) {
       const Sequence sequence = sequence_of(op, i / (tiles * heads));
       const std::int64_t first = (tiles - 1 - i % tiles) * kTile;
-      const Range queries = overlap({first, first + kTile}, {0, sequence.queries.count()});
+      const Range queries = overlap<std::int64_t>({first, first + kTile}, {0, sequence.queries.count()});
       if (queries.count() > 0) run(Head(op, i / tiles % heads), {sequence, queries}, work);
     }
   }

@@ -13,10 +13,10 @@ constexpr std::int64_t kTile = 64;  // queries, and keys, that are worked on tog
 
 using attention::all_visible;
 using attention::overlap;
-using attention::Range;
 using attention::seeing_positions;
-using attention::Sequence;
 using attention::visible_keys;
+using Range = attention::Range<std::int64_t>;
+using Sequence = attention::Sequence<std::int64_t>;
 
 inline Sequence sequence_of(const AttentionForward& op, std::int64_t s) {
   const std::int32_t* const queries = op.query_offsets.as<std::int32_t>();
