@@ -7,6 +7,16 @@
 #include <vector>
 
 #include "kernels/float_types.h"
+#include "tests/emulation/devices.h"
+
+namespace shardora::emulation {
+
+std::int64_t& fused_runs() {
+  static std::int64_t runs = 0;
+  return runs;
+}
+
+}  // namespace shardora::emulation
 
 namespace shardora::cuda {
 namespace {
@@ -23,6 +33,7 @@ class PlainGraph final : public FusedGraph {
   std::int64_t workspace_bytes() const override { return workspace_bytes_; }
 
   void run(const FusedArguments& a) override {
+    ++emulation::fused_runs();
     if (workspace_bytes_ > 0) std::memset(a.workspace, 0xFF, static_cast<std::size_t>(workspace_bytes_));
     for (std::int64_t s = 0; s < shape_.batch; ++s) {
       SHARDORA_CHECK(a.lengths[s] >= 0 && a.lengths[s] <= shape_.longest);
@@ -135,7 +146,8 @@ class PlainLibrary final : public FusedLibrary {
 }  // namespace
 
 std::unique_ptr<FusedLibrary> make_fused_library(cudaStream_t, const cudaDeviceProp& device, std::string& problem) {
-  problem.clear();
+  problem = emulation::machine().fused_problem;
+  if (!problem.empty()) return nullptr;
   return std::make_unique<PlainLibrary>(device.major * 10 + device.minor);
 }
 
