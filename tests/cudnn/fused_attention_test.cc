@@ -200,7 +200,7 @@ TEST_F(FusedAttentionTest, APlanPreparedAgainTakesNoMoreMemory) {
   prepare_attention(*on, plan(90, 4));
   prepare_attention(*on, plan(50, 2));
   EXPECT_EQ(emulation::allocated_bytes(), before);
-  prepare_attention(*on, plan(180, 4));
+  prepare_attention(*on, plan(600, 4));
   EXPECT_GT(emulation::allocated_bytes(), before);
   EXPECT_EQ(Call(*on, {0, 120, 180}).run(), 2);
 }
