@@ -19,6 +19,7 @@ enum class MaskKind : std::uint8_t { kFull, kCausal, kWindow };
 struct AttentionMask {
   MaskKind kind = MaskKind::kCausal;
   std::int64_t window = 0;  // kWindow only, >= 1
+  bool operator==(const AttentionMask&) const = default;
 };
 
 struct AttentionForward {
@@ -51,11 +52,14 @@ struct AttentionPlan {
   AttentionMask mask;
   DType dtype = DType::kF32;  // of q, k, v and o
   bool training = true;       // the backward pass is called too
+  bool operator==(const AttentionPlan&) const = default;
 };
 // CPU: nothing is needed. GPU: chooses which attention serves the plan's calls, the same in forward and backward; makes
 // its graphs and allocates its workspace. Calls that no plan covers (more tokens than planned, queries that are not the
 // keys) are served without preparation. Throws Error(kUnavailable) where BackendOptions::attention asks for what does
 // not serve the plan.
 void prepare_attention(Backend& backend, const AttentionPlan& plan);
+// Device memory that prepare_attention() is expected to take, for plans of memory.
+std::int64_t attention_bytes(Backend& backend, const AttentionPlan& plan);
 
 }  // namespace shardora

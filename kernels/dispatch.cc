@@ -112,6 +112,13 @@ void row_squared_norms(Backend& backend, const SquaredNorms& op) { run(backend, 
 void column_squared_norms(Backend& backend, const SquaredNorms& op) { run(backend, op, cpu::column_squared_norms, ON_CUDA(column_squared_norms)); }
 // clang-format on
 
+std::int64_t attention_bytes([[maybe_unused]] Backend& backend, [[maybe_unused]] const AttentionPlan& plan) {
+#ifdef SHARDORA_CUDA
+  if (backend.kind() == BackendKind::kCuda) return cuda::attention_bytes(backend, plan);
+#endif
+  return 0;
+}
+
 double sum_of_squares(Backend& backend, TensorView x) {
   if (backend.kind() == BackendKind::kRehearsal) return 0;
 #ifdef SHARDORA_CUDA

@@ -10,7 +10,7 @@ constexpr std::int64_t kWorkspaceShare = 8;
 
 bool speak_of_the_same(const AttentionPlan& a, const AttentionPlan& b) {
   return a.heads == b.heads && a.kv_heads == b.kv_heads && a.head_dim == b.head_dim && a.dtype == b.dtype &&
-         a.mask.kind == b.mask.kind && a.mask.window == b.mask.window;
+         a.mask == b.mask;
 }
 
 bool fits_into(const AttentionPlan& a, const AttentionPlan& b) {
@@ -62,6 +62,13 @@ void AttentionChoice::prepare(Backend& backend, const AttentionPlan& plan, bool 
     workspace_ = DeviceBuffer(backend, fused_.back()->workspace_bytes());
   }
   for (const auto& fused : fused_) fused->use_workspace(workspace_.data());
+}
+
+std::int64_t AttentionChoice::expected_bytes(const AttentionPlan& plan, bool deterministic) const {
+  if (!why_not(plan, deterministic).empty()) return 0;
+  FusedShape shape = fused_shape(plan, plan.most_sequences, device_);
+  shape.deterministic = deterministic;
+  return fused_statistics_bytes(shape) + (plan.training ? fused_workspace_bytes(shape, device_.capability) : 0);
 }
 
 FusedAttention* AttentionChoice::fused_for(const AttentionForward& op) {

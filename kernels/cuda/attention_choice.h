@@ -20,6 +20,7 @@ class AttentionChoice {
   AttentionChoice& operator=(const AttentionChoice&) = delete;
 
   void prepare(Backend& backend, const AttentionPlan& plan, bool deterministic);
+  std::int64_t expected_bytes(const AttentionPlan& plan, bool deterministic) const;
   FusedAttention* fused_for(const AttentionForward& op);  // null: our own kernels
   // "attention by cuDNN 9.19.0", "attention by own kernels (libcudnn.so.9 not found)"; as last prepared.
   std::string description() const;

@@ -28,16 +28,16 @@ FusedAttention::FusedAttention(Backend& backend, FusedLibrary& library, const At
               .key_starts = starts + places,
               .lse_starts = starts + 2 * places};
   if (largest.padded_statistics) {
-    padded_lse_ = DeviceBuffer(backend, largest.batch * largest.heads * largest.longest * size_bytes(DType::kF32));
+    padded_lse_ = DeviceBuffer(backend, fused_statistics_bytes(largest));
   }
 }
 
 bool FusedAttention::covers(const AttentionForward& op) const {
   const std::int64_t tokens = op.q.size(0), sequences = op.query_offsets.size(0) - 1;
   return op.q.dtype == plan_.dtype && op.q.size(1) == plan_.heads && op.k.size(1) == plan_.kv_heads &&
-         op.q.size(2) == plan_.head_dim && op.mask.kind == plan_.mask.kind && op.mask.window == plan_.mask.window &&
-         op.query_offsets.data == op.key_offsets.data && tokens == op.k.size(0) && tokens <= plan_.most_tokens &&
-         sequences >= 1 && sequences <= plan_.most_sequences && (op.longest > 0 ? op.longest : tokens) <= plan_.longest;
+         op.q.size(2) == plan_.head_dim && op.mask == plan_.mask && op.query_offsets.data == op.key_offsets.data &&
+         tokens == op.k.size(0) && tokens <= plan_.most_tokens && sequences >= 1 && sequences <= plan_.most_sequences &&
+         (op.longest > 0 ? op.longest : tokens) <= plan_.longest;
 }
 
 FusedAttention::Bucket& FusedAttention::bucket_of(const AttentionForward& op) {

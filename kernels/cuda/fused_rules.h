@@ -77,6 +77,11 @@ inline std::int64_t fused_workspace_bytes(const FusedShape& shape, int capabilit
   return bytes;
 }
 
+// lse of padded sequences, beside the caller's own.
+inline std::int64_t fused_statistics_bytes(const FusedShape& shape) {
+  return shape.padded_statistics ? shape.batch * shape.heads * shape.longest * size_bytes(DType::kF32) : 0;
+}
+
 namespace fused_rules {
 
 inline std::string of_tensors(const AttentionPlan& plan) {

@@ -65,8 +65,8 @@ class CudnnSupport : public testing::TestWithParam<int> {
     EXPECT_EQ(ours.empty(), theirs.empty())
         << "sm_" << GetParam() << ", head size " << plan.head_dim << ", " << plan.heads << "/" << plan.kv_heads
         << " heads, mask " << static_cast<int>(plan.mask.kind) << ", " << plan.most_sequences << " sequences of "
-        << plan.longest << ", training " << plan.training << ", deterministic " << deterministic
-        << "\n  ours: " << ours << "\n  cuDNN's: " << theirs;
+        << plan.longest << ", training " << plan.training << ", deterministic " << deterministic << "\n  ours: " << ours
+        << "\n  cuDNN's: " << theirs;
     return theirs.empty();
   }
 
@@ -105,8 +105,8 @@ TEST_P(CudnnSupport, EveryBucketIsServedAsClaimed) {
 
 TEST_P(CudnnSupport, HeadsInAnyGroupsAreServedAsClaimed) {
   for (const Kind& kind : kKinds) {
-    for (const auto& [heads, kv_heads] : std::vector<std::pair<std::int64_t, std::int64_t>>{
-             {1, 1}, {7, 1}, {14, 2}, {3, 3}, {32, 32}, {64, 8}}) {
+    for (const auto& [heads, kv_heads] :
+         std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {7, 1}, {14, 2}, {3, 3}, {32, 32}, {64, 8}}) {
       for (const AttentionMask& mask : kMasks) {
         AttentionPlan grouped = plan(64, mask, kind.training);
         grouped.heads = heads;
@@ -133,7 +133,7 @@ TEST_P(CudnnSupport, OddHeadSizesAreRefusedByBoth) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, CudnnSupport, testing::Values(80, 90, 100, 120),
-                         [](const auto& info) { return "sm_" + std::to_string(info.param); });
+                         [](const auto& device) { return "sm_" + std::to_string(device.param); });
 
 }  // namespace
 }  // namespace shardora::cuda
