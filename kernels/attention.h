@@ -19,6 +19,7 @@ enum class MaskKind : std::uint8_t { kFull, kCausal, kWindow };
 struct AttentionMask {
   MaskKind kind = MaskKind::kCausal;
   std::int64_t window = 0;  // kWindow only, >= 1
+  bool operator==(const AttentionMask&) const = default;
 };
 
 struct AttentionForward {
@@ -26,6 +27,7 @@ struct AttentionForward {
   TensorView k, v;           // [key_tokens, kv_heads, head_dim]
   TensorView query_offsets;  // int32 [sequences + 1]
   TensorView key_offsets;    // int32 [sequences + 1]
+  std::int64_t longest = 0;  // tokens of the longest sequence, where the caller knows it; 0: not known
   AttentionMask mask;
   float scale = 1.0F;
   TensorView o;    // [query_tokens, query_heads, head_dim]
@@ -40,5 +42,24 @@ struct AttentionBackward {
   TensorView dk, dv;         // like k, v
 };
 void attention_backward(Backend& backend, const AttentionBackward& op);
+
+// What all attention calls of a run have in common, so that what they need is made before its first step. A model with
+// several masks has a plan for each.
+struct AttentionPlan {
+  std::int64_t heads = 0, kv_heads = 0, head_dim = 0;  // of this rank
+  std::int64_t most_tokens = 0, most_sequences = 0;    // of one call
+  std::int64_t longest = 0;                            // tokens of the longest sequence
+  AttentionMask mask;
+  DType dtype = DType::kF32;  // of q, k, v and o
+  bool training = true;       // the backward pass is called too
+  bool operator==(const AttentionPlan&) const = default;
+};
+// CPU: nothing is needed. GPU: chooses which attention serves the plan's calls, the same in forward and backward; makes
+// its graphs and allocates its workspace. Calls that no plan covers (more tokens than planned, queries that are not the
+// keys) are served without preparation. Throws Error(kUnavailable) where BackendOptions::attention asks for what does
+// not serve the plan.
+void prepare_attention(Backend& backend, const AttentionPlan& plan);
+// Device memory that prepare_attention() is expected to take, for plans of memory.
+std::int64_t attention_bytes(Backend& backend, const AttentionPlan& plan);
 
 }  // namespace shardora

@@ -85,8 +85,9 @@ struct BackendOptions {
   int threads = 0;  // CPU threads of this rank; 0: the cores in its affinity mask
   // CPU: a level of the x86-64 psABI (x86-64, x86-64-v3, x86-64-v4), or auto: the highest that the processor has.
   std::string instruction_set = "auto";
-  int device = 0;              // CUDA: the index among the visible devices
-  bool deterministic = false;  // CUDA: only ways that give the same bits each time (the CPU has no others)
+  int device = 0;                  // CUDA: the index among the visible devices
+  std::string attention = "auto";  // CUDA: own kernels only, cudnn or refuse, auto: cuDNN where it serves the run
+  bool deterministic = false;      // CUDA: only ways that give the same bits each time (the CPU has no others)
 };
 
 // A CUDA device that this process may use.

@@ -82,6 +82,7 @@ void rope_forward(Backend& backend, const RopeForward& op) { run(backend, op, &c
 void rope_backward(Backend& backend, const RopeBackward& op) { run(backend, op, &cpu::Loops::rope_backward, ON_CUDA(rope_backward)); }
 void attention_forward(Backend& backend, const AttentionForward& op) { run(backend, op, &cpu::Loops::attention_forward, ON_CUDA(attention_forward)); }
 void attention_backward(Backend& backend, const AttentionBackward& op) { run(backend, op, &cpu::Loops::attention_backward, ON_CUDA(attention_backward)); }
+void prepare_attention(Backend& backend, const AttentionPlan& plan) { run(backend, plan, +[](const AttentionPlan&) {}, ON_CUDA(prepare_attention)); }
 void swiglu_forward(Backend& backend, const SwigluForward& op) { run(backend, op, &cpu::Loops::swiglu_forward, ON_CUDA(swiglu_forward)); }
 void swiglu_backward(Backend& backend, const SwigluBackward& op) { run(backend, op, &cpu::Loops::swiglu_backward, ON_CUDA(swiglu_backward)); }
 void cross_entropy_max(Backend& backend, const CrossEntropy& op) { run(backend, op, &cpu::Loops::cross_entropy_max, ON_CUDA(cross_entropy_max)); }
@@ -110,6 +111,13 @@ void dropout(Backend& backend, const Dropout& op) { run(backend, op, &cpu::Loops
 void row_squared_norms(Backend& backend, const SquaredNorms& op) { run(backend, op, cpu::row_squared_norms, ON_CUDA(row_squared_norms)); }
 void column_squared_norms(Backend& backend, const SquaredNorms& op) { run(backend, op, cpu::column_squared_norms, ON_CUDA(column_squared_norms)); }
 // clang-format on
+
+std::int64_t attention_bytes([[maybe_unused]] Backend& backend, [[maybe_unused]] const AttentionPlan& plan) {
+#ifdef SHARDORA_CUDA
+  if (backend.kind() == BackendKind::kCuda) return cuda::attention_bytes(backend, plan);
+#endif
+  return 0;
+}
 
 double sum_of_squares(Backend& backend, TensorView x) {
   if (backend.kind() == BackendKind::kRehearsal) return 0;

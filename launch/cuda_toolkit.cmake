@@ -1,4 +1,4 @@
-# The CUDA toolkit: compiler, runtime, cuBLASLt. Found, never fetched. SHARDORA_CUDA_ARCHITECTURES: one is enough for one
+# The CUDA toolkit: compiler, runtime, cuBLASLt; cuDNN with its front end, where it is there. Found, never fetched. SHARDORA_CUDA_ARCHITECTURES: one is enough for one
 # kind of device (90a: Hopper); the default serves all that the backend supports and this compiler knows.
 if(NOT CMAKE_CUDA_COMPILER)
   find_program(CMAKE_CUDA_COMPILER nvcc HINTS /usr/local/cuda/bin ENV CUDA_PATH PATH_SUFFIXES bin)
@@ -25,3 +25,20 @@ target_link_libraries(shardora_cuda_toolkit INTERFACE CUDA::cudart_static CUDA::
 # FMT_CONSTEVAL: nvcc cannot evaluate fmt's checks of format strings; the C++ compiler checks the others.
 set(shardora_cuda_flags -DFMT_CONSTEVAL= -DFMT_USE_CONSTEXPR=1 --expt-relaxed-constexpr --expt-extended-lambda --Werror=all-warnings
                         -Xcompiler=-Wall,-Wextra,-Wshadow,-Werror,-Wno-missing-field-initializers)
+
+# cuDNN's front end is headers alone, in PyPI's nvidia-cudnn-frontend (launch/install.sh cuda puts it into build/venv); the
+# library is opened at run time.
+file(GLOB python_folders ${CMAKE_SOURCE_DIR}/build/venv/lib/python3*/site-packages)
+set(front_end_hints)
+foreach(folder IN LISTS python_folders)
+  list(APPEND front_end_hints ${folder}/include ${folder}/nvidia/cudnn/include)
+endforeach()
+find_path(SHARDORA_CUDNN_FRONTEND cudnn_frontend.h HINTS ${front_end_hints} DOC "The folder of cudnn_frontend.h")
+find_path(SHARDORA_CUDNN_INCLUDE cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ${front_end_hints} DOC "The folder of cudnn.h")
+if(SHARDORA_CUDNN_FRONTEND AND SHARDORA_CUDNN_INCLUDE)
+  set(SHARDORA_CUDNN ON)
+else()
+  set(SHARDORA_CUDNN OFF)
+  message(STATUS "cuDNN's attention is not built in: cudnn_frontend.h or cudnn.h was not found. launch/install.sh cuda, or set "
+                 "SHARDORA_CUDNN_FRONTEND and SHARDORA_CUDNN_INCLUDE")
+endif()

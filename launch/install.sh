@@ -3,6 +3,7 @@
 #
 #   launch/install.sh build              compiler and libraries
 #   launch/install.sh build tests lint   and what the tests and the checks of the sources need
+#   launch/install.sh build cuda         and what the CUDA backend takes from the Python index: the headers of cuDNN's front end
 #   launch/install.sh --python numpy …   packages from the Python index, into build/venv
 #
 # Nothing happens where everything is there already. Without apt-get, or without the right to use it, the packages that
@@ -15,6 +16,7 @@ build_packages=(g++ cmake ninja-build ccache python3 openmpi-bin libopenmpi-dev 
 test_packages=(libgtest-dev libgmock-dev libbenchmark-dev procps)
 lint_packages=(clang-format git)
 python_packages=(python3-venv)
+cuda_packages=(nvidia-cudnn-frontend)  # of the Python index
 # Debian 12's own clang-tidy, 14, does not know std::source_location. OpenMP's package is for its header alone.
 if grep -qs '^VERSION_ID="12"' /etc/os-release; then
   lint_packages+=(clang-tidy-16 libomp-16-dev)
@@ -76,18 +78,20 @@ PYTHON
 }
 
 main() {
-  local packages=()
+  local packages=() python=()
   while [[ $# -gt 0 && $1 != --python ]]; do
     case $1 in
       build) packages+=("${build_packages[@]}") ;;
       tests) packages+=("${test_packages[@]}") ;;
       lint) packages+=("${lint_packages[@]}") ;;
-      *) say "unknown set '$1': expected build, tests, lint or --python PACKAGE…"; exit 64 ;;
+      cuda) python+=("${cuda_packages[@]}") ;;
+      *) say "unknown set '$1': expected build, tests, lint, cuda or --python PACKAGE…"; exit 64 ;;
     esac
     shift
   done
   if [[ ${#packages[@]} -gt 0 ]]; then install_packages "${packages[@]}"; fi
-  if [[ ${1:-} == --python ]]; then install_python "${@:2}"; fi
+  if [[ ${1:-} == --python ]]; then python+=("${@:2}"); fi
+  if [[ ${#python[@]} -gt 0 ]]; then install_python "${python[@]}"; fi
 }
 
 main "$@"

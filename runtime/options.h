@@ -91,6 +91,7 @@ struct ParallelOptions {
   int tensor = 1;  // tensor-parallel size; the data-parallel size is ranks / tensor
   std::string backend = "auto";
   std::string communicator = "auto";     // between devices: nccl, or host: through host memory and MPI
+  std::string attention = "auto";        // on devices: cudnn, or refuse; own: no library's
   bool share_devices = false;            // several ranks may compute on one device
   int threads = 0;                       // CPU threads of a rank; 0: the cores in its affinity mask
   std::string bind = "auto";             // keep: leave the launcher's mask as it is

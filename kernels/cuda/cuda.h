@@ -36,6 +36,8 @@ void rms_norm_forward(Backend& backend, const RmsNormForward& op);
 void rms_norm_backward(Backend& backend, const RmsNormBackward& op);
 void rope_forward(Backend& backend, const RopeForward& op);
 void rope_backward(Backend& backend, const RopeBackward& op);
+void prepare_attention(Backend& backend, const AttentionPlan& plan);
+std::int64_t attention_bytes(Backend& backend, const AttentionPlan& plan);
 void attention_forward(Backend& backend, const AttentionForward& op);
 void attention_backward(Backend& backend, const AttentionBackward& op);
 void swiglu_forward(Backend& backend, const SwigluForward& op);

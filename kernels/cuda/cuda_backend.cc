@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/cuda/attention_choice.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/event_pool.h"
 
@@ -122,10 +123,12 @@ CudaBackend::CudaBackend(const BackendOptions& options)
   workspace_ = allocate(kWorkspaceBytes);
   product_workspace_ = allocate(kProductWorkspaceBytes);
   products_ = make_products(stream_, {product_workspace_, static_cast<std::size_t>(kProductWorkspaceBytes)});
+  attention_ = std::make_unique<AttentionChoice>(options.attention, stream_, properties_);
 }
 
 CudaBackend::~CudaBackend() {
   cudaStreamSynchronize(stream_);
+  attention_.reset();
   products_.reset();
   for (Staging& staging : staging_) {
     staging.copied = {};
@@ -137,9 +140,9 @@ CudaBackend::~CudaBackend() {
 }
 
 std::string CudaBackend::description() const {
-  return fmt::format("cuda: device {}, {}, compute capability {}.{}, {:.0f} GiB, {}", device_, properties_.name,
+  return fmt::format("cuda: device {}, {}, compute capability {}.{}, {:.0f} GiB, {}, {}", device_, properties_.name,
                      properties_.major, properties_.minor, static_cast<double>(properties_.totalGlobalMem) / (1 << 30),
-                     products_->description());
+                     products_->description(), attention_->description());
 }
 
 std::string CudaBackend::instruction_set() const {

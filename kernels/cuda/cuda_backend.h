@@ -51,6 +51,7 @@ class CudaBackend final : public Backend {
   const cudaDeviceProp& properties() const { return properties_; }
   bool deterministic() const { return deterministic_; }
   Products& products() { return *products_; }
+  class AttentionChoice& attention() { return *attention_; }
   // Scratch memory of one operation: the next one on the stream may use it again. At most kWorkspaceBytes. Products
   // have another, so that what an operation puts here may be multiplied.
   template <class T>
@@ -80,6 +81,7 @@ class CudaBackend final : public Backend {
   std::size_t next_staging_ = 0;
   std::shared_ptr<class EventPool> events_;
   std::unique_ptr<Products> products_;
+  std::unique_ptr<AttentionChoice> attention_;
 };
 
 inline CudaBackend& cuda_backend(Backend& backend) { return static_cast<CudaBackend&>(backend); }

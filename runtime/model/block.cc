@@ -158,6 +158,7 @@ AttentionForward Block::attention_call(const DeviceBatch& batch, const BlockSave
           .v = s.v,
           .query_offsets = batch.offsets,
           .key_offsets = batch.offsets,
+          .longest = batch.longest,
           .mask = mask,
           .scale = 1.0F / std::sqrt(static_cast<float>(head_dim)),
           .o = s.attended,

@@ -22,6 +22,7 @@ struct DeviceBatch {
   TensorView tokens, positions;     // int32 [tokens]
   TensorView places;                // int64 [tokens]
   TensorView offsets;               // int32 [sequences + 1]
+  std::int64_t longest = 0;         // tokens of the longest sequence
   TensorView target_rows, targets;  // int32 [targets]
   TensorView cosines, sines;        // [positions, head_dim / 2]
 };

@@ -78,6 +78,23 @@ std::vector<BlockSaved> Decoder::take_slots(Arena& arena, const ActivationPlan& 
   return slots;
 }
 
+std::vector<AttentionPlan> Decoder::attention_plans(const ActivationPlan& plan, std::int64_t longest) const {
+  std::vector<AttentionPlan> plans;
+  for (const Block& block : blocks_) {
+    const AttentionPlan own{.heads = block.heads,
+                            .kv_heads = block.kv_heads,
+                            .head_dim = block.head_dim,
+                            .most_tokens = plan.limits.tokens,
+                            .most_sequences = plan.limits.sequences,
+                            .longest = longest,
+                            .mask = block.mask,
+                            .dtype = plan.dtype,
+                            .training = plan.training};
+    if (std::find(plans.begin(), plans.end(), own) == plans.end()) plans.push_back(own);
+  }
+  return plans;
+}
+
 DeviceBatch Decoder::upload(const Batch& batch, const Activations& activations) const {
   const auto copy = [&](TensorView room, const auto& values) {
     const TensorView device = room.rows(0, std::ssize(values));
@@ -90,6 +107,10 @@ DeviceBatch Decoder::upload(const Batch& batch, const Activations& activations) 
   on_device.positions = copy(room.positions, batch.positions);
   on_device.places = copy(room.places, batch.places);
   on_device.offsets = copy(room.offsets, batch.offsets);
+  on_device.longest = 0;
+  for (std::size_t s = 1; s < batch.offsets.size(); ++s) {
+    on_device.longest = std::max<std::int64_t>(on_device.longest, batch.offsets[s] - batch.offsets[s - 1]);
+  }
   on_device.target_rows = copy(room.target_rows, batch.target_rows);
   on_device.targets = copy(room.targets, batch.targets);
   return on_device;

@@ -55,6 +55,8 @@ class Decoder {
   std::int64_t weight_bytes() const;  // device memory of frozen weights
 
   Activations take_activations(Arena& arena, const ActivationPlan& plan) const;
+  // What the layers ask of attention, each kind once.
+  std::vector<AttentionPlan> attention_plans(const ActivationPlan& plan, std::int64_t longest) const;
   // Copies a micro-batch to the device; the views are of its size.
   DeviceBatch upload(const Batch& batch, const Activations& activations) const;
 

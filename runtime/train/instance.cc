@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/rehearsal_communicator.h"
 #include "runtime/io/files.h"
@@ -66,6 +68,9 @@ Instance::Instance(const RunOptions& options, const Machine& machine, const Mode
       source = std::make_unique<RandomWeights>(machine.backend, config_.initializer_range, options.train.seed);
     }
     parts_ = assemble(machine.backend, *grid.tensor_group, *arena_, *source, plan);
+    for (const AttentionPlan& attention : decoder().attention_plans(activation_plan(plan), plan.positions)) {
+      prepare_attention(machine.backend, attention);
+    }
     if (files.adapter) adapter()->load(files.adapter->tensors);
   });
   if (!adapted_) return;
@@ -94,8 +99,7 @@ DType Instance::activation_dtype() const { return on_device() && !full_ ? stored
 
 HostMemory Instance::memory_to_take() const {
   if (!on_device()) return read_host_memory();
-  return {.shared = {.free_bytes = machine_.backend.memory().free_bytes, .name = "device memory"},
-          .process = {}};
+  return {.shared = {.free_bytes = machine_.backend.memory().free_bytes, .name = "device memory"}, .process = {}};
 }
 
 int Instance::ranks_that_share_it() const { return on_device() ? machine_.ranks_on_device : machine_.ranks_on_host; }
@@ -114,6 +118,13 @@ std::string Instance::weights_text() const {
   if (stored_dtype(options_.model) == DType::kBF16) return "frozen weights: bfloat16, one copy for both directions";
   return one_copy_ ? "frozen weights: float32, one copy for both directions"
                    : "frozen weights: float32, a copy for each direction where the layouts differ";
+}
+
+ActivationPlan Instance::activation_plan(const InstancePlan& plan) const {
+  return {.limits = plan.limits,
+          .training = plan.training,
+          .dtype = activation_dtype(),
+          .recompute = options_.train.recompute};
 }
 
 std::unique_ptr<Instance::Parts> Instance::assemble(Backend& backend, Communicator& tensor_group, Arena& arena,
@@ -147,10 +158,7 @@ std::unique_ptr<Instance::Parts> Instance::assemble(Backend& backend, Communicat
     lay_out();
     parts->adapter->connect(parts->parameters, arena);
   }
-  parts->activations = parts->decoder->take_activations(arena, {.limits = plan.limits,
-                                                                .training = plan.training,
-                                                                .dtype = activation_dtype(),
-                                                                .recompute = options_.train.recompute});
+  parts->activations = parts->decoder->take_activations(arena, activation_plan(plan));
   return parts;
 }
 
@@ -176,6 +184,11 @@ void Instance::rehearse(const InstancePlan& plan) {
              .training = plan.training,
              .float32_frozen = !full_ && stored_dtype(options_.model) == DType::kF32};
   memory_.segments.push_back({"weights", parts->decoder->weight_bytes()});
+  std::int64_t attention = 0;  // one workspace for all kinds of layers
+  for (const AttentionPlan& each : parts->decoder->attention_plans(activation_plan(plan), plan.positions)) {
+    attention = std::max(attention, attention_bytes(machine_.backend, each));
+  }
+  if (attention > 0) memory_.segments.push_back({"attention", attention});
   for (const auto& [name, bytes] : arena.segments()) {
     memory_.segments.push_back({name, bytes});
     // Under full the parameter set is laid out, and written, before values are read into it.

@@ -73,6 +73,7 @@ class Instance {
   void rehearse(const InstancePlan& plan);
   void choose_copies(const InstancePlan& plan);
   bool on_device() const;
+  ActivationPlan activation_plan(const InstancePlan& plan) const;
   HostMemory memory_to_take() const;
   int ranks_that_share_it() const;
 

@@ -1,6 +1,8 @@
 // What the emulated machine pretends to be.
 #pragma once
 
+#include <cstdint>
+#include <string>
 #include <vector>
 
 #include "tests/emulation/cuda_runtime.h"
@@ -14,9 +16,11 @@ struct Device {
 struct Machine {
   int driver_version = 13000;  // 0: no driver
   std::vector<Device> devices = {{}};
+  std::string fused_problem;  // why there is no fused library; empty: there is one
 };
 Machine& machine();             // starts as one device of Hopper's kind
 std::size_t allocated_bytes();  // on the current device
 std::size_t events_made();
+std::int64_t& fused_runs();  // graphs that the fused library ran
 
 }  // namespace shardora::emulation

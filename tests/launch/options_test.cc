@@ -121,6 +121,7 @@ const std::map<std::string, std::string> kSamples = {
     {"parallel.tensor", "2"},
     {"parallel.backend", "cpu"},
     {"parallel.communicator", "host"},
+    {"parallel.attention", "own"},
     {"parallel.share_devices", "true"},
     {"parallel.threads", "3"},
     {"parallel.bind", "keep"},
@@ -268,6 +269,7 @@ TEST(ParseInvocation, RefusesWhatIsNotAWholeValue) {
                                                        {"output.keep", "1"},
                                                        {"parallel.tensor", "0"},
                                                        {"parallel.communicator", "mpi"},
+                                                       {"parallel.attention", "flash"},
                                                        {"model.path", "with#hash"},
                                                        {"train.beta1", "1"}};
   for (const auto& [key, value] : wrong) {

@@ -26,6 +26,7 @@ class Side {
  public:
   Side(Backend& backend, DType activations) : backend_(backend), activations_(activations) {}
   Backend& backend() { return backend_; }
+  DType activation_type() const { return activations_; }
 
   // Rounded to bfloat16 on either side: both see one number.
   TensorView activations(const Shape& shape, const Vector& values) {
