@@ -13,6 +13,7 @@ struct Device {
 };
 struct Machine {
   int driver_version = 13000;  // 0: no driver
+  std::size_t cublaslt_version = 130100;
   std::vector<Device> devices = {{}};
 };
 Machine& machine();             // starts as one device of Hopper's kind
