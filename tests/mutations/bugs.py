@@ -517,7 +517,7 @@ ON_THE_DEVICE = [
     Bug("CUDA: rows that are split later land on the first ones", "products with W", CUDA + "frozen_matrix.cu",
         "some.c = op.c.rows(first, count);", "some.c = op.c.rows(0, count);", "Bf16Weight" + EMULATED),
     Bug("CUDA: each piece of a converted weight lands at its begin", "weights as they are given", CUDA + "frozen_matrix.cu",
-        ".to = to.rows(first, count)});", ".to = to.rows(0, count)});", "Bf16Weight" + EMULATED),
+        ".to = weight_.rows(first, count)});", ".to = weight_.rows(0, count)});", "Bf16Weight" + EMULATED),
     Bug("CUDA: too old a cuBLASLt is taken", "a device that cannot serve is refused", CUDA + "products_version.cc",
         "if (version >= kLeast) return;", "return;", "CudaBackendOnMachine"),
     Bug("CUDA: a transposed tile is read before it is written", "barriers", CUDA + "linear.cu", "__syncthreads();", ";",
