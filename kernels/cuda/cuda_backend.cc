@@ -118,6 +118,7 @@ CudaBackend::CudaBackend(const BackendOptions& options)
            "device, or set parallel.backend = cpu",
            properties_.name, properties_.major, properties_.minor, kLeastMajor);
   }
+  require_products_library();
   SHARDORA_CHECK(cudaSetDevice(device_));
   SHARDORA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
   workspace_ = allocate(kWorkspaceBytes);

@@ -40,7 +40,7 @@ std::int64_t to_full_packs(std::int64_t count) {
 
 class FrozenMatrix final : public WeightMatrix {
  public:
-  FrozenMatrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight);
+  FrozenMatrix(Backend& backend, const FrozenMatrixPlan& plan, const MatrixRows& rows);
   std::int64_t out_features() const override { return weight_.size(0); }
   std::int64_t in_features() const override { return weight_.size(1); }
   std::int64_t bytes() const override { return weight_.bytes(); }
@@ -68,7 +68,8 @@ class FrozenMatrix final : public WeightMatrix {
   }
 
  private:
-  void copy_converted(TensorView weight);
+  void read_from(const MatrixRows& rows, std::int64_t begin, TensorView to);
+  void read_converted(const MatrixRows& rows);
   void multiply(const MatMul& op) const;
   void multiply_parts(const MatMul& op) const;
 
@@ -78,31 +79,37 @@ class FrozenMatrix final : public WeightMatrix {
   TensorView weight_;  // memory_, [out,in]
 };
 
-FrozenMatrix::FrozenMatrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight)
+FrozenMatrix::FrozenMatrix(Backend& backend, const FrozenMatrixPlan& plan, const MatrixRows& rows)
     : backend_(backend),
       for_forward_(plan.for_forward),
       for_backward_(plan.for_backward),
-      memory_(backend, weight.elements() * size_bytes(plan.storage)),
-      weight_{memory_.data(), plan.storage, weight.shape} {
-  if (weight.dtype == plan.storage) {
-    backend.copy_from_host(weight_, weight);
+      memory_(backend, plan.out_features * plan.in_features * size_bytes(plan.storage)),
+      weight_{memory_.data(), plan.storage, {plan.out_features, plan.in_features}} {
+  if (rows.dtype == plan.storage) {
+    read_from(rows, 0, weight_);
   } else {
-    copy_converted(weight);
+    read_converted(rows);
   }
-  backend.synchronize();  // the host's memory may go now
 }
 
 // Through the workspace, piece by piece: the device converts, and never holds the weight twice.
-void FrozenMatrix::copy_converted(TensorView weight) {
-  const std::int64_t elements = weight.elements(), each = kPieceBytes / size_bytes(weight.dtype);
-  const TensorView from = weight.reshaped({elements}), to = weight_.reshaped({elements});
-  for (std::int64_t first = 0; first < elements; first += each) {
-    const std::int64_t count = std::min(each, elements - first);
-    const TensorView piece{
-        cuda_backend(backend_).workspace<std::byte>(count * size_bytes(weight.dtype)), weight.dtype, {count}};
-    backend_.copy_from_host(piece, from.rows(first, count));
-    cuda::convert(backend_, {.from = piece, .to = to.rows(first, count)});
+void FrozenMatrix::read_converted(const MatrixRows& rows) {
+  const std::int64_t out = weight_.size(0), in = weight_.size(1), row_bytes = in * size_bytes(rows.dtype);
+  const std::int64_t each = std::max<std::int64_t>(1, kPieceBytes / std::max<std::int64_t>(1, row_bytes));
+  for (std::int64_t first = 0; first < out; first += each) {
+    const std::int64_t count = std::min(each, out - first);
+    const TensorView piece{cuda_backend(backend_).workspace<std::byte>(count * row_bytes), rows.dtype, {count, in}};
+    read_from(rows, first, piece);
+    cuda::convert(backend_, {.from = piece, .to = weight_.rows(first, count)});
   }
+}
+
+// to = the rows from `begin` on, in the type that they are given in.
+void FrozenMatrix::read_from(const MatrixRows& rows, std::int64_t begin, TensorView to) {
+  if (to.elements() == 0) return;
+  if (rows.on_device) return rows.read(begin, to);
+  cuda_backend(backend_).copy_rows_from_host(
+      to, [&](std::int64_t first, TensorView piece) { rows.read(begin + first, piece); });
 }
 
 void FrozenMatrix::multiply(const MatMul& op) const {
@@ -134,11 +141,11 @@ void FrozenMatrix::multiply_parts(const MatMul& op) const {
 
 }  // namespace
 
-std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight) {
-  SHARDORA_CHECK(weight.shape == (Shape{plan.out_features, plan.in_features}));
-  SHARDORA_CHECK(weight.dtype == DType::kF32 || weight.dtype == DType::kBF16 || weight.dtype == DType::kF16);
+std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan,
+                                                 const MatrixRows& rows) {
+  SHARDORA_CHECK(rows.dtype == DType::kF32 || rows.dtype == DType::kBF16 || rows.dtype == DType::kF16);
   SHARDORA_CHECK(plan.storage == DType::kF32 || plan.storage == DType::kBF16);
-  return std::make_unique<FrozenMatrix>(backend, plan, weight);
+  return std::make_unique<FrozenMatrix>(backend, plan, rows);
 }
 
 }  // namespace shardora::cuda

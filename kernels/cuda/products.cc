@@ -125,7 +125,6 @@ class Prepared {
 class LtProducts final : public Products {
  public:
   LtProducts(cudaStream_t stream, Workspace workspace) : stream_(stream), workspace_(workspace) {
-    require_cublaslt(version_);
     SHARDORA_CHECK(cublasLtCreate(&handle_));
   }
   ~LtProducts() override { cublasLtDestroy(handle_); }
@@ -141,7 +140,7 @@ class LtProducts final : public Products {
                                   call.c, &ready.c, call.c, &ready.c, &ready.algorithm, workspace_.data,
                                   workspace_.bytes, stream_));
   }
-  std::string description() const override { return cublaslt_name(version_); }
+  std::string description() const override { return cublaslt_name(cublasLtGetVersion()); }
 
  private:
   // Made at a shape's first call; a later one allocates nothing. A run has few shapes, so none is ever dropped.
@@ -151,12 +150,13 @@ class LtProducts final : public Products {
 
   cudaStream_t stream_;
   Workspace workspace_;
-  const std::size_t version_ = cublasLtGetVersion();
   cublasLtHandle_t handle_ = nullptr;
   std::map<Key, Prepared> prepared_;
 };
 
 }  // namespace
+
+void require_products_library() { require_cublaslt(cublasLtGetVersion()); }
 
 std::unique_ptr<Products> make_products(cudaStream_t stream, Workspace workspace) {
   return std::make_unique<LtProducts>(stream, workspace);

@@ -31,8 +31,10 @@ class Products {
   virtual std::string description() const = 0;  // library and version
 };
 
+// Throws Error(kUnavailable) with found, needed and remedy where the library is too old.
+void require_products_library();
+
 // `workspace` is the products' own for as long as they live, aligned to 256 bytes; only calls of the stream touch it.
-// Throws Error(kUnavailable) where the library is too old.
 struct Workspace {
   void* data = nullptr;
   std::size_t bytes = 0;

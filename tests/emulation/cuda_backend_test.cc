@@ -50,6 +50,14 @@ TEST_F(CudaBackendOnMachine, RefusesAnArchitectureThatIsTooOld) {
   EXPECT_EQ(start()->instruction_set(), "sm_80");
 }
 
+TEST_F(CudaBackendOnMachine, RefusesAProductsLibraryThatIsTooOld) {
+  machine().cublaslt_version = 120304;
+  expect_refused({"found cuBLASLt 12.3", "needed 12.4 or newer", "install a CUDA toolkit", "LD_LIBRARY_PATH",
+                  "parallel.backend = cpu"});
+  machine().cublaslt_version = 120402;
+  EXPECT_TRUE(start());
+}
+
 TEST_F(CudaBackendOnMachine, RefusesADeviceThatIsNotThere) {
   expect_error(ExitStatus::kInternal, {"device"}, [] { start(1); });
   machine().devices.resize(2);

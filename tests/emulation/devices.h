@@ -15,6 +15,7 @@ struct Device {
 };
 struct Machine {
   int driver_version = 13000;  // 0: no driver
+  std::size_t cublaslt_version = 130100;
   std::vector<Device> devices = {{}};
   std::string fused_problem;  // why there is no fused library; empty: there is one
 };

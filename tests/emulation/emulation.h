@@ -31,8 +31,10 @@
 #define gridDim (::shardora::emulation::this_block().blocks)
 
 // A lambda's type is another one at every place and in every instance of a template: the name of the array.
-#define SHARDORA_SHARED(T, name, count) \
-  T(&name)[count] = *static_cast<T(*)[count]>(::shardora::emulation::block_array([] {}, sizeof(T) * (count)))
+#define SHARDORA_SHARED(T, name, count)                                                    \
+  T(&name)                                                                                 \
+  [static_cast<std::size_t>(count)] = *static_cast<T(*)[static_cast<std::size_t>(count)]>( \
+      ::shardora::emulation::block_array([] {}, sizeof(T) * static_cast<std::size_t>(count)))
 #define SHARDORA_DYNAMIC_SHARED(T, name) T* const name = static_cast<T*>(::shardora::emulation::dynamic_shared())
 
 namespace shardora::emulation {

@@ -1,7 +1,9 @@
 // The products of kernels/cuda/products.h in plain loops, for the host emulation.
 #include "kernels/cuda/products.h"
 
+#include "kernels/cuda/products_version.h"
 #include "kernels/float_types.h"
+#include "tests/emulation/devices.h"
 
 namespace shardora::cuda {
 namespace {
@@ -37,6 +39,8 @@ class PlainProducts final : public Products {
 };
 
 }  // namespace
+
+void require_products_library() { require_cublaslt(emulation::machine().cublaslt_version); }
 
 std::unique_ptr<Products> make_products(cudaStream_t, Workspace) { return std::make_unique<PlainProducts>(); }
 

@@ -36,6 +36,9 @@ class Weight : public support::KernelTest {
     return make_frozen_matrix(*backend_, plan, view_of(std::span<float>(host), {plan.out_features, plan.in_features}));
   }
 
+  // Every 16-bit pattern of a half-width type, compared with its meaning.
+  void expect_every_pattern(DType dtype, double (*meaning)(std::uint32_t));
+
   // Both products of `weight`, whose values are w, against float64.
   void expect_products(const WeightMatrix& weight, Size size, const Vector& w);
 
@@ -170,7 +173,8 @@ TEST_F(Weight, FrozenHoldsOneCopyWhereBothDirectionsShareALayout) {
 TEST_F(Weight, FrozenInOneCopyServesBothDirections) {
   for (const Size size : sizes_) {
     for (const bool one_copy : {false, true}) {
-      const FrozenMatrixPlan plan{.out_features = size.out, .in_features = size.in, .one_copy = one_copy};
+      const FrozenMatrixPlan plan{
+          .out_features = size.out, .in_features = size.in, .one_copy = one_copy, .backend = backend_->kind()};
       const Vector w = support::random_vector(size.out * size.in, 1);
       const auto weight = frozen(plan, w);
       EXPECT_EQ(weight->bytes(), frozen_matrix_bytes(plan));
@@ -187,15 +191,16 @@ TEST_F(Weight, FrozenInBfloat16GivesWhatTheRoundedWeightsGive) {
   std::vector<Size> sizes = sizes_;
   sizes.insert(sizes.end(), {{1030, 70}, {70, 1030}, {1024, 5}});
   for (const Size size : sizes) {
-    const FrozenMatrixPlan plan{.out_features = size.out, .in_features = size.in, .storage = DType::kBF16};
+    const FrozenMatrixPlan plan{
+        .out_features = size.out, .in_features = size.in, .storage = DType::kBF16, .backend = backend_->kind()};
     Vector w = support::random_vector(size.out * size.in, 1);
     const auto weight = frozen(plan, w);
     for (double& value : w) value = float_from_bf16(bf16_from_float(static_cast<float>(value)));
     EXPECT_EQ(weight->bytes(), size.out * size.in * 2);
     EXPECT_EQ(weight->bytes(), frozen_matrix_bytes(plan));
-    std::vector<float> rows(w.size());
-    weight->read_rows(0, view_of(std::span<float>(rows), {size.out, size.in}));
-    EXPECT_EQ(rows, std::vector<float>(w.begin(), w.end()));
+    const TensorView rows = unwritten({size.out, size.in});
+    weight->read_rows(0, rows);
+    EXPECT_EQ(read(rows), std::vector<float>(w.begin(), w.end()));
     expect_products(*weight, size, w);
     Vector norms(index(size.out));
     for (std::int64_t i = 0; i < size.out * size.in; ++i) norms[index(i / size.in)] += w[index(i)] * w[index(i)];
@@ -205,14 +210,14 @@ TEST_F(Weight, FrozenInBfloat16GivesWhatTheRoundedWeightsGive) {
   }
 }
 
-// Every 16-bit pattern of a half-width type, compared with its meaning.
-void expect_every_pattern(Backend& backend, DType dtype, double (*meaning)(std::uint32_t)) {
+void Weight::expect_every_pattern(DType dtype, double (*meaning)(std::uint32_t)) {
   std::vector<std::uint16_t> bits(1 << 16);
   for (std::size_t i = 0; i < bits.size(); ++i) bits[i] = static_cast<std::uint16_t>(i);
   const FrozenMatrixPlan plan{.out_features = 256, .in_features = 256};
-  const auto weight = make_frozen_matrix(backend, plan, {bits.data(), dtype, {256, 256}});
-  std::vector<float> rows(bits.size());
-  weight->read_rows(0, view_of(std::span<float>(rows), {256, 256}));
+  const auto weight = make_frozen_matrix(*backend_, plan, {bits.data(), dtype, {256, 256}});
+  const TensorView device = unwritten({256, 256});
+  weight->read_rows(0, device);
+  const std::vector<float> rows = read(device);
   for (std::size_t i = 0; i < bits.size(); ++i) {
     const double expected = meaning(bits[i]);
     if (std::isnan(expected)) {
@@ -225,12 +230,12 @@ void expect_every_pattern(Backend& backend, DType dtype, double (*meaning)(std::
 }
 
 TEST_F(Weight, FrozenReadsEveryBfloat16) {
-  expect_every_pattern(*backend_, DType::kBF16,
+  expect_every_pattern(DType::kBF16,
                        [](std::uint32_t bits) { return static_cast<double>(std::bit_cast<float>(bits << 16)); });
 }
 
 TEST_F(Weight, FrozenReadsEveryFloat16) {
-  expect_every_pattern(*backend_, DType::kF16, [](std::uint32_t bits) {
+  expect_every_pattern(DType::kF16, [](std::uint32_t bits) {
     const double sign = (bits & 0x8000U) != 0 ? -1 : 1;
     const int exponent = static_cast<int>(bits >> 10 & 31U);
     const double fraction = bits & 1023U;
