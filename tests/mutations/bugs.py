@@ -47,7 +47,7 @@ SUMS = [
     Bug("row-parallel norm over the local shard", "norm is of whole rows", NORMS,
         "backend_.wait(tensor_group.all_reduce(reduced_squares_, Reduction::kSum, backend_.record()));", ";", OUTPUT),
     Bug("norm of nearly cancelling rows over the local shard", "norm is of whole rows", NORMS,
-        "tensor_group.all_reduce(view_of(std::span(sums), {std::ssize(sums)}), Reduction::kSum, {});", ";",
+        "tensor_group.host().all_reduce(view_of(std::span(sums), {std::ssize(sums)}), Reduction::kSum, {});", ";",
         "training"),
     Bug("norm counts shared KV heads once a sharer", "KV heads fewer than ranks", NORMS,
         "if (!module.reduced || module.owner) norm_parts(module, scratch);", "norm_parts(module, scratch);", QWEN2),
