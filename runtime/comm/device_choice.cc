@@ -24,6 +24,7 @@ using Taken = std::map<std::string, std::size_t>;  // identifier -> rank of the 
 [[noreturn]] void refuse_rank(const std::vector<RankDevices>& ranks, std::size_t rank, const Taken& taken) {
   const RankDevices& mine = ranks[rank];
   std::vector<std::string> held;
+  held.reserve(mine.identifiers.size());
   for (const std::string& identifier : mine.identifiers) {
     held.push_back(fmt::format("{} has rank {}", identifier, taken.at(identifier)));
   }

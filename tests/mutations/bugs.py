@@ -36,6 +36,9 @@ BATCH, SAMPLER, DATASET = "runtime/data/batch.cc", "runtime/data/sampler.cc", "r
 STATE, START, SAVE = "runtime/train/run_state.cc", "runtime/train/trainer_start.cc", "runtime/train/trainer_save.cc"
 CHECKPOINTS, MANIFEST, IDENTITY = ("runtime/train/checkpoints.cc", "runtime/train/manifest.cc",
                                    "runtime/train/run_identity.cc")
+NCCL, NCCL_HANDLE, STAGED = ("runtime/comm/nccl_communicator.cc", "runtime/comm/nccl_handle.cc",
+                             "runtime/comm/host_staged_communicator.cc")
+DEVICE_CHOICE, DEVICE_GROUPS = "runtime/comm/device_choice.cc", "runtime/comm/device_groups.cc"
 HEADER, SAFETENSORS = "runtime/io/safetensors_header.cc", "runtime/io/safetensors_file.cc"
 PEFT_TENSORS, PEFT_CONFIG = "runtime/io/peft_tensors.cc", "runtime/io/peft_config.cc"
 
@@ -44,7 +47,7 @@ SUMS = [
     Bug("row-parallel norm over the local shard", "norm is of whole rows", NORMS,
         "backend_.wait(tensor_group.all_reduce(reduced_squares_, Reduction::kSum, backend_.record()));", ";", OUTPUT),
     Bug("norm of nearly cancelling rows over the local shard", "norm is of whole rows", NORMS,
-        "tensor_group.all_reduce(view_of(std::span(sums), {std::ssize(sums)}), Reduction::kSum, {});", ";",
+        "tensor_group.host().all_reduce(view_of(std::span(sums), {std::ssize(sums)}), Reduction::kSum, {});", ";",
         "training"),
     Bug("norm counts shared KV heads once a sharer", "KV heads fewer than ranks", NORMS,
         "if (!module.reduced || module.owner) norm_parts(module, scratch);", "norm_parts(module, scratch);", QWEN2),
@@ -410,6 +413,31 @@ RANKS = [
         "continue;", "agreement|Agreement|comm"),
     Bug("the root's sum only", "collectives", "runtime/comm/mpi_communicator.cc",
         "SHARDORA_CHECK(MPI_Bcast(values, count, type, 0, communicator_));", ";", "comm"),
+    Bug("NCCL starts before the values are there", "collectives of a device", NCCL, "queue_->wait(after);", "(void)after;",
+        "nccl_mpi"),
+    Bug("NCCL's end is recorded before its call is settled", "collectives of a device", NCCL,
+        "handle_.settle(call(), operation);", "call();", "nccl_mpi"),
+    Bug("a collective's time counts this rank's own work", "a lost peer is found, a slow rank is none", NCCL,
+        "if (count_ == 0 || !backend_.passed(oldest().begun)) return;", "if (count_ == 0) return;", "nccl_mpi"),
+    Bug("one rank starts NCCL", "one rank never calls NCCL", NCCL, "if (size() > 1) handle_.init", "handle_.init", "nccl_mpi"),
+    Bug("an exception waits for peers", "NCCL's end is bounded", NCCL_HANDLE,
+        "!failed_ && std::uncaught_exceptions() <= exceptions_at_birth_", "!failed_", "nccl_mpi"),
+    Bug("a failed group waits for peers", "NCCL's end is bounded", NCCL_HANDLE,
+        "!failed_ && std::uncaught_exceptions() <= exceptions_at_birth_",
+        "std::uncaught_exceptions() <= exceptions_at_birth_", "nccl_mpi"),
+    Bug("NCCL's asynchronous errors are not looked at", "a lost peer is found", NCCL_HANDLE,
+        "if (status != Result::kSuccess && status != Result::kInProgress) fail(status, operation);", "(void)operation;",
+        "nccl_mpi"),
+    Bug("a piece is reduced before it has arrived", "collectives of a device", STAGED,
+        "backend_.wait_on_host(fetched[static_cast<std::size_t>(k % 2)]);", "", "nccl_mpi"),
+    Bug("two pieces in one buffer", "collectives of a device", STAGED,
+        "TensorView{buffers_[static_cast<std::size_t>(k % 2)].get()", "TensorView{buffers_[0].get()", "nccl_mpi"),
+    Bug("two ranks take one device", "a device a rank", DEVICE_CHOICE, "return !taken.contains(id);",
+        "return !id.empty();", "nccl_mpi"),
+    Bug("each rank chooses its own communicator", "ranks agree", DEVICE_GROUPS, "if (first < world.size())",
+        "if (!mine.empty())", "nccl_mpi"),
+    Bug("NCCL asked for becomes the host silently", "no silent fall-back", DEVICE_GROUPS,
+        "if (asked && !why.empty()) refuse_everywhere(world, why);", "", "nccl_mpi"),
 ]
 
 MEMORY = [
