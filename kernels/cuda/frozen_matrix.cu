@@ -40,7 +40,7 @@ std::int64_t to_full_packs(std::int64_t count) {
 
 class FrozenMatrix final : public WeightMatrix {
  public:
-  FrozenMatrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight);
+  FrozenMatrix(Backend& backend, const FrozenMatrixPlan& plan, const MatrixRows& rows);
   std::int64_t out_features() const override { return weight_.size(0); }
   std::int64_t in_features() const override { return weight_.size(1); }
   std::int64_t bytes() const override { return weight_.bytes(); }
@@ -68,7 +68,8 @@ class FrozenMatrix final : public WeightMatrix {
   }
 
  private:
-  void copy_converted(TensorView weight);
+  void read(const MatrixRows& rows);
+  void read_into(TensorView piece, std::int64_t first, const MatrixRows& rows);
   void multiply(const MatMul& op) const;
   void multiply_parts(const MatMul& op) const;
 
@@ -78,31 +79,36 @@ class FrozenMatrix final : public WeightMatrix {
   TensorView weight_;  // memory_, [out,in]
 };
 
-FrozenMatrix::FrozenMatrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight)
+FrozenMatrix::FrozenMatrix(Backend& backend, const FrozenMatrixPlan& plan, const MatrixRows& rows)
     : backend_(backend),
       for_forward_(plan.for_forward),
       for_backward_(plan.for_backward),
-      memory_(backend, weight.elements() * size_bytes(plan.storage)),
-      weight_{memory_.data(), plan.storage, weight.shape} {
-  if (weight.dtype == plan.storage) {
-    backend.copy_from_host(weight_, weight);
-  } else {
-    copy_converted(weight);
-  }
-  backend.synchronize();  // the host's memory may go now
+      memory_(backend, plan.out_features * plan.in_features * size_bytes(plan.storage)),
+      weight_{memory_.data(), plan.storage, {plan.out_features, plan.in_features}} {
+  if (weight_.elements() > 0) read(rows);
+  backend.synchronize();  // what the rows come from may go now
 }
 
-// Through the workspace, piece by piece: the device converts, and never holds the weight twice.
-void FrozenMatrix::copy_converted(TensorView weight) {
-  const std::int64_t elements = weight.elements(), each = kPieceBytes / size_bytes(weight.dtype);
-  const TensorView from = weight.reshaped({elements}), to = weight_.reshaped({elements});
-  for (std::int64_t first = 0; first < elements; first += each) {
-    const std::int64_t count = std::min(each, elements - first);
-    const TensorView piece{
-        cuda_backend(backend_).workspace<std::byte>(count * size_bytes(weight.dtype)), weight.dtype, {count}};
-    backend_.copy_from_host(piece, from.rows(first, count));
-    cuda::convert(backend_, {.from = piece, .to = to.rows(first, count)});
+// Another type than it stays in comes through the workspace, piece by piece: the device converts, and never holds the
+// weight twice.
+void FrozenMatrix::read(const MatrixRows& rows) {
+  if (rows.dtype == weight_.dtype) return read_into(weight_, 0, rows);
+  const std::int64_t row_bytes = in_features() * size_bytes(rows.dtype);
+  const std::int64_t each = std::max<std::int64_t>(1, kPieceBytes / row_bytes);
+  for (std::int64_t first = 0; first < out_features(); first += each) {
+    const TensorView to = weight_.rows(first, std::min(each, out_features() - first));
+    auto* const memory = cuda_backend(backend_).workspace<std::byte>(to.size(0) * row_bytes);
+    const TensorView piece{memory, rows.dtype, to.shape};
+    read_into(piece, first, rows);
+    cuda::convert(backend_, {.from = piece, .to = to});
   }
+}
+
+// `piece`: of the device, from row `first` of the weight.
+void FrozenMatrix::read_into(TensorView piece, std::int64_t first, const MatrixRows& rows) {
+  if (rows.on_device) return rows.read(first, piece);
+  cuda_backend(backend_).copy_rows_from_host(piece,
+                                             [&](std::int64_t row, TensorView host) { rows.read(first + row, host); });
 }
 
 void FrozenMatrix::multiply(const MatMul& op) const {
@@ -134,11 +140,11 @@ void FrozenMatrix::multiply_parts(const MatMul& op) const {
 
 }  // namespace
 
-std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight) {
-  SHARDORA_CHECK(weight.shape == (Shape{plan.out_features, plan.in_features}));
-  SHARDORA_CHECK(weight.dtype == DType::kF32 || weight.dtype == DType::kBF16 || weight.dtype == DType::kF16);
+std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan,
+                                                 const MatrixRows& rows) {
+  SHARDORA_CHECK(rows.dtype == DType::kF32 || rows.dtype == DType::kBF16 || rows.dtype == DType::kF16);
   SHARDORA_CHECK(plan.storage == DType::kF32 || plan.storage == DType::kBF16);
-  return std::make_unique<FrozenMatrix>(backend, plan, weight);
+  return std::make_unique<FrozenMatrix>(backend, plan, rows);
 }
 
 }  // namespace shardora::cuda
