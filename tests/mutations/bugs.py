@@ -460,7 +460,7 @@ FIT = [
         "return host_fits(plan, memory, ranks_on_host) && plan.growth_bytes() <= memory.process.free_bytes;",
         "return host_fits(plan, memory, ranks_on_host);", "MemoryPlan"),
     Bug("memory is not compared at all", "what cannot fit is refused", "runtime/train/instance.cc",
-        "require_fits(memory_, read_host_memory(), machine.ranks_on_host);", ";", "AModel"),
+        "require_fits(memory_, memory_to_take(), ranks_that_share_it());", ";", "AModel"),
     Bug("limits of the groups above are not seen", "what cannot fit is refused", "runtime/memory/host_memory.cc",
         "for (fs::path group = path.relative_path(); !group.empty(); group = group.parent_path()) {",
         "for (fs::path group = path.relative_path(); false;) {", "HostMemory"),
@@ -489,13 +489,13 @@ RECOMPUTE = [
     Bug("the shared memory is that of the last layer", "recomputation", DECODER, "end = std::max(end, arena.mark());",
         "end = arena.mark();", "training|Recompute"),
     Bug("the attention's norm is made again with the MLP's weight", "recomputation", BLOCK,
-        "s.x1 = scope.take({s.h.size(0), hidden_size}); rms_norm_forward(pass.backend, {.x = s.h, .weight = "
+        "s.x1 = scope.like(s.h); rms_norm_forward(pass.backend, {.x = s.h, .weight = "
         "input_norm.weight,",
-        "s.x1 = scope.take({s.h.size(0), hidden_size}); rms_norm_forward(pass.backend, {.x = s.h, .weight = "
+        "s.x1 = scope.like(s.h); rms_norm_forward(pass.backend, {.x = s.h, .weight = "
         "post_norm.weight,", "training|Recompute"),
     Bug("what was before the gain passes for gate's output", "recomputation", BLOCK,
-        "s.activated = scope.take({tokens, gate.out_features}); activate(pass, s);",
-        "s.activated = scope.take({tokens, gate.out_features}); swiglu_forward(pass.backend, {.gate = {.u = gate.output(pass, "
+        "s.activated = scope.take({tokens, gate.out_features}, s.h.dtype); activate(pass, s);",
+        "s.activated = scope.take({tokens, gate.out_features}, s.h.dtype); swiglu_forward(pass.backend, {.gate = {.u = gate.output(pass, "
         "s.gate_saved, s.gate).u}, .up = up.output(pass, s.up_saved, s.up), .y = s.activated});",
         "training|Recompute"),
 ]
@@ -575,7 +575,7 @@ ON_THE_DEVICE = [
     Bug("CUDA: events are made anew", "a step makes nothing", CUDA + "cuda_backend.cc", "if (free_.empty()) {",
         "if (true) {", "CudaBackendOnMachine"),
     Bug("CUDA: each piece of a large copy lands at its begin", "copies through pinned memory", CUDA + "cuda_backend.cc",
-        "cudaMemcpyAsync(device + at,", "cudaMemcpyAsync(device,", "CudaBackendOnMachine"),
+        "copy_piece(piece.data, staging,", "copy_piece(device.data, staging,", "CudaBackendOnMachine"),
 ]
 
 FLASH_TILES, FLASH_SOFTMAX = "kernels/cuda/flash_tiles.h", "kernels/cuda/flash_softmax.h"
