@@ -51,7 +51,9 @@ class CudaBackend final : public Backend {
   const cudaDeviceProp& properties() const { return properties_; }
   bool deterministic() const { return deterministic_; }
   Products& products() { return *products_; }
-  class AttentionChoice& attention() { return *attention_; }
+  class AttentionChoice& attention() {
+    return *attention_;
+  }
   // Scratch memory of one operation: the next one on the stream may use it again. At most kWorkspaceBytes. Products
   // have another, so that what an operation puts here may be multiplied.
   template <class T>
