@@ -121,9 +121,10 @@ CudaBackend::CudaBackend(const BackendOptions& options)
   require_products_library();
   SHARDORA_CHECK(cudaSetDevice(device_));
   SHARDORA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
-  workspace_ = allocate(kWorkspaceBytes);
-  product_workspace_ = allocate(kProductWorkspaceBytes);
-  products_ = make_products(stream_, {product_workspace_, static_cast<std::size_t>(kProductWorkspaceBytes)});
+  stream_owner_.reset(stream_);
+  workspace_ = DeviceBuffer(*this, kWorkspaceBytes);
+  product_workspace_ = DeviceBuffer(*this, kProductWorkspaceBytes);
+  products_ = make_products(stream_, {product_workspace_.data(), static_cast<std::size_t>(kProductWorkspaceBytes)});
   attention_ = std::make_unique<AttentionChoice>(options.attention, stream_, properties_);
 }
 
@@ -135,9 +136,6 @@ CudaBackend::~CudaBackend() {
     staging.copied = {};
     if (staging.memory != nullptr) release_host(staging.memory);
   }
-  release(product_workspace_);
-  release(workspace_);
-  cudaStreamDestroy(stream_);
 }
 
 std::string CudaBackend::description() const {
@@ -281,7 +279,7 @@ double CudaBackend::seconds_between(const TimePoint& begin, const TimePoint& end
 
 void* CudaBackend::workspace_of(std::int64_t bytes) {
   SHARDORA_CHECK(bytes >= 0 && bytes <= kWorkspaceBytes);
-  return workspace_;
+  return workspace_.data();
 }
 
 std::unique_ptr<Backend> make_backend(const BackendOptions& options) { return std::make_unique<CudaBackend>(options); }

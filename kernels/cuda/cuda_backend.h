@@ -76,9 +76,13 @@ class CudaBackend final : public Backend {
   int device_;
   bool deterministic_;
   cudaDeviceProp properties_{};
+  // Owned from the start: a constructor that throws has no destructor.
+  struct DestroyStream {
+    void operator()(cudaStream_t stream) const { cudaStreamDestroy(stream); }
+  };
+  std::unique_ptr<std::remove_pointer_t<cudaStream_t>, DestroyStream> stream_owner_;
   cudaStream_t stream_ = nullptr;
-  void* workspace_ = nullptr;
-  void* product_workspace_ = nullptr;
+  DeviceBuffer workspace_, product_workspace_;
   std::array<Staging, 2> staging_;
   std::size_t next_staging_ = 0;
   std::shared_ptr<class EventPool> events_;
