@@ -97,12 +97,12 @@ __device__ bool all_meet(const AttentionMask& mask, const Sequence& sequence, Ra
 template <class T>
 struct HeadRows {
   T* data;
-  std::int64_t stride;  // from row to row
-  __device__ T* row(int i) const { return data + i * stride; }
+  int stride;  // from row to row
+  __device__ T* row(int i) const { return data + std::int64_t{i} * stride; }
 };
 template <class T>
 __device__ HeadRows<T> head_rows(T* tensor, Range rows, int heads, int head, int dim) {
-  return {tensor + (std::int64_t{rows.first} * heads + head) * dim, std::int64_t{heads} * dim};
+  return {tensor + (std::int64_t{rows.first} * heads + head) * dim, heads * dim};
 }
 
 // Elements [d, d + a pack) of row `row` of `rows`; zero beyond the rows and beyond dim.

@@ -67,6 +67,13 @@ __device__ __forceinline__ FourMatrices load_matrices_transposed(const BF16* row
   return to;
 }
 
+// 2^x as the device has it, to 2^-22; results that would be subnormal are 0.
+__device__ __forceinline__ float power_of_two(float x) {
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+}
+
 // Two numbers rounded to bfloat16, as one register.
 __device__ __forceinline__ std::uint32_t pair_of(float low, float high) {
   std::uint32_t pair;

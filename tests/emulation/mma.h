@@ -8,6 +8,8 @@ namespace shardora::cuda {
 
 inline int lane_of_warp() { return static_cast<int>(threadIdx.x) % 32; }
 
+inline float power_of_two(float x) { return std::exp2(x); }
+
 inline float half_of(std::uint32_t pair, int half) {
   return float_from_bf16(static_cast<std::uint16_t>(pair >> (16 * half)));
 }
