@@ -576,6 +576,22 @@ ON_THE_DEVICE = [
         "if (true) {", "CudaBackendOnMachine"),
     Bug("CUDA: each piece of a large copy lands at its begin", "copies through pinned memory", CUDA + "cuda_backend.cc",
         "copy_piece(piece.data, staging,", "copy_piece(device.data, staging,", "CudaBackendOnMachine"),
+    Bug("CUDA: keys begin where queries do", "offsets of packed sequences count elements", CUDA + "fused_offsets.cu",
+        "first * shape.kv_heads * shape.head_dim", "first * shape.heads * shape.head_dim", "PlannedAttention" + EMULATED),
+    Bug("CUDA: places beyond the sequences are as long as the last", "unused places are of length 0",
+        CUDA + "fused_offsets.cu", "s < sequences ? offsets[s + 1] - offsets[s] : 0",
+        "offsets[sequences] - offsets[sequences - 1]", "PlannedAttention" + EMULATED),
+    Bug("CUDA: padded statistics of another head", "lse by token and head", CUDA + "fused_offsets.cu",
+        "padded[(s * shape.heads + h) * shape.longest + i];", "padded[s * shape.heads * shape.longest + i];",
+        "FusedAttentionTest"),
+    Bug("CUDA: a longer sequence than planned is taken", "no graph is given what it does not fit", CUDA + "fused_attention.cc",
+        "(op.longest > 0 ? op.longest : tokens) <= plan_.longest", "true", "FusedAttentionTest"),
+    Bug("CUDA: another mask than planned is taken", "the choice speaks of the call", CUDA + "fused_attention.cc",
+        "op.mask == plan_.mask &&", "", "FusedAttentionTest"),
+    Bug("CUDA: deterministic where the library is not", "the same bits each time", CUDA + "fused_rules.h",
+        "if (!deterministic) return {};", "return {};", "FusedRules|FusedAttentionTest"),
+    Bug("CUDA: a window that sees all but one key is causal", "who sees whom", CUDA + "fused_rules.h",
+        "plan.mask.window >= plan.longest", "plan.mask.window >= plan.longest - 1", "FusedRules"),
 ]
 
 FLASH_TILES, FLASH_SOFTMAX = "kernels/cuda/flash_tiles.h", "kernels/cuda/flash_softmax.h"
