@@ -75,7 +75,9 @@ void Compute::make_cuda(MpiSession& session, const RunOptions& options) {
   devices_shared_ = choice.shared;
   const int devices = static_cast<int>(devices_.size());
   if (choice.shared) ranks_on_device_ = (session.host_local_size() + devices - 1) / devices;
-  const BackendOptions backend{.device = choice.index, .attention = options.parallel.attention};
+  const BackendOptions backend{.device = choice.index,
+                               .deterministic = options.train.deterministic,
+                               .attention = options.parallel.attention};
   agree(session.world(), [&] { backend_ = make_backend(BackendKind::kCuda, backend); });
 }
 
