@@ -76,8 +76,8 @@ void Compute::make_cuda(MpiSession& session, const RunOptions& options) {
   const int devices = static_cast<int>(devices_.size());
   if (choice.shared) ranks_on_device_ = (session.host_local_size() + devices - 1) / devices;
   const BackendOptions backend{.device = choice.index,
-                               .deterministic = options.train.deterministic,
-                               .attention = options.parallel.attention};
+                               .attention = options.parallel.attention,
+                               .deterministic = options.train.deterministic};
   agree(session.world(), [&] { backend_ = make_backend(BackendKind::kCuda, backend); });
 }
 

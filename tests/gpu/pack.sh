@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One archive of what tests/gpu/run.sh needs on a machine with a GPU where nothing can be installed: the programs of
-# build/cuda, the libraries they load but for the C library's and NVIDIA's own, Open MPI with mpirun, the scripts, and the
+# build/cuda, the libraries they load but for the compiler's and NVIDIA's own, Open MPI with mpirun, the scripts, and the
 # data that whole steps are trained on. That machine's C library must not be older than this one's.
 #
 #   tests/gpu/pack.sh [--build build/cuda] [--data ../shared/data] OUT.tar.gz
@@ -24,7 +24,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 pack=$scratch/gpu
 # Part of every system with a C library, or of the driver and of CUDA.
-readonly of_the_system='/(ld-linux[^/]*|lib(c|m|dl|rt|pthread|util|resolv|cuda|cudart|cublas|cublasLt|cudnn[a-z_]*|nccl|nvrtc|nvidia-ml))\.so'
+readonly of_the_system='/(ld-linux[^/]*|lib(c|m|stdc\+\+|gcc_s|dl|rt|pthread|util|resolv|cuda|cudart|cublas|cublasLt|cudnn[a-z_]*|nccl|nvrtc|nvidia-ml))\.so'
 
 needs() { # FILE: the libraries it loads, as paths; fails where one is not found
   local listing

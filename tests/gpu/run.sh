@@ -31,16 +31,16 @@ prepare_environment() {
   # As root, and with more ranks than cores, Open MPI wants to be told that this is meant.
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMP_WAIT_POLICY=passive OMPI_MCA_mpi_yield_when_idle=1
   export OMPI_MCA_btl_vader_single_copy_mechanism=none HWLOC_HIDE_ERRORS=2 PYTHONUNBUFFERED=1
-  LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}$(nvidia_libraries)
+  # For our programs alone: torch brings its own, and must not meet these.
+  SHARDORA_LIBRARIES=$root/lib$(nvidia_libraries)
   if [[ -d $root/mpi ]]; then
     # The pack's own Open MPI, which asks where it lies.
     export OPAL_PREFIX=$root/mpi OPAL_LIBDIR=$root/mpi/lib OPAL_PKGLIBDIR=$root/mpi/lib/openmpi3
     export OPAL_PKGDATADIR=$root/mpi/share OPAL_SYSCONFDIR=$root/mpi/etc OPAL_BINDIR=$root/mpi/bin
     export PMIX_PREFIX=$root/mpi PMIX_PKGLIBDIR=$root/mpi/pmix OMPI_MCA_mca_base_component_show_load_errors=0
     export PATH=$root/mpi/bin:$PATH
-    LD_LIBRARY_PATH=$root/lib$LD_LIBRARY_PATH
   fi
-  export LD_LIBRARY_PATH
+  export SHARDORA_LIBRARIES
   if [[ -d $root/data ]]; then export SHARDORA_TEST_DATA=$root/data; fi
 }
 
