@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/random.h"
-#include "launch/binding.h"
+#include "launch/compute.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/mpi_session.h"
 #include "runtime/observe/metrics.h"
@@ -167,7 +167,7 @@ Json Bench::describe() const {
           {"tensor", machine_.grid.tensor.size},
           {"backend", machine_.backend.description()},
           {"dtype", arguments_.options.model.dtype},
-          {"deterministic", arguments_.deterministic || machine_.backend.kind() == BackendKind::kCpu},
+          {"deterministic", arguments_.options.train.deterministic || machine_.backend.kind() == BackendKind::kCpu},
           {"steps", arguments_.steps}};
 }
 
@@ -247,19 +247,22 @@ void print_table(const Json& report) {
 void measure(MpiSession& session, const TrainArguments& arguments) {
   const ProcessGrid& grid = session.make_grid(arguments.options.parallel);
   const Binding binding = bind_cores(session, arguments.options.parallel);
-  const bool cuda = arguments.options.parallel.backend == "cuda";
-  const std::unique_ptr<Backend> backend = make_backend(cuda ? BackendKind::kCuda : BackendKind::kCpu,
-                                                        {.threads = binding.threads,
-                                                         .instruction_set = arguments.options.parallel.instruction_set,
-                                                         .deterministic = arguments.deterministic});
+  const CommandInfo train{.name = "train", .bit = kTrain, .summary = {}};
+  Compute compute(session, train, arguments.options, grid, binding);
   Log log(session.world().rank(), true);
   const std::atomic<bool> stop = false;
-  const Machine machine{.backend = *backend, .grid = grid, .log = log, .stop_requested = stop, .resolved_config = {}};
+  const Machine machine{.backend = compute.backend(),
+                        .grid = compute.grid(),
+                        .log = log,
+                        .stop_requested = stop,
+                        .resolved_config = {},
+                        .ranks_on_host = session.host_local_size(),
+                        .ranks_on_device = compute.ranks_on_device()};
   Bench bench(arguments, machine);
   Json report = bench.run();
   report["threads"] = binding.threads;
   report["shape"] = arguments.shape;
-  report["instruction_set"] = backend->instruction_set();
+  report["instruction_set"] = compute.backend().instruction_set();
   if (session.world().rank() != 0) return;
   print_table(report);
   fmt::print("{}\n", report.dump());

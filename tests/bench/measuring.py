@@ -14,7 +14,11 @@ SHAPES = {  # hidden, intermediate, layers, heads, KV heads, vocabulary; tied: a
     "260K": (64, 172, 5, 8, 4, 512),
     "15M": (288, 768, 6, 6, 6, 32000),
     "110M": (768, 2048, 12, 12, 12, 32000),
+    "1B": (2048, 8192, 16, 32, 8, 128256),
+    "3B": (3072, 8192, 28, 24, 8, 128256),
+    "8B": (4096, 14336, 32, 32, 8, 128256),
 }
+UNTIED = {"8B"}  # a head of its own
 
 
 def run(command, prefix=""):

@@ -47,7 +47,11 @@ po::options_description described(TrainArguments& a, Words& words) {
   all.add_options()("backend", po::value(&a.options.parallel.backend)->default_value("cpu"), "cpu or cuda");
   all.add_options()("dtype", po::value(&a.options.model.dtype)->default_value("auto"),
                     "of frozen weights, and on cuda of activations: float32 or bfloat16");
-  all.add_options()("deterministic", po::bool_switch(&a.deterministic), "the same bits each time; the CPU always is");
+  all.add_options()("communicator", po::value(&a.options.parallel.communicator)->default_value("auto"),
+                    "between devices: auto, nccl or host");
+  all.add_options()("share-devices", po::bool_switch(&a.options.parallel.share_devices), "several ranks on a device");
+  all.add_options()("deterministic", po::bool_switch(&train.deterministic),
+                    "the same bits each time; the CPU always is");
   all.add_options()("threads", po::value(&a.options.parallel.threads)->default_value(0), "0: the cores of the mask");
   all.add_options()("instruction-set", po::value(&a.options.parallel.instruction_set)->default_value("auto"),
                     "x86-64, x86-64-v3 or x86-64-v4; auto: the highest that the processor has");
@@ -132,6 +136,9 @@ std::optional<TrainArguments> parse_train_arguments(int argc, char** argv) {
   }
   require_positive(a);
   one_of("backend", a.options.parallel.backend, "cpu", 0, "cuda", 0);
+  if (a.options.parallel.communicator != "auto") {
+    one_of("communicator", a.options.parallel.communicator, "nccl", 0, "host", 0);
+  }
   if (a.options.model.dtype != "auto") one_of("dtype", a.options.model.dtype, "float32", 0, "bfloat16", 0);
   a.config = model_of(a.shape, given);
   a.config.max_position_embeddings = std::max<std::int64_t>(a.length, 8192);

@@ -13,7 +13,6 @@ struct TrainArguments {
   std::string shape;   // as given, for the report
   ModelConfig config;  // llama
   RunOptions options;  // model, adapter, train and parallel
-  bool deterministic = false;
   std::int64_t length = 0;
   std::string data;  // a dataset file; empty: random tokens, every sequence of `length`
   int steps = 0, warmup_steps = 0;

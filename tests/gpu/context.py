@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]  # of the sources, or of the pack
@@ -47,6 +48,8 @@ class Context:
 
     def start(self, words, name, **environment):
         """Its output goes to files named after it, which come back with the results."""
+        if words[0] != sys.executable:
+            environment["LD_LIBRARY_PATH"] = library_path()
         output, errors = (open(self.out / f"{name}.{kind}", "w+") for kind in ("out", "err"))
         process = subprocess.Popen([str(w) for w in words], stdout=output, stderr=errors, text=True,
                                    env=os.environ | environment, start_new_session=True)
@@ -71,6 +74,11 @@ class Context:
 
     def run(self, words, name, seconds, **environment):
         return self.finish(self.start(words, name, **environment), seconds)
+
+
+def library_path():
+    """Where our programs find what run.sh found or pack.sh brought."""
+    return ":".join(filter(None, [os.environ.get("LD_LIBRARY_PATH"), os.environ.get("SHARDORA_LIBRARIES")]))
 
 
 def device():

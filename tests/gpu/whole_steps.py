@@ -12,7 +12,6 @@ import json
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
 
@@ -21,6 +20,7 @@ sys.path.insert(0, str(HERE.parent / "parity"))
 import live_peft  # ends with 77 where torch or PEFT is missing
 import reference
 import torch
+from context import library_path
 
 
 def say(**row):
@@ -183,6 +183,7 @@ def main():
         live_peft.skip(f"no models/stories260K in {a.data}; SHARDORA_TEST_DATA names the folder")
     if a.backend == "cuda" and not torch.cuda.is_available():
         live_peft.skip("torch sees no GPU")
+    os.environ["LD_LIBRARY_PATH"] = library_path()  # for the programs; this process has loaded its own by now
     with tempfile.TemporaryDirectory(prefix="shardora-gpu-") as scratch:
         program = OnDevice(a, pathlib.Path(scratch))
         for name, part in all_parts(a, program, pathlib.Path(scratch)):
