@@ -31,7 +31,10 @@ Adapter::Adapter(Backend& backend, Decoder& decoder, int tensor_rank, const Adap
     names.push_back(linear->name);
   }
   for (const TargetModule& target : select_targets(structure, names)) {
-    modules_.push_back({.linear = by_name.at(target.name), .rank = target.rank, .alpha = target.alpha});
+    modules_.push_back({.linear = by_name.at(target.name),
+                        .layer = layer_of(target.name),
+                        .rank = target.rank,
+                        .alpha = target.alpha});
   }
 }
 

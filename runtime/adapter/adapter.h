@@ -24,6 +24,7 @@ namespace shardora {
 // One adapted linear layer.
 struct AdaptedModule {
   Linear* linear = nullptr;  // not owned
+  std::int64_t layer = 0;
   std::int64_t rank = 0;
   double alpha = 0;
   std::size_t a = 0, b = 0, m = 0;            // indices into the ParameterSet; m for DoRA only
@@ -58,6 +59,10 @@ class Adapter {
   void parameters_changed() { ++version_.parameters; }
   // All norms and gains, one all-reduce (and a second, small one where rows nearly cancel). Collective.
   void refresh_norms(Communicator& tensor_group, Arena& scratch);
+  // Whether backward finishes a layer's gradients: no term waits for those of all layers, or of other ranks.
+  bool finishes_by_layer() const { return !has_magnitude() || options_.norm_gradient == NormGradient::kDetached; }
+  // What finish_gradients() does, for one layer.
+  void finish_layer(std::int64_t layer);
   // Turns what the micro-batches left in the gradient buffers into dA, dB, dm: the exact norm gradient where asked,
   // then dm = h / n. Before any sum over data ranks. Collective over the tensor group.
   void finish_gradients(Communicator& tensor_group, Arena& scratch);

@@ -28,6 +28,14 @@ void Adapter::finish_gradients(Communicator& tensor_group, Arena& scratch) {
   }
 }
 
+void Adapter::finish_layer(std::int64_t layer) {
+  SHARDORA_CHECK(finishes_by_layer());
+  if (!has_magnitude()) return;
+  for (const AdaptedModule& module : modules_) {
+    if (module.layer == layer) magnitude_gradient(backend_, {.norm = module.norm, .h = h_of(module)});
+  }
+}
+
 // Where KV heads are shared on the output axis, each sharer's own part of h suffices: the terms of its rows are linear
 // in h and see the same W, A and B. Elsewhere a term mixes a part of h with a part of W, so h must be complete first.
 bool Adapter::h_is_summed(const AdaptedModule& module) const {

@@ -85,6 +85,8 @@ void Adapter::repair_cancelling(Communicator& tensor_group, Arena& scratch) {
   std::vector<float>& host = host_squares_;
   std::vector<std::vector<std::int32_t>>& found = cancelling_;
   backend_.copy_to_host(view_of(std::span(host), squares_.shape), squares_);
+  Communicator* const groups[] = {&tensor_group};
+  wait_on_host(backend_, backend_.record(), groups);
   backend_.synchronize();
   const auto at = [&](TensorView view) {
     return std::span(host).subspan(

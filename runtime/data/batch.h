@@ -40,6 +40,7 @@ class Packer {
   void start(std::span<const SequenceRef> sequences);
   // Valid until the next call; null after the last.
   const Batch* next();
+  bool at_end() const { return next_ == mine_.size(); }  // the next call is null
 
  private:
   void deal(std::span<const SequenceRef> sequences);

@@ -53,4 +53,8 @@ struct TargetModule {
 };
 std::vector<TargetModule> select_targets(const PeftConfig& config, const std::vector<std::string>& linear_modules);
 
+// The layer that a module or one of its tensors is in, by its name; -1: none. As PEFT reads names: the first number
+// between dots that has two names or more before it and one behind.
+std::int64_t layer_of(const std::string& name);
+
 }  // namespace shardora

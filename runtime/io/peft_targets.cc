@@ -26,20 +26,6 @@ bool names(const std::string& target, const std::string& module) {
 
 bool is_head(const std::string& module) { return names(kHead, module); }
 
-// PEFT takes the first number between dots that has two names or more before it and one behind.
-std::int64_t layer_of(const std::string& module) {
-  std::size_t begin = 0;
-  for (int segment = 0; begin < module.size(); ++segment) {
-    const std::size_t end = module.find('.', begin);
-    if (end == std::string::npos) return -1;
-    std::int64_t number = 0;
-    const auto [stop, error] = std::from_chars(module.data() + begin, module.data() + end, number);
-    if (segment >= 2 && end > begin && error == std::errc() && stop == module.data() + end) return number;
-    begin = end + 1;
-  }
-  return -1;
-}
-
 // What a pattern must not match, as PEFT cannot adapt it or we do not: everything around the linear modules.
 std::set<std::string> other_modules(const std::vector<std::string>& linear_modules) {
   std::set<std::string> others = {kHead, "model.embed_tokens", "model.norm"};
@@ -157,6 +143,19 @@ void require_layers(const std::vector<std::int64_t>& layers, const std::vector<s
 }
 
 }  // namespace
+
+std::int64_t layer_of(const std::string& module) {
+  std::size_t begin = 0;
+  for (int segment = 0; begin < module.size(); ++segment) {
+    const std::size_t end = module.find('.', begin);
+    if (end == std::string::npos) return -1;
+    std::int64_t number = 0;
+    const auto [stop, error] = std::from_chars(module.data() + begin, module.data() + end, number);
+    if (segment >= 2 && end > begin && error == std::errc() && stop == module.data() + end) return number;
+    begin = end + 1;
+  }
+  return -1;
+}
 
 std::vector<TargetModule> select_targets(const PeftConfig& config, const std::vector<std::string>& linear_modules) {
   const Selection selection(config, linear_modules);

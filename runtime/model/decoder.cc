@@ -196,7 +196,8 @@ std::int64_t Decoder::lowest_trained_layer() const {
          blocks_.begin();
 }
 
-void Decoder::backward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const {
+void Decoder::backward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
+                       const LayerDone& layer_done) const {
   const std::int64_t tokens = batch.tokens.size(0), rows = batch.target_rows.size(0);
   ScratchScope scope(pass.scratch);
   const TensorView d_normed = activations.d_head.rows(0, rows),
@@ -218,6 +219,7 @@ void Decoder::backward(const PassContext& pass, const DeviceBatch& batch, const 
     // The last layer's activations are still there. Its output is written again too: the same bits, for nobody.
     if (activations.layers_share && layer + 1 < blocks_.size()) run_block(pass, batch, activations, layer);
     blocks_[layer].backward(pass, batch, slot(activations, layer), dh, goes_on);
+    if (layer_done) layer_done(static_cast<std::int64_t>(layer));
   }
   if (embedding_trains) trainable_embedding_->scatter_rows(batch.tokens, vocabulary_.begin, dh);
 }

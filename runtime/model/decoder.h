@@ -2,6 +2,7 @@
 // micro-batch needs in between is an explicit Activations object, so several may be in flight.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -64,7 +65,10 @@ class Decoder {
   void forward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
                const LossPlan& loss) const;
   // From the loss down to the lowest layer that trains. Parameter gradients accumulate.
-  void backward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
+  // `layer_done` is called when this rank's gradients of that layer, and of all above it, have been queued.
+  using LayerDone = std::function<void(std::int64_t layer)>;
+  void backward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
+                const LayerDone& layer_done = {}) const;
   // Logits over this rank's columns of the vocabulary at the batch's target rows, into activations.logits, which holds
   // them only if there are at most chunk_rows().
   TensorView logits(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;

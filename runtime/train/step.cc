@@ -6,12 +6,13 @@
 #include <numeric>
 
 #include "runtime/comm/agreement.h"
-#include "runtime/train/gradients.h"
 #include "runtime/train/optimizer.h"
 
 namespace shardora {
 
 namespace {
+
+const Decoder::LayerDone kAllAtOnce;
 
 // A start, three a micro-batch of at least one sequence, and what follows them.
 std::int64_t most_phases(std::int64_t global_batch) { return 3 * global_batch + 5; }
@@ -32,8 +33,10 @@ TrainStep::TrainStep(const Parts& parts)
     : parts_(parts),
       packer_(parts.datasets, parts.machine.grid.data.rank, parts.machine.grid.data.size, parts.packing),
       clock_(parts.machine.backend, most_phases(parts.options.global_batch), parts.options.profile_ranges),
+      sums_(parts.machine.backend, parts.machine.grid, parts.instance.parameters()),
       model_flops_(parts.instance.decoder().config(), training_of(parts.instance)) {
   packer_.reserve(parts.options.global_batch);
+  if (finishes_by_layer()) layer_done_ = [this](std::int64_t layer) { finish_layer(layer); };
 }
 
 TrainStep::Result TrainStep::run(std::int64_t step) {
@@ -46,15 +49,16 @@ TrainStep::Result TrainStep::run(std::int64_t step) {
     parts_.sampler.plan(step, plan_);
   }
   accumulate_gradients(step);
-  {
+  if (!finishes_by_layer()) {
     const ProfilerRange norms = clock_.enter(Phase::kNorms);
     instance.finish_gradients();
   }
   Result result{.tokens = plan_.token_count, .model_flops = model_flops()};
   {
     const ProfilerRange reductions = clock_.enter(Phase::kReductions);
+    sums_.finish();
+    wait_for_device();
     result.loss = mean_loss();
-    reduce_gradients(backend, grid, instance.parameters());
     result.gradient_norm = gradient_norm(backend, grid, instance.parameters());
   }
   require_finite(step, result.loss, result.gradient_norm);
@@ -103,8 +107,26 @@ void TrainStep::accumulate_gradients(std::int64_t step) {
       decoder.forward(pass, on_device, activations, loss);
     }
     const ProfilerRange backward = clock_.enter(Phase::kBackward);
-    decoder.backward(pass, on_device, activations);
+    decoder.backward(pass, on_device, activations, packer_.at_end() ? layer_done_ : kAllAtOnce);
   }
+}
+
+// An exact norm gradient has terms of all micro-batches and of the whole tensor group.
+bool TrainStep::finishes_by_layer() const {
+  const Adapter* const adapter = parts_.instance.adapter();
+  return adapter == nullptr || adapter->finishes_by_layer();
+}
+
+void TrainStep::finish_layer(std::int64_t layer) {
+  if (Adapter* const adapter = parts_.instance.adapter()) adapter->finish_layer(layer);
+  sums_.layer_done(layer);
+}
+
+// All that is queued up to here, so that no later wait of this step meets a collective whose peer is lost.
+void TrainStep::wait_for_device() const {
+  const ProcessGrid& grid = parts_.machine.grid;
+  Communicator* const groups[] = {grid.tensor_group, grid.data_group};
+  wait_on_host(parts_.machine.backend, parts_.machine.backend.record(), groups);
 }
 
 double TrainStep::model_flops() const {

@@ -10,6 +10,7 @@
 #include "runtime/data/batch.h"
 #include "runtime/observe/model_flops.h"
 #include "runtime/observe/phases.h"
+#include "runtime/train/gradients.h"
 #include "runtime/train/instance.h"
 #include "runtime/train/schedule.h"
 
@@ -42,6 +43,9 @@ class TrainStep {
  private:
   ProfilerRange range(std::string_view name, std::int64_t index) const;
   void accumulate_gradients(std::int64_t step);
+  bool finishes_by_layer() const;
+  void finish_layer(std::int64_t layer);
+  void wait_for_device() const;
   double mean_loss() const;
   double model_flops() const;
   void require_finite(std::int64_t step, double loss, double gradient_norm) const;
@@ -50,6 +54,8 @@ class TrainStep {
   StepPlan plan_;
   Packer packer_;
   PhaseClock clock_;
+  GradientSums sums_;
+  Decoder::LayerDone layer_done_;  // in the last micro-batch; empty where gradients are finished all at once
   ModelFlops model_flops_;
 };
 

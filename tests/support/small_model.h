@@ -114,7 +114,7 @@ class SmallModel {
     backend_->zero(instance_->parameters().gradients());
     const double loss = loss_only(step, true);
     instance_->finish_gradients();
-    reduce_gradients(*backend_, grid_, instance_->parameters());
+    GradientSums(*backend_, grid_, instance_->parameters()).finish();
     return loss;
   }
   double loss_only(std::int64_t step = 1, bool gradients = false) {
