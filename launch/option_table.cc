@@ -12,10 +12,10 @@ constexpr unsigned kRuns = kTrain | kEval | kMerge | kGenerate;
 // AT(train.steps): where RunOptions keeps it.
 #define SHARDORA_AT(member) field([](RunOptions & options) -> auto& { return options.member; })
 
-const Range kAbove0{.low = 0, .above_low = true};
-const Range kFrom0{.low = 0};
-const Range kShare{.low = 0, .high = 1, .below_high = true};
-Range from_to(double low, double high) { return {.low = low, .high = high}; }
+const ValueRange kAbove0{.low = 0, .above_low = true};
+const ValueRange kFrom0{.low = 0};
+const ValueRange kShare{.low = 0, .high = 1, .below_high = true};
+ValueRange from_to(double low, double high) { return {.low = low, .high = high}; }
 
 using Keys = std::vector<OptionKey>;
 

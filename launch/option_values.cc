@@ -10,7 +10,7 @@ namespace shardora {
 namespace {
 
 template <class T>
-OptionValue whole_number(Field<T> at, Range range) {
+OptionValue whole_number(Field<T> at, ValueRange range) {
   return {.expected = "a whole number" + range.text(),
           .store =
               [at, range](const std::string& text, RunOptions& options) {
@@ -30,11 +30,11 @@ std::string trimmed(std::string_view text) {
   return std::string(text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1));
 }
 
-bool Range::contains(double value) const {
+bool ValueRange::contains(double value) const {
   return (above_low ? value > low : value >= low) && (below_high ? value < high : value <= high);
 }
 
-std::string Range::text() const {
+std::string ValueRange::text() const {
   std::string result;
   if (low > -std::numeric_limits<double>::infinity())
     result = fmt::format("{} {}", above_low ? " above" : " from", low);
@@ -44,8 +44,8 @@ std::string Range::text() const {
   return result;
 }
 
-OptionValue whole(Field<std::int64_t> at, Range range) { return whole_number(std::move(at), range); }
-OptionValue whole(Field<int> at, Range range) { return whole_number(std::move(at), range); }
+OptionValue whole(Field<std::int64_t> at, ValueRange range) { return whole_number(std::move(at), range); }
+OptionValue whole(Field<int> at, ValueRange range) { return whole_number(std::move(at), range); }
 
 OptionValue seed(Field<std::uint64_t> at) {
   OptionValue value = whole_number(std::move(at), {});
@@ -53,7 +53,7 @@ OptionValue seed(Field<std::uint64_t> at) {
   return value;
 }
 
-OptionValue real(Field<double> at, Range range) {
+OptionValue real(Field<double> at, ValueRange range) {
   return {.expected = "a number" + range.text(),
           .store =
               [at, range](const std::string& text, RunOptions& options) {
@@ -83,7 +83,7 @@ OptionValue word(Field<std::string> at, std::vector<std::string> choices) {
   return choice<std::string>(std::move(at), std::move(pairs));
 }
 
-OptionValue whole_or_word(Field<std::int64_t> at, Range range, std::string word, std::int64_t meaning) {
+OptionValue whole_or_word(Field<std::int64_t> at, ValueRange range, std::string word, std::int64_t meaning) {
   const OptionValue number = whole_number(at, range);
   return {.expected = fmt::format("{}, or {}", word, number.expected),
           .store =
@@ -95,7 +95,7 @@ OptionValue whole_or_word(Field<std::int64_t> at, Range range, std::string word,
           .print = [=](const RunOptions& options) { return at.in(options) == meaning ? word : number.print(options); }};
 }
 
-OptionValue real_or_empty(Field<double> at, Range range, double empty_meaning) {
+OptionValue real_or_empty(Field<double> at, ValueRange range, double empty_meaning) {
   const OptionValue number = real(at, range);
   return {.expected = number.expected + ", or nothing",
           .store =

@@ -53,7 +53,7 @@ copy_mpi() {
     xargs -r -I{} cp -Lu {} "$pack/lib/"
   for folder in "$plugins":lib/openmpi3 "$(dirname "$(readlink -f /usr/lib/*/libpmix.so.2)")/pmix":pmix; do
     for plugin in "${folder%:*}"/*.so; do
-      if needs "$plugin" | grep -q -E '/lib(ucp|uct|ucs|fabric|psm2?|psm_infinipath|ibverbs|rdmacm|munge|efa|oshmem)\.so'; then continue; fi
+      if needs "$plugin" | grep -q -E '/lib(ucp|uct|ucs|fabric|psm2?|psm_infinipath|ibverbs|rdmacm|efa|oshmem)\.so'; then continue; fi
       cp -L "$plugin" "$mpi/${folder##*:}/"
       needs "$plugin" | xargs -r -I{} cp -Lu {} "$pack/lib/"
     done
