@@ -28,7 +28,9 @@ Keys model_keys() {
        .value = text(SHARDORA_AT(model.path), "a model folder")},
       {.name = "model.dtype",
        .used_by = kRuns,
-       .help = "storage of frozen weights; auto: float32 on the CPU; bfloat16: half the memory, a fifth slower",
+       .help = "frozen weights, on GPUs also activations and products; auto: float32 on CPUs, bfloat16 on GPUs; "
+               "bfloat16 on "
+               "a CPU: half the memory, a fifth slower",
        .value = word(SHARDORA_AT(model.dtype), {"auto", "float32", "bfloat16"})},
       {.name = "model.init",
        .used_by = kTrain,
@@ -259,7 +261,7 @@ Keys parallel_keys() {
        .value = whole(SHARDORA_AT(parallel.tensor), from_to(1, 65536))},
       {.name = "parallel.backend",
        .used_by = kRuns,
-       .help = "where to compute",
+       .help = "where to compute; auto: GPUs where every rank has one, else CPUs",
        .value = word(SHARDORA_AT(parallel.backend), {"auto", "cpu", "cuda"})},
       {.name = "parallel.communicator",
        .used_by = kRuns,

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything that has to be right before a change goes in: layout of the sources, both builds, all tests in both, and
-# clang-tidy. Starts from a bare Debian 12; what is missing is installed first.
+# Everything that has to be right before a change goes in: layout of the sources, both builds, all tests in both, the
+# build with CUDA where its compiler is installed, and clang-tidy. Starts from a bare Debian 12; what is missing is installed first.
 #
 #   tests/run.sh            what continuous integration runs
 #   tests/run.sh --long     with the long campaigns (CTest label `long`)
@@ -65,6 +65,16 @@ run_tests() {
   ctest "${arguments[@]}"
 }
 
+# Compiles and links; what needs a device skips, and says so. One architecture, to save time.
+has_nvcc() { command -v nvcc >/dev/null || [[ -x /usr/local/cuda/bin/nvcc ]]; }
+
+build_cuda() {
+  ./launch/install.sh cuda
+  cmake --preset cuda -DSHARDORA_CUDA_ARCHITECTURES=90a && cmake --build --preset cuda -j "$jobs"
+}
+
+test_cuda() { ctest --preset cuda -j 2 -L cuda; }
+
 changed_sources() {
   if $tidy_all; then sources; return; fi
   { git diff --name-only --diff-filter=d HEAD; git diff --name-only --diff-filter=d HEAD~1 HEAD; } 2>/dev/null | sort -u
@@ -102,6 +112,12 @@ main() {
     part "build $preset" build "$preset"
     part "tests $preset" run_tests "$preset"
   done
+  if has_nvcc; then
+    part "build cuda" build_cuda
+    part "tests cuda" test_cuda
+  else
+    echo "== cuda: skipped, nvcc was not found"
+  fi
   part "clang-tidy" check_tidy
   if [[ ${#failed[@]} -gt 0 ]]; then
     printf 'FAILED: %s\n' "${failed[@]}"
