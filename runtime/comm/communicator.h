@@ -1,7 +1,7 @@
 // Communicator: collectives over one group of ranks. Called by all ranks of the group or by none, in the same order.
 // Handed in, never global. Every call is asynchronous in form: it starts after the event `after` and returns the event
-// of its end; a communicator that works at once returns an event that has passed. A group's collectives end in the order
-// in which they were called.
+// of its end; a communicator that works at once returns an event that has passed. A group's collectives end in the
+// order in which they were called.
 //
 // A group on a device reduces memory of the device; what stands on the host goes through the group's host().
 #pragma once

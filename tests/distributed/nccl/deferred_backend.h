@@ -2,6 +2,7 @@
 // that is done which has to come before. A wait that was forgotten is work that was not done.
 #pragma once
 
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -94,6 +95,16 @@ class DeferredBackend final : public Backend {
     return event.handle == nullptr || DeferredQueue::reach(*static_cast<DeferredQueue::Point*>(event.handle.get()));
   }
   std::unique_ptr<Queue> make_queue() override { return std::make_unique<DeferredQueue>(); }
+  void record_time(TimePoint& point) override {
+    const auto seconds = std::make_shared<double>();
+    point.handle = seconds;
+    queue_.add([seconds] {
+      *seconds = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+    });
+  }
+  double seconds_between(const TimePoint& begin, const TimePoint& end) const override {
+    return *static_cast<double*>(end.handle.get()) - *static_cast<double*>(begin.handle.get());
+  }
 
  private:
   DeferredQueue queue_;
