@@ -11,7 +11,7 @@ namespace {
 template <int kDim>
 struct Tiles {
   static constexpr int kStrips = kDim <= 128 ? 2 : 1;
-  static constexpr int kQueries = 16 * kStrips * kMmaWarps, kKeys = kDim <= 128 ? 64 : 32;
+  static constexpr int kQueries = 16 * kStrips * kMmaWarps, kKeys = kDim <= 64 ? 64 : 32;
   static constexpr int kElements = (kQueries + 2 * kKeys) * mma_padded(kDim);
   static_assert(kElements * sizeof(BF16) <= 99 << 10);
   using Scores = WarpTile<kStrips, kKeys / 8>;
