@@ -40,7 +40,8 @@ inline std::string quoted(const std::string& word) {
 
 // A run that takes longer than this hangs: its status is 124. `before`: shell commands, ended by a semicolon.
 inline ProgramRun run_program(const Split& split, std::vector<std::string> words, int limit_seconds = 120,
-                              const std::string& before = {}, int threads = 1) {
+                              const std::string& before = {}, int threads = 1,
+                              const std::string& program = SHARDORA_PROGRAM) {
   const TemporaryFolder folder;
   const std::filesystem::path errors = folder / "errors";
   if (split.tensor > 1) words.push_back("--parallel.tensor=" + std::to_string(split.tensor));
@@ -51,7 +52,7 @@ inline ProgramRun run_program(const Split& split, std::vector<std::string> words
   if (split.ranks > 1) {
     command += quoted(SHARDORA_MPIEXEC) + " -q -n " + std::to_string(split.ranks) + " --oversubscribe --bind-to none ";
   }
-  command += quoted(SHARDORA_PROGRAM);
+  command += quoted(program);
   for (const std::string& word : words) command += " " + quoted(word);
   FILE* pipe = popen((command + " 2>" + quoted(errors.string())).c_str(), "r");
   if (pipe == nullptr) throw std::runtime_error("cannot start " + command);
