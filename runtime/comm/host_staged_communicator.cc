@@ -62,9 +62,9 @@ void HostStagedCommunicator::all_reduce_bf16(TensorView piece, Reduction reducti
   const auto values = std::span(static_cast<std::uint16_t*>(piece.data), static_cast<std::size_t>(piece.elements()));
   wide_.resize(static_cast<std::size_t>(piece_bytes_ / size_bytes(DType::kBF16)));  // once
   const auto wide = std::span(wide_).first(values.size());
-  std::transform(values.begin(), values.end(), wide.begin(), float_from_bf16);
+  std::transform(values.begin(), values.end(), wide.begin(), [](std::uint16_t bits) { return float_from_bf16(bits); });
   host().all_reduce(view_of(wide, piece.shape), reduction, {});
-  std::transform(wide.begin(), wide.end(), values.begin(), bf16_from_float);
+  std::transform(wide.begin(), wide.end(), values.begin(), [](float value) { return bf16_from_float(value); });
 }
 
 }  // namespace shardora

@@ -177,6 +177,8 @@ void Trainer::say_hello() const {
       fmt::format("{}: {} parameters, {} trained ({:.3g} %)", options_.model.path, total, parameters.logical_elements(),
                   100.0 * static_cast<double>(parameters.logical_elements()) / static_cast<double>(total)));
   if (const std::string text = instance_->weights_text(); !text.empty()) machine_.log.info(text);
+  // Once more: which attention serves has been decided for this run's sequences and type.
+  if (machine_.backend.kind() == BackendKind::kCuda) machine_.log.info(machine_.backend.description());
   machine_.log.info(to_text(instance_->memory()));
   const auto most =
       micro_batches(sampler_->plan(1).sequences, train_views_, 0, machine_.grid.data.size, packing_).size();
