@@ -131,7 +131,9 @@ void reduce_typed(const void* from, void* to, std::size_t count, int type, int o
     case 8:
       return reduce<double>(from, to, count, operation, ranks);
     case 9:
-      return reduce<std::uint16_t, float>(from, to, count, operation, ranks, float_from_bf16, bf16_from_float);
+      return reduce<std::uint16_t, float>(
+          from, to, count, operation, ranks, [](std::uint16_t bits) { return float_from_bf16(bits); },
+          [](float value) { return bf16_from_float(value); });
     default:
       ++stand_in().counts.misuse;
   }
