@@ -1,5 +1,6 @@
-# The CUDA toolkit: compiler, runtime, cuBLASLt; cuDNN with its front end, where it is there. Found, never fetched. SHARDORA_CUDA_ARCHITECTURES: one is enough for one
-# kind of device (90a: Hopper); the default serves all that the backend supports and this compiler knows.
+# The CUDA toolkit: compiler, runtime, cuBLASLt; cuDNN with its front end, where it is there. Found, never fetched.
+# SHARDORA_CUDA_ARCHITECTURES: one is enough for one kind of device (90a: Hopper); the default serves all that the backend
+# supports.
 if(NOT CMAKE_CUDA_COMPILER)
   find_program(CMAKE_CUDA_COMPILER nvcc HINTS /usr/local/cuda/bin ENV CUDA_PATH PATH_SUFFIXES bin)
 endif()
