@@ -67,18 +67,26 @@ inline BackendKind tested_backend() {
   return name != nullptr && std::string(name) == "cuda" ? BackendKind::kCuda : BackendKind::kCpu;
 }
 
+// All test ranks as one group for the backend's memory.
+class WorldOn {
+ public:
+  explicit WorldOn(Backend& backend) {
+    if (backend.kind() == BackendKind::kCuda) staged_ = std::make_unique<HostStagedCommunicator>(backend, test_world());
+  }
+  Communicator& group() { return staged_ ? static_cast<Communicator&>(*staged_) : test_world(); }
+
+ private:
+  std::unique_ptr<HostStagedCommunicator> staged_;
+};
+
 class SmallModel {
  public:
   // `alone`: all of the model on this rank; else cut over all test ranks.
   SmallModel(const RunOptions& options, const ModelConfig& config, bool alone, bool training = true,
              BackendKind kind = tested_backend())
-      : backend_(make_backend(kind, {.threads = 1})), log_(0, true), solo_(0, 1) {
+      : backend_(make_backend(kind, {.threads = 1})), log_(0, true), solo_(0, 1), world_(*backend_) {
     Communicator* world = alone ? static_cast<Communicator*>(&solo_) : &test_world();
-    Communicator* tensor = world;
-    if (!alone && kind == BackendKind::kCuda) {
-      staged_ = std::make_unique<HostStagedCommunicator>(*backend_, *world);
-      tensor = staged_.get();
-    }
+    Communicator* tensor = alone ? static_cast<Communicator*>(&solo_) : &world_.group();
     grid_ = {.tensor = {tensor->rank(), tensor->size()}, .world = world, .data_group = &solo_, .tensor_group = tensor};
     machine_ = std::make_unique<Machine>(Machine{*backend_, grid_, log_, stop_, ""});
     const Batch batch = small_batch();
@@ -165,7 +173,7 @@ class SmallModel {
   std::unique_ptr<Backend> backend_;
   Log log_;
   RehearsalCommunicator solo_;
-  std::unique_ptr<HostStagedCommunicator> staged_;
+  WorldOn world_;
   std::atomic<bool> stop_ = false;
   ProcessGrid grid_;
   std::unique_ptr<Machine> machine_;

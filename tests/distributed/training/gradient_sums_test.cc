@@ -31,9 +31,10 @@ class SumsOfGradients : public ::testing::TestWithParam<AdapterMethod> {
   }
 
   SmallModel model_{small_options({.method = GetParam()}), small_config(), true};
+  testing::WorldOn world_{model_.backend()};
   ProcessGrid grid_{.data = {test_world().rank(), test_world().size()},
                     .world = &test_world(),
-                    .data_group = &test_world(),
+                    .data_group = &world_.group(),
                     .tensor_group = model_.grid().tensor_group};
 };
 
