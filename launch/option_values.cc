@@ -10,7 +10,7 @@ namespace shardora {
 namespace {
 
 template <class T>
-OptionValue whole_number(Field<T> at, ValueRange range) {
+OptionValue whole_number(const Field<T>& at, ValueRange range) {
   return {.expected = "a whole number" + range.text(),
           .store =
               [at, range](const std::string& text, RunOptions& options) {
@@ -44,16 +44,16 @@ std::string ValueRange::text() const {
   return result;
 }
 
-OptionValue whole(Field<std::int64_t> at, ValueRange range) { return whole_number(std::move(at), range); }
-OptionValue whole(Field<int> at, ValueRange range) { return whole_number(std::move(at), range); }
+OptionValue whole(const Field<std::int64_t>& at, ValueRange range) { return whole_number(at, range); }
+OptionValue whole(const Field<int>& at, ValueRange range) { return whole_number(at, range); }
 
-OptionValue seed(Field<std::uint64_t> at) {
-  OptionValue value = whole_number(std::move(at), {});
+OptionValue seed(const Field<std::uint64_t>& at) {
+  OptionValue value = whole_number(at, {});
   value.expected = "a whole number from 0 to 18446744073709551615";
   return value;
 }
 
-OptionValue real(Field<double> at, ValueRange range) {
+OptionValue real(const Field<double>& at, ValueRange range) {
   return {.expected = "a number" + range.text(),
           .store =
               [at, range](const std::string& text, RunOptions& options) {
@@ -67,7 +67,7 @@ OptionValue real(Field<double> at, ValueRange range) {
 
 OptionValue yes_no(Field<bool> at) { return choice<bool>(std::move(at), {{"true", true}, {"false", false}}); }
 
-OptionValue text(Field<std::string> at, std::string expected) {
+OptionValue text(const Field<std::string>& at, std::string expected) {
   return {.expected = std::move(expected),
           .store =
               [at](const std::string& given, RunOptions& options) {
@@ -77,13 +77,14 @@ OptionValue text(Field<std::string> at, std::string expected) {
           .print = [at](const RunOptions& options) { return at.in(options); }};
 }
 
-OptionValue word(Field<std::string> at, std::vector<std::string> choices) {
+OptionValue word(Field<std::string> at, const std::vector<std::string>& choices) {
   std::vector<std::pair<std::string, std::string>> pairs;
+  pairs.reserve(choices.size());
   for (const std::string& entry : choices) pairs.emplace_back(entry, entry);
   return choice<std::string>(std::move(at), std::move(pairs));
 }
 
-OptionValue whole_or_word(Field<std::int64_t> at, ValueRange range, std::string word, std::int64_t meaning) {
+OptionValue whole_or_word(const Field<std::int64_t>& at, ValueRange range, std::string word, std::int64_t meaning) {
   const OptionValue number = whole_number(at, range);
   return {.expected = fmt::format("{}, or {}", word, number.expected),
           .store =
@@ -95,7 +96,7 @@ OptionValue whole_or_word(Field<std::int64_t> at, ValueRange range, std::string 
           .print = [=](const RunOptions& options) { return at.in(options) == meaning ? word : number.print(options); }};
 }
 
-OptionValue real_or_empty(Field<double> at, ValueRange range, double empty_meaning) {
+OptionValue real_or_empty(const Field<double>& at, ValueRange range, double empty_meaning) {
   const OptionValue number = real(at, range);
   return {.expected = number.expected + ", or nothing",
           .store =

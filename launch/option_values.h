@@ -54,13 +54,13 @@ struct ValueRange {
   std::string text() const;  // "from 0, below 1"
 };
 
-OptionValue whole(Field<std::int64_t> at, ValueRange range);
-OptionValue whole(Field<int> at, ValueRange range);
-OptionValue seed(Field<std::uint64_t> at);
-OptionValue real(Field<double> at, ValueRange range);
+OptionValue whole(const Field<std::int64_t>& at, ValueRange range);
+OptionValue whole(const Field<int>& at, ValueRange range);
+OptionValue seed(const Field<std::uint64_t>& at);
+OptionValue real(const Field<double>& at, ValueRange range);
 OptionValue yes_no(Field<bool> at);
-OptionValue text(Field<std::string> at, std::string expected);
-OptionValue word(Field<std::string> at, std::vector<std::string> choices);
+OptionValue text(const Field<std::string>& at, std::string expected);
+OptionValue word(Field<std::string> at, const std::vector<std::string>& choices);
 OptionValue names(Field<std::vector<std::string>> at);
 
 // One word for each value of an enumeration.
@@ -87,8 +87,8 @@ OptionValue choice(Field<Enumeration> at, std::vector<std::pair<std::string, Enu
 }
 
 // The forms that only one or two keys have.
-OptionValue whole_or_word(Field<std::int64_t> at, ValueRange range, std::string word, std::int64_t meaning);
-OptionValue real_or_empty(Field<double> at, ValueRange range, double empty_meaning);
+OptionValue whole_or_word(const Field<std::int64_t>& at, ValueRange range, std::string word, std::int64_t meaning);
+OptionValue real_or_empty(const Field<double>& at, ValueRange range, double empty_meaning);
 OptionValue layer_numbers(Field<std::vector<std::int64_t>> at);  // 0-7,12
 OptionValue token_ids(Field<std::vector<std::int64_t>> at);
 OptionValue rank_pattern(Field<std::vector<std::pair<std::string, std::int64_t>>> at);  // regex:value, …

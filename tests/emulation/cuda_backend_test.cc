@@ -14,6 +14,7 @@ using emulation::allocated_bytes;
 using emulation::events_made;
 using emulation::machine;
 
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): GoogleTest makes and destroys it
 class CudaBackendOnMachine : public testing::Test {
  protected:
   ~CudaBackendOnMachine() override { machine() = {}; }

@@ -168,8 +168,8 @@ class BlockRun {
   std::size_t at_barrier_ = 0;
   Fiber* current_ = nullptr;
   ucontext_t scheduler_{};
-  const void* scheduler_stack_ = nullptr;
-  std::size_t scheduler_stack_bytes_ = 0;
+  [[maybe_unused]] const void* scheduler_stack_ = nullptr;  // the address sanitizer's
+  [[maybe_unused]] std::size_t scheduler_stack_bytes_ = 0;
   std::exception_ptr failure_;
 };
 

@@ -18,6 +18,7 @@
 #include "kernels/float_types.h"
 #include "tests/emulation/cuda_runtime.h"
 
+// NOLINTBEGIN(bugprone-reserved-identifier, bugprone-macro-parentheses): CUDA's own names, and types as arguments
 #define __global__
 #define __device__
 #define __host__
@@ -36,6 +37,7 @@
   [static_cast<std::size_t>(count)] = *static_cast<T(*)[static_cast<std::size_t>(count)]>( \
       ::shardora::emulation::block_array([] {}, sizeof(T) * static_cast<std::size_t>(count)))
 #define SHARDORA_DYNAMIC_SHARED(T, name) T* const name = static_cast<T*>(::shardora::emulation::dynamic_shared())
+// NOLINTEND(bugprone-reserved-identifier, bugprone-macro-parentheses)
 
 namespace shardora::emulation {
 
@@ -72,6 +74,7 @@ void set_seed(std::uint64_t seed);
 
 }  // namespace shardora::emulation
 
+// NOLINTBEGIN(bugprone-reserved-identifier): CUDA's own names
 inline void __syncthreads() { shardora::emulation::block_barrier(); }
 inline void __syncwarp(unsigned mask = 0xffffffffU) { shardora::emulation::warp_barrier(mask); }
 
@@ -102,6 +105,7 @@ template <class T>
 T __ldg(const T* address) {
   return *address;
 }
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace shardora::cuda {
 

@@ -141,7 +141,7 @@ int wrong_sums() {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     emulation::set_seed(seed);
     run(sum_kernel<kBarrier>, 1, kThreads, 0, x.data(), sum.data());
-    wrong += sum.read()[0] == kThreads * (kThreads + 1) / 2 ? 0 : 1;  // NaN is wrong too
+    wrong += sum.read()[0] == kThreads * (kThreads + 1) * 0.5F ? 0 : 1;  // NaN is wrong too
   }
   return wrong;
 }
@@ -208,7 +208,7 @@ __global__ void reductions_kernel(const float* x, float* sum, float* twice, floa
 }
 
 TEST(EmulatedShuffle, ReductionsOfABlockGiveEveryThreadTheSameInEveryOrder) {
-  constexpr float kSum = kThreads * (kThreads + 1) / 2;
+  constexpr float kSum = kThreads * (kThreads + 1) * 0.5F;
   const Floats x(one_to(kThreads)), sum(kThreads), twice(kThreads), max(kThreads);
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     emulation::set_seed(seed);

@@ -7,7 +7,6 @@
 namespace shardora {
 namespace {
 
-using support::index;
 using support::kBf16;
 using support::Outputs;
 using support::Side;

@@ -49,7 +49,7 @@ class Bf16Attention : public support::Bf16Test {
   }
 };
 
-AttentionCase packed(std::vector<std::int64_t> lengths, std::int64_t dim, AttentionMask mask) {
+AttentionCase packed(const std::vector<std::int64_t>& lengths, std::int64_t dim, AttentionMask mask) {
   return {.query_lengths = lengths, .key_lengths = lengths, .heads = 2, .kv_heads = 1, .dim = dim, .mask = mask};
 }
 

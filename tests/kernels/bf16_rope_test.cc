@@ -5,7 +5,6 @@
 namespace shardora {
 namespace {
 
-using support::index;
 using support::Outputs;
 using support::random_vector;
 using support::Side;

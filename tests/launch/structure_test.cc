@@ -95,7 +95,10 @@ Names violations(const std::string& file, const std::string& text) {
     const std::string other = room_of(header);
     const bool ours = starts_with_any(header, {"kernels/", "runtime/", "launch/", "tests/"});
     const bool reachable = other == room || arrows().at(room).contains(other) || is_place_of_emulation(file, header);
-    if ((ours && !reachable) || !knows_library(file, header)) found.push_back(file + " includes " + header);
+    if ((ours && !reachable) || !knows_library(file, header)) {
+      found.push_back(file);
+      found.back().append(" includes ").append(header);
+    }
   }
   return found;
 }

@@ -69,6 +69,7 @@ TEST(ChooseDevices, OnPurposeRanksShareEvenly) {
 
 std::vector<CudaDevice> seen(int count) {
   std::vector<CudaDevice> devices;
+  devices.reserve(static_cast<std::size_t>(count));
   for (int i = 0; i < count; ++i) devices.push_back({.name = "H", .identifier = fmt::format("GPU-{:02}", i)});
   return devices;
 }

@@ -39,8 +39,8 @@ class DeviceCollectives : public DeviceTest, public ::testing::WithParamInterfac
   void expect_as_on_the_host(Communicator& group, std::int64_t size, Reduction reduction) {
     std::vector<T> values(static_cast<std::size_t>(size));
     for (std::size_t i = 0; i < values.size(); ++i) {
-      values[i] =
-          static_cast<T>((group.rank() % 2 == 0 ? 1 : -1) * ((group.rank() + 1) * 1000 + static_cast<int>(i) % 911));
+      const int size_of_value = (group.rank() + 1) * 1000 + static_cast<int>(i) % 911;
+      values[i] = static_cast<T>(group.rank() % 2 == 0 ? size_of_value : -size_of_value);
     }
     DeviceValues<T> on_device(backend(), values, dtype_of<T>());
     backend().wait(group.all_reduce(on_device.view(), reduction, backend().record()));
@@ -73,7 +73,7 @@ TEST_P(DeviceCollectives, AllReduceOfBfloat16IsExactWhereTheSumIs) {
     for (std::size_t i = 0; i < values.size(); ++i) {
       const int place = static_cast<int>(i) % 13;
       values[i] = bf16_from_float(static_cast<float>(place + group->rank()));
-      wanted[i] = bf16_from_float(static_cast<float>(ranks * place + ranks * (ranks - 1) / 2));
+      wanted[i] = bf16_from_float(static_cast<float>(ranks * place) + static_cast<float>(ranks * (ranks - 1)) * 0.5F);
     }
     DeviceValues<std::uint16_t> on_device(backend(), values, DType::kBF16);
     backend().wait(group->all_reduce(on_device.view(), Reduction::kSum, backend().record()));

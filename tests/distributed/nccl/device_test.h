@@ -13,11 +13,12 @@
 
 namespace shardora::testing {
 
+// NOLINTNEXTLINE(cppcoreguidelines-virtual-class-destructor): GoogleTest makes and destroys it
 class DeviceTest : public ::testing::Test {
  protected:
   DeviceTest() {
     stand_in() = {};
-    stand_in().enqueue = [this](void* stream, std::function<void()> work) {
+    stand_in().enqueue = [](void* stream, std::function<void()> work) {
       static constexpr bool kNever = false;
       auto& queue = *static_cast<DeferredQueue*>(stream);
       work ? queue.add(std::move(work)) : queue.add_gate(kNever);
