@@ -62,7 +62,9 @@ def main():
     commands = build / "compile_commands.json"
     if not commands.exists():
         sys.exit(f"{commands} is missing; configure first: cmake --preset cuda")
-    entries = [entry for entry in json.loads(commands.read_text()) if entry["file"].endswith(".cu")]
+    # The tests compile the same files as C++, for the emulation.
+    entries = [entry for entry in json.loads(commands.read_text())
+               if entry["file"].endswith(".cu") and "SHARDORA_EMULATED" not in entry["command"]]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         rows = sorted(row for rows in pool.map(resources_of, entries) for row in rows)
     if not rows:
