@@ -24,6 +24,16 @@ struct CrossEntropy {
   float gradient_scale = 1.0F;
   bool write_gradient = true;  // finish writes dlogits
 };
+// What every backend asks of the views before it starts.
+struct CrossEntropySizes {
+  std::int64_t rows, columns;
+};
+SHARDORA_HOST_INLINE CrossEntropySizes checked_sizes(const CrossEntropy& op) {
+  const CrossEntropySizes sizes{op.logits.size(0), op.logits.size(1)};
+  SHARDORA_CHECK(op.targets.elements() == sizes.rows && op.row_max.elements() == sizes.rows);
+  SHARDORA_CHECK(op.sums.elements() == 2 * sizes.rows);
+  return sizes;
+}
 void cross_entropy_max(Backend& backend, const CrossEntropy& op);
 void cross_entropy_sum(Backend& backend, const CrossEntropy& op);
 void cross_entropy_finish(Backend& backend, const CrossEntropy& op);

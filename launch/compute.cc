@@ -23,44 +23,51 @@ std::string reason_of(const std::string& refusal) {
   return refusal.starts_with(prefix) ? refusal.substr(prefix.size()) : refusal;
 }
 
-}  // namespace
-
-Compute::Compute(MpiSession& session, const CommandInfo& command, const RunOptions& options, const ProcessGrid& grid,
-                 const Binding& binding) {
-  Communicator& world = session.world();
-  if (choose_kind(world, command, options.parallel) == BackendKind::kCuda) {
-    make_cuda(session, options);
-  } else {
-    make_cpu(world, options.parallel, binding);
-  }
-  groups_ = std::make_unique<DeviceGroups>(grid, *backend_,
-                                           DeviceGroupsPlan{.communicator = options.parallel.communicator,
-                                                            .devices_shared = devices_shared_,
-                                                            .nccl_library = nccl::library_path(),
-                                                            .limits = {}});
-  note_ = fmt::format("{}{}{}{}", backend_->description(), note_, groups_->description().empty() ? "" : "; ",
-                      groups_->description());
-}
+struct Choice {
+  BackendKind kind = BackendKind::kCpu;
+  std::vector<CudaDevice> devices = {};  // that this rank sees; CUDA only
+  std::string why = {};                  // auto: what made it the CPU
+};
 
 // All ranks alike: auto is CUDA where every rank sees a device.
-BackendKind Compute::choose_kind(Communicator& world, const CommandInfo& command, const ParallelOptions& options) {
-  if (options.backend == "cpu" || command.bit == kMerge || command.bit == kInspect) return BackendKind::kCpu;
+Choice choose(Communicator& world, const CommandInfo& command, const ParallelOptions& options) {
+  if (options.backend == "cpu" || command.bit == kMerge || command.bit == kInspect) return {};
+  Choice cuda{.kind = BackendKind::kCuda};
   if (options.backend == "cuda") {
-    agree(world, [&] { devices_ = cuda_devices(); });
-    return BackendKind::kCuda;
+    agree(world, [&] { cuda.devices = cuda_devices(); });
+    return cuda;
   }
   std::string reason;
   try {
-    devices_ = cuda_devices();
+    cuda.devices = cuda_devices();
   } catch (const Error& error) {
     reason = reason_of(error.what());
   }
   const std::int64_t lacking = reason.empty() ? world.size() : world.rank();
   const std::int64_t first = world.all_reduce(lacking, Reduction::kMin);
-  if (first == world.size()) return BackendKind::kCuda;
-  note_ =
-      fmt::format(" (parallel.backend = auto: rank {} {})", first, world.broadcast(reason, static_cast<int>(first)));
-  return BackendKind::kCpu;
+  if (first == world.size()) return cuda;
+  return {.why = fmt::format(" (parallel.backend = auto: rank {} says: {})", first,
+                             world.broadcast(reason, static_cast<int>(first)))};
+}
+
+}  // namespace
+
+Compute::Compute(MpiSession& session, const CommandInfo& command, const RunOptions& options, const ProcessGrid& grid,
+                 const Binding& binding) {
+  Communicator& world = session.world();
+  const Choice choice = choose(world, command, options.parallel);
+  bool devices_shared = false;
+  if (choice.kind == BackendKind::kCuda) {
+    devices_shared = make_cuda(session, choice.devices, options);
+  } else {
+    make_cpu(world, options.parallel, binding);
+  }
+  groups_ = std::make_unique<DeviceGroups>(grid, *backend_,
+                                           DeviceGroupsPlan{.communicator = options.parallel.communicator,
+                                                            .devices_shared = devices_shared,
+                                                            .nccl_library = nccl::library_path(),
+                                                            .limits = {}});
+  note_ = fmt::format("{}{}; {}", backend_->description(), choice.why, groups_->description());
 }
 
 void Compute::make_cpu(Communicator& world, const ParallelOptions& options, const Binding& binding) {
@@ -69,15 +76,15 @@ void Compute::make_cpu(Communicator& world, const ParallelOptions& options, cons
   agree(world, [&] { backend_ = make_backend(BackendKind::kCpu, backend); });
 }
 
-void Compute::make_cuda(MpiSession& session, const RunOptions& options) {
+bool Compute::make_cuda(MpiSession& session, const std::vector<CudaDevice>& devices, const RunOptions& options) {
   const DeviceChoice choice =
-      choose_device(session.world(), session.host_group(), devices_, options.parallel.share_devices);
-  devices_shared_ = choice.shared;
-  const int devices = static_cast<int>(devices_.size());
-  if (choice.shared) ranks_on_device_ = (session.host_local_size() + devices - 1) / devices;
+      choose_device(session.world(), session.host_group(), devices, options.parallel.share_devices);
+  const int count = static_cast<int>(devices.size());
+  if (choice.shared) ranks_on_device_ = (session.host_local_size() + count - 1) / count;
   const BackendOptions backend{
       .device = choice.index, .attention = options.parallel.attention, .deterministic = options.train.deterministic};
   agree(session.world(), [&] { backend_ = make_backend(BackendKind::kCuda, backend); });
+  return choice.shared;
 }
 
 }  // namespace shardora

@@ -23,12 +23,10 @@ class Compute {
   const std::string& note() const { return note_; }  // for the log: the choices, and why
 
  private:
-  BackendKind choose_kind(Communicator& world, const CommandInfo& command, const ParallelOptions& options);
   void make_cpu(Communicator& world, const ParallelOptions& options, const Binding& binding);
-  void make_cuda(MpiSession& session, const RunOptions& options);
+  // Whether devices are shared.
+  bool make_cuda(MpiSession& session, const std::vector<CudaDevice>& devices, const RunOptions& options);
 
-  std::vector<CudaDevice> devices_;
-  bool devices_shared_ = false;
   int ranks_on_device_ = 1;
   std::string note_;
   std::unique_ptr<Backend> backend_;

@@ -29,8 +29,7 @@ Keys model_keys() {
       {.name = "model.dtype",
        .used_by = kRuns,
        .help = "frozen weights, on GPUs also activations and products; auto: float32 on CPUs, bfloat16 on GPUs; "
-               "bfloat16 on "
-               "a CPU: half the memory, a fifth slower",
+               "bfloat16 on a CPU: half the memory, a fifth slower",
        .value = word(SHARDORA_AT(model.dtype), {"auto", "float32", "bfloat16"})},
       {.name = "model.init",
        .used_by = kTrain,

@@ -101,17 +101,6 @@ __global__ void __launch_bounds__(kLossThreads)
   loss[1] += correct;
 }
 
-struct Sizes {
-  std::int64_t rows, columns;
-};
-
-Sizes checked_sizes(const CrossEntropy& op) {
-  const Sizes sizes{op.logits.size(0), op.logits.size(1)};
-  SHARDORA_CHECK(op.targets.elements() == sizes.rows && op.row_max.elements() == sizes.rows);
-  SHARDORA_CHECK(op.sums.elements() == 2 * sizes.rows);
-  return sizes;
-}
-
 // function(N) as a constant: 4 where every row of these begins at a multiple of that, else 1.
 template <class Function>
 void with_columns_at_once(std::int64_t columns, const void* logits, const void* dlogits, const Function& function) {

@@ -1,4 +1,4 @@
-#include "kernels/cuda/column_sums.h"
+#include "kernels/cuda/columns.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/elements.h"
 
@@ -32,17 +32,17 @@ __global__ void convert_kernel(const From* from, To* to, std::int64_t count) {
   if (i < count) to[i] = from_float<To>(to_float(from[i]));
 }
 
-// One column a thread, the rows of one part in turn.
-template <class T>
-__global__ void column_sum_kernel(const T* dy, std::int64_t rows, std::int64_t width, std::int64_t rows_each,
-                                  float* parts) {
-  const std::int64_t j = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (j >= width) return;
-  const std::int64_t first = std::int64_t{blockIdx.y} * rows_each;
-  const std::int64_t last = first + rows_each < rows ? first + rows_each : rows;
-  float sum = 0;
-  for (std::int64_t t = first; t < last; ++t) sum += to_float(dy[t * width + j]);
-  parts[std::int64_t{blockIdx.y} * width + j] = sum;
+template <class T, int N>
+__global__ void column_sum_kernel(const T* dy, ColumnWork work, float* parts) {
+  const ColumnPlace<N> place(work);
+  Floats<N> sums = all_of<N>(0);
+  for (std::int64_t t = place.first; t < place.last; t += kRowLanes) {
+    const Floats<N> row = read<N>(dy + t * work.width + place.column);
+#pragma unroll
+    for (int k = 0; k < N; ++k) sums[k] += row[k];
+  }
+  write_part(place, sums, work,
+             [&](std::int64_t column) { return parts + std::int64_t{blockIdx.y} * work.width + column; });
 }
 
 template <class From>
@@ -88,8 +88,11 @@ void column_sum(Backend& backend, const ColumnSum& op) {
   auto* const parts = cuda_backend(backend).workspace<float>(cut.parts * width);
   with_element_type(op.dy.dtype, [&](auto type) {
     using T = decltype(type);
-    launch(column_sum_kernel<T>, dim3(blocks_for(width), static_cast<unsigned>(cut.parts)), kThreads, 0,
-           stream_of(backend), elements_of<T>(op.dy), rows, width, cut.rows_each, parts);
+    const T* const dy = elements_of<T>(op.dy);
+    over_columns<T>({.rows = rows, .width = width, .pointers = {dy}},
+                    [&](auto count, dim3 grid, const ColumnWork& work) {
+                      launch(column_sum_kernel<T, count>, grid, column_block(), 0, stream_of(backend), dy, work, parts);
+                    });
   });
   add_column_parts(backend, parts, cut.parts, width, op.dbias.as<float>());
 }

@@ -87,7 +87,6 @@ void Adapter::repair_cancelling(Communicator& tensor_group, Arena& scratch) {
   backend_.copy_to_host(view_of(std::span(host), squares_.shape), squares_);
   Communicator* const groups[] = {&tensor_group};
   wait_on_host(backend_, backend_.record(), groups);
-  backend_.synchronize();
   const auto at = [&](TensorView view) {
     return std::span(host).subspan(
         static_cast<std::size_t>(static_cast<const float*>(view.data) - static_cast<const float*>(squares_.data)),

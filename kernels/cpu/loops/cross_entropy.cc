@@ -10,17 +10,6 @@
 namespace shardora::cpu::SHARDORA_LEVEL {
 namespace {
 
-struct Sizes {
-  std::int64_t rows, columns;
-};
-
-Sizes checked_sizes(const CrossEntropy& op) {
-  const Sizes sizes{op.logits.size(0), op.logits.size(1)};
-  SHARDORA_CHECK(op.targets.elements() == sizes.rows && op.row_max.elements() == sizes.rows);
-  SHARDORA_CHECK(op.sums.elements() == 2 * sizes.rows);
-  return sizes;
-}
-
 float max_of(const float* row, std::int64_t columns) {
   float lanes[kLanes];
   std::fill_n(lanes, kLanes, -std::numeric_limits<float>::infinity());
