@@ -9,7 +9,9 @@ namespace {
 
 // Why NCCL cannot be used, the same on every rank; empty where it can. `library` is what this rank loaded.
 std::string obstacle(Communicator& world, const DeviceGroupsPlan& plan, std::optional<nccl::Library>& library) {
-  if (plan.devices_shared) return "NCCL: found ranks that share a device, needed one for each rank";
+  if (plan.devices_shared)
+    return "NCCL: found ranks that share a device, needed one for each rank; start one rank a device, or set "
+           "parallel.communicator = host";
   std::string mine;
   try {
     library = nccl::load(plan.nccl_library);
@@ -22,8 +24,10 @@ std::string obstacle(Communicator& world, const DeviceGroupsPlan& plan, std::opt
   const std::int64_t oldest = world.all_reduce(std::int64_t{library->version}, Reduction::kMin);
   const std::int64_t newest = world.all_reduce(std::int64_t{library->version}, Reduction::kMax);
   if (oldest == newest) return {};
-  return fmt::format("NCCL: found versions {} and {} (major * 10000 + minor * 100 + patch), needed one on all hosts",
-                     oldest, newest);
+  return fmt::format(
+      "NCCL: found versions {} and {} (major * 10000 + minor * 100 + patch), needed one on all hosts; "
+      "install one, or set parallel.communicator = host",
+      oldest, newest);
 }
 
 [[noreturn]] void refuse_everywhere(Communicator& world, const std::string& why) {
@@ -36,7 +40,9 @@ DeviceGroups::DeviceGroups(const ProcessGrid& grid, Backend& backend, const Devi
   Communicator& world = *grid.world;
   const bool asked = plan.communicator == "nccl";
   if (backend.kind() != BackendKind::kCuda) {
-    if (asked) refuse_everywhere(world, "found the CPU backend, needed parallel.backend = cuda");
+    if (asked)
+      refuse_everywhere(
+          world, "found the CPU backend, needed parallel.backend = cuda; set it, or parallel.communicator = auto");
     description_ = "communicator: MPI";
     return;
   }
