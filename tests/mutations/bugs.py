@@ -530,6 +530,8 @@ PRODUCTS = [
 
 CUDA, EMULATED = "kernels/cuda/", r".*\.emulated"
 ON_THE_DEVICE = [
+    Bug("copies of A and B in bfloat16 are never made again", "what products take is what trains", NORMS,
+        "parameters_->refresh_copies(backend_);", ";", "training_mpi_test_emulated|OnDevice"),
     Bug("CUDA: a reduction's memory is used again too early", "barriers", CUDA + "block.h",
         "Joined::template neutral<T>()); __syncthreads(); return value;", "Joined::template neutral<T>()); return value;",
         "CrossEntropy" + EMULATED),
