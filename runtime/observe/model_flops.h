@@ -3,10 +3,9 @@
 //   a token      4 |W| of each frozen matrix (2 forward, 2 input gradient), 6 |W| of one that trains,
 //                6 (|A| + |B|) of the adapters; |.| counts elements. The head counts for tokens that predict a target.
 //   a sequence   14 P heads head_dim for each layer's attention: 2 products forward and 5 backward, which makes the
-//   scores
-//                again, of 2 operations; P, the pairs of a query and a key that it sees, is taken as length^2 / 2, or
-//                as window (length - window / 2) where a sliding window is shorter. Without one that is, a token, 3.5
-//                (2 layers length heads head_dim)
+//                scores again, of 2 operations; P, the pairs of a query and a key that it sees, is taken as length^2 /
+//                2, or as window (length - window / 2) where a sliding window is shorter. Without one that is, a
+//                token, 3.5 (2 layers length heads head_dim)
 //
 // Layers below the lowest that trains have no backward pass: 2 |W| and 2 products. What is made again (recompute),
 // norms and other elementwise work count nothing.
