@@ -39,6 +39,18 @@ void check_training(const RunOptions& options) {
           "train.early_stopping is set: expected data.eval, and train.eval_every above 0");
 }
 
+void check_evaluation(const RunOptions& options) {
+  const bool choices = !options.eval.choices.empty();
+  require(choices || !options.data.eval.empty(),
+          "nothing to evaluate: expected data.eval (a dataset file) or eval.choices (multiple-choice questions)");
+  require(choices || options.eval.scores.empty(), "eval.scores is set: expected eval.choices to score");
+  for (const DataSource& set : options.data.eval) {
+    require(set.name != "choices",
+            "data.eval: a set is named choices, which the result keeps for eval.choices; give "
+            "it another name");
+  }
+}
+
 void check_inspection(const RunOptions& options) {
   const bool checkpoint = options.output.resume != "auto" && options.output.resume != "never";
   require(!options.model.path.empty() || !options.adapter.path.empty() || !options.data.train.empty() ||
@@ -54,6 +66,7 @@ void check_options(const CommandInfo& command, const RunOptions& options) {
           "model.weight_layouts = two: expected auto or one with model.dtype = bfloat16, whose one copy serves both "
           "directions");
   if (command.bit == kTrain) check_training(options);
+  if (command.bit == kEval) check_evaluation(options);
   if (command.bit == kInspect) check_inspection(options);
 }
 

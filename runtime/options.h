@@ -112,6 +112,11 @@ struct MergeOptions {
   bool verify = false;         // compares logits of the adapted and the merged model
 };
 
+struct EvalOptions {
+  std::vector<DataSource> choices;  // files of multiple-choice questions
+  std::string scores;               // where the log-likelihoods of their options go, a line a question; empty: nowhere
+};
+
 struct GenerateOptions {
   std::string prompts;  // a dataset file: each sequence is a prompt
   std::int64_t max_new_tokens = 128;
@@ -126,6 +131,7 @@ struct RunOptions {
   ParallelOptions parallel;
   OutputOptions output;
   MergeOptions merge;
+  EvalOptions eval;
   GenerateOptions generate;
 };
 

@@ -5,20 +5,13 @@
 #include <algorithm>
 #include <numeric>
 
+#include "runtime/data/dataset_file.h"
 #include "runtime/io/files.h"
-#include "runtime/io/json.h"
-#include "runtime/io/safetensors.h"
 
 namespace shardora {
 namespace {
 
 constexpr const char* kFormat = "shardora.dataset.v1";
-
-template <class... Arguments>
-[[noreturn]] void refuse_dataset(const std::string& name, fmt::format_string<Arguments...> format,
-                                 Arguments&&... arguments) {
-  refuse(ExitStatus::kBadInput, "dataset {}: {}", name, fmt::format(format, std::forward<Arguments>(arguments)...));
-}
 
 void check_format(const SafetensorsFile& file, const std::string& name) {
   const auto found = file.metadata().find("format");
@@ -30,29 +23,12 @@ void check_format(const SafetensorsFile& file, const std::string& name) {
   }
 }
 
-void check_names(const SafetensorsFile& file, const std::string& name) {
+void check_names(const SafetensorsFile& file, Dataset::Use use, const std::string& name) {
   for (const auto& [tensor, entry] : file.tensors()) {
-    if (tensor != "tokens" && tensor != "offsets" && tensor != "loss_mask") {
-      refuse_dataset(name, "unknown tensor {}, expected tokens, offsets and perhaps loss_mask", printable(tensor));
-    }
+    if (tensor == "tokens" || tensor == "offsets" || tensor == "loss_mask") continue;
+    if (use == Dataset::Use::kChoices && (tensor == "questions" || tensor == "answers")) continue;
+    refuse_dataset(name, "unknown tensor {}, expected tokens, offsets and perhaps loss_mask", printable(tensor));
   }
-}
-
-// A tensor of one dimension, whole.
-template <class T>
-std::vector<T> read_values(const SafetensorsFile& file, const std::string& tensor, const char* dtype,
-                           const std::string& name) {
-  if (!file.has(tensor)) refuse_dataset(name, "has no tensor {}", tensor);
-  const TensorEntry& entry = file.entry(tensor);
-  if (entry.dtype != dtype) {
-    refuse_dataset(name, "tensor {} is {}, expected {}", tensor, printable(entry.dtype), dtype);
-  }
-  if (entry.shape.size() != 1) {
-    refuse_dataset(name, "tensor {} has {} dimensions, expected one", tensor, entry.shape.size());
-  }
-  std::vector<T> values(static_cast<std::size_t>(entry.shape[0]));
-  file.read(tensor, std::as_writable_bytes(std::span(values)));
-  return values;
 }
 
 void check_offsets(std::span<const std::int64_t> offsets, std::int64_t tokens, const std::string& name) {
@@ -114,7 +90,7 @@ Dataset::Dataset(const std::filesystem::path& path, std::int64_t vocabulary, std
   const SafetensorsFile file(path, Links::kFollow);  // a user may keep data where they like
   const std::string name = printable(path.string());
   check_format(file, name);
-  check_names(file, name);
+  check_names(file, use, name);
   metadata_ = file.metadata();
   tokens_ = read_values<std::int32_t>(file, "tokens", "I32", name);
   const auto offsets = read_values<std::int64_t>(file, "offsets", "I64", name);

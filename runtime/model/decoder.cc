@@ -18,6 +18,16 @@ const BlockSaved& slot(const Activations& activations, std::size_t layer) {
   return activations.slots[layer % activations.slots.size()];
 }
 
+// What the chunk that begins at row `first` leaves of its rows, into `kept` [3, tokens].
+void keep_row_scores(Backend& backend, const CrossEntropy& op, TensorView kept, std::int64_t first) {
+  const std::int64_t tokens = kept.size(1), rows = op.row_max.size(0);
+  const TensorView flat = kept.reshaped({3 * tokens});
+  backend.copy(flat.rows(first, rows), op.row_max);
+  for (std::int64_t k : {0, 1}) {
+    backend.copy(flat.rows((k + 1) * tokens + first, rows), op.sums.reshaped({2 * rows}).rows(k * rows, rows));
+  }
+}
+
 }  // namespace
 
 // The same on every rank of the tensor group, whose reductions run chunk by chunk.
@@ -54,6 +64,7 @@ Activations Decoder::take_activations(Arena& arena, const ActivationPlan& plan) 
   a.row_max = take("logits", DType::kF32, {rows});
   a.sums = take("logits", DType::kF32, {2 * rows});
   a.loss = take("logits", DType::kF64, {2});
+  if (plan.row_scores) a.row_scores = take("logits", DType::kF32, {3, tokens});
   return a;
 }
 
@@ -164,6 +175,7 @@ void Decoder::head_chunk(const PassContext& pass, const DeviceBatch& batch, cons
   cross_entropy_sum(pass.backend, op);
   parallel_.join_row_sums(op.sums);
   cross_entropy_finish(pass.backend, op);
+  if (activations.row_scores) keep_row_scores(pass.backend, op, activations.row_scores, rows.begin);
   if (!loss.gradients) return;
   head.input_gradient(op.dlogits, activations.d_head.rows(rows.begin, rows.size), false);
   const TrainableMatrix* trainable = head_ ? trainable_head_ : trainable_embedding_;

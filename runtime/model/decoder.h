@@ -18,6 +18,7 @@ namespace shardora {
 struct ActivationPlan {
   BatchLimits limits;
   bool training = true;       // keep every layer; else two slots serve all layers in turn
+  bool row_scores = false;    // keep what gives each target's own loss
   DType dtype = DType::kF32;  // of activations and their gradients; logits and statistics are fp32
   Recompute recompute = Recompute::kNone;
 };
@@ -30,6 +31,7 @@ struct Activations {
   TensorView head_x, head_normed, head_rstd, d_head;  // rows that predict a target
   TensorView logits, dlogits, row_max, sums;          // one chunk of rows; dlogits in the type of the activations
   TensorView loss;                                    // float64 [2]: sum of losses, correct predictions
+  TensorView row_scores;  // [3, tokens]: row_max and sums of all target rows; empty without ActivationPlan::row_scores
 };
 
 // How a forward pass treats the loss.

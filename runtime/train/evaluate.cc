@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include "runtime/comm/agreement.h"
+#include "runtime/io/files.h"
+#include "runtime/train/choices.h"
 
 namespace shardora {
 
@@ -47,33 +49,68 @@ Evaluation evaluate_dataset(Instance& instance, const Machine& machine, const Da
           .tokens = dataset.targets()};
 }
 
-std::vector<Evaluation> evaluate(const RunOptions& options, const Machine& machine) {
+namespace {
+
+struct OpenSets {
   ModelFiles files;
-  std::vector<Dataset> datasets;
-  agree(*machine.grid.world, [&] {
-    files = open_model_files(options);
-    for (const DataSource& source : options.data.eval) {
-      datasets.push_back(open_dataset(source, files.config, options.data));
-    }
-  });
-  Fingerprint fingerprint = {{"model", files.fingerprint + files.adapter_fingerprint}};
-  const PackingOptions packing{options.train.micro_batch_tokens, options.data.packing};
-  InstancePlan plan;
-  for (const Dataset& dataset : datasets) {
+  std::vector<Dataset> sets;
+  std::vector<ChoiceSet> choices;
+};
+
+OpenSets open_sets(const RunOptions& options) {
+  OpenSets open{.files = open_model_files(options)};
+  const ModelConfig& config = open.files.config;
+  for (const DataSource& source : options.data.eval) open.sets.push_back(open_dataset(source, config, options.data));
+  for (const DataSource& source : options.eval.choices) {
+    open.choices.emplace_back(source.path, config.vocab_size, config.max_position_embeddings);
+  }
+  return open;
+}
+
+InstancePlan plan_for(const OpenSets& open, const PackingOptions& packing) {
+  InstancePlan plan{.row_scores = !open.choices.empty()};
+  const auto add = [&](const Dataset& dataset) {
     const Dataset* const one[] = {&dataset};
-    fingerprint.emplace_back("data", dataset.fingerprint());
     plan.positions = std::max(plan.positions, dataset.longest());
     const BatchLimits limits = batch_limits(one, kEvaluationSequences, packing);
     plan.limits.tokens = std::max(plan.limits.tokens, limits.tokens);
     plan.limits.sequences = std::max(plan.limits.sequences, limits.sequences);
+  };
+  for (const Dataset& dataset : open.sets) add(dataset);
+  for (const ChoiceSet& choices : open.choices) add(choices.options());
+  return plan;
+}
+
+Fingerprint fingerprint_of(const OpenSets& open) {
+  Fingerprint fingerprint = {{"model", open.files.fingerprint + open.files.adapter_fingerprint}};
+  for (const Dataset& dataset : open.sets) fingerprint.emplace_back("data", dataset.fingerprint());
+  for (const ChoiceSet& choices : open.choices) fingerprint.emplace_back("choices", choices.fingerprint());
+  return fingerprint;
+}
+
+}  // namespace
+
+EvalSummary evaluate(const RunOptions& options, const Machine& machine) {
+  OpenSets open;
+  agree(*machine.grid.world, [&] { open = open_sets(options); });
+  require_agreement(*machine.grid.world, fingerprint_of(open));
+  const PackingOptions packing{options.train.micro_batch_tokens, options.data.packing};
+  Instance instance(options, machine, open.files, plan_for(open, packing));
+  EvalSummary summary;
+  for (std::size_t i = 0; i < open.sets.size(); ++i) {
+    summary.sets.push_back(evaluate_dataset(instance, machine, open.sets[i], options.data.eval[i].name, packing));
   }
-  require_agreement(*machine.grid.world, fingerprint);
-  Instance instance(options, machine, files, plan);
-  std::vector<Evaluation> results;
-  for (std::size_t i = 0; i < datasets.size(); ++i) {
-    results.push_back(evaluate_dataset(instance, machine, datasets[i], options.data.eval[i].name, packing));
+  std::string lines;
+  for (std::size_t i = 0; i < open.choices.size(); ++i) {
+    const std::string& name = options.eval.choices[i].name;
+    const std::vector<double> likelihoods = option_log_likelihoods(instance, machine, open.choices[i], packing);
+    summary.choices.push_back(score_choices(open.choices[i], likelihoods, name));
+    lines += score_lines(open.choices[i], likelihoods, name);
   }
-  return results;
+  agree(*machine.grid.world, [&] {
+    if (machine.grid.world->rank() == 0 && !options.eval.scores.empty()) replace_file(options.eval.scores, lines);
+  });
+  return summary;
 }
 
 }  // namespace shardora

@@ -123,6 +123,7 @@ std::string Instance::weights_text() const {
 ActivationPlan Instance::activation_plan(const InstancePlan& plan) const {
   return {.limits = plan.limits,
           .training = plan.training,
+          .row_scores = plan.row_scores,
           .dtype = activation_dtype(),
           .recompute = options_.train.recompute};
 }

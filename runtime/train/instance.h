@@ -30,6 +30,7 @@ struct InstancePlan {
   BatchLimits limits;          // largest micro-batch
   std::int64_t positions = 0;  // longest sequence
   bool training = false;       // gradients, moments, and all layers' activations are kept
+  bool row_scores = false;     // what gives each target's own loss is kept: Activations::row_scores
 };
 
 class Instance {

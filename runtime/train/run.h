@@ -42,8 +42,22 @@ struct TrainSummary {
 // Writes output.dir as documented. Errors: Error or AgreedError with the status to exit with.
 TrainSummary train(const RunOptions& options, const Machine& machine);
 
-// model.path, optional adapter.path, data.eval.
-std::vector<Evaluation> evaluate(const RunOptions& options, const Machine& machine);
+// What a model makes of a file of multiple-choice questions. It chooses the option of the highest log-likelihood, the
+// first of equals.
+struct ChoiceScores {
+  std::string name;  // empty for a single file
+  std::int64_t questions = 0;
+  double accuracy = 0;            // share of questions whose right option is chosen
+  double accuracy_per_token = 0;  // the same, by the log-likelihood over the option's count of tokens
+  double chance = 0;              // of a choice at random
+};
+
+struct EvalSummary {
+  std::vector<Evaluation> sets;
+  std::vector<ChoiceScores> choices;
+};
+// model.path, optional adapter.path, data.eval, eval.*.
+EvalSummary evaluate(const RunOptions& options, const Machine& machine);
 
 struct MergeSummary {
   std::string output;

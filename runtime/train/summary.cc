@@ -5,15 +5,36 @@
 #include "runtime/io/json.h"
 
 namespace shardora {
+namespace {
 
-nlohmann::ordered_json to_json(const std::vector<Evaluation>& evaluations) {
+nlohmann::ordered_json figures_of(const Evaluation& one) {
+  return {{"loss", one.loss}, {"perplexity", one.perplexity}, {"accuracy", one.accuracy}, {"tokens", one.tokens}};
+}
+
+nlohmann::ordered_json figures_of(const ChoiceScores& one) {
+  return {{"questions", one.questions},
+          {"accuracy", one.accuracy},
+          {"accuracy_per_token", one.accuracy_per_token},
+          {"chance", one.chance}};
+}
+
+template <class Figures>
+nlohmann::ordered_json by_name(const std::vector<Figures>& figures) {
   nlohmann::ordered_json all = nlohmann::ordered_json::object();
-  for (const Evaluation& one : evaluations) {
-    const nlohmann::ordered_json values = {
-        {"loss", one.loss}, {"perplexity", one.perplexity}, {"accuracy", one.accuracy}, {"tokens", one.tokens}};
-    if (one.name.empty()) return values;
-    all[one.name] = values;
+  for (const Figures& one : figures) {
+    if (one.name.empty()) return figures_of(one);
+    all[one.name] = figures_of(one);
   }
+  return all;
+}
+
+}  // namespace
+
+nlohmann::ordered_json to_json(const std::vector<Evaluation>& evaluations) { return by_name(evaluations); }
+
+nlohmann::ordered_json to_json(const EvalSummary& summary) {
+  nlohmann::ordered_json all = by_name(summary.sets);
+  if (!summary.choices.empty()) all["choices"] = by_name(summary.choices);
   return all;
 }
 

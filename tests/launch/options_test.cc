@@ -134,6 +134,8 @@ const std::map<std::string, std::string> kSamples = {
     {"output.overwrite", "true"},
     {"merge.dtype", "bfloat16"},
     {"merge.verify", "true"},
+    {"eval.choices", "arc=a.safetensors, obqa=o.safetensors"},
+    {"eval.scores", "scores.jsonl"},
     {"generate.prompts", "p.safetensors"},
     {"generate.max_new_tokens", "33"},
     {"generate.stop_tokens", "2, 151643"},
@@ -326,7 +328,7 @@ TEST(ParseInvocation, NamesTheCommandsAndTheMissingKey) {
   EXPECT_THAT(refusal({"trian"}), AllOf(HasSubstr("'trian'"), HasSubstr("train, eval, merge, generate, inspect")));
   EXPECT_THAT(refusal({"train", "--model.path=m", "--data.train=d", "--train.steps=1"}),
               AllOf(HasSubstr("output.dir is missing"), HasSubstr("train needs")));
-  EXPECT_THAT(refusal({"eval", "--model.path=m"}), HasSubstr("data.eval is missing"));
+  EXPECT_THAT(refusal({"eval", "--model.path=m"}), HasSubstr("nothing to evaluate: expected data.eval"));
   EXPECT_THAT(refusal({"merge", "--model.path=m", "--output.dir=o"}), HasSubstr("adapter.path is missing"));
   EXPECT_THAT(refusal({"generate", "--model.path=m"}), HasSubstr("generate.prompts is missing"));
   EXPECT_THAT(refusal({"inspect"}), HasSubstr("nothing to inspect"));
