@@ -52,9 +52,9 @@ class Encoder:
 
 
 def _load(folder):
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # no advice about packages that nothing here needs
     import transformers
 
-    transformers.logging.set_verbosity_error()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as problem:  # whatever the parts of transformers raise at a broken folder

@@ -59,8 +59,9 @@ class Conversation:
 class Reader:
     """Makes samples of records. `fields` maps names understood here to the names in the files."""
 
-    def __init__(self, form, fields=None):
+    def __init__(self, form, fields=None, asking=False):
         self._form, self._names = form, fields or {}
+        self._asking = asking  # questions need no answers
 
     def sample(self, record):
         """(sample, shape): files that mix shapes are refused by the caller."""
@@ -107,11 +108,11 @@ class Reader:
         return Document(self._text_of(value, "text", where)), "text"
 
     def _completion(self, value, where):
-        return Pair(self._text_of(value, "prompt", where), self._text_of(value, "completion", where),
+        return Pair(self._text_of(value, "prompt", where), self._text_of(value, "completion", where, optional=self._asking),
                     system=self._text_of(value, "system", where, optional=True)), "prompt and completion"
 
     def _instruction(self, value, where):
-        return Pair(self._text_of(value, "instruction", where), self._text_of(value, "output", where),
+        return Pair(self._text_of(value, "instruction", where), self._text_of(value, "output", where, optional=self._asking),
                     self._text_of(value, "input", where, optional=True),
                     self._text_of(value, "system", where, optional=True)), "instruction"
 
