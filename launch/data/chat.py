@@ -7,14 +7,14 @@ marks its answers itself, with {% generation %}, is taken at its word."""
 import dataclasses
 import json
 
-from formats import Document, Pair
-from refusal import USAGE, Refusal, one_line
+from formats import Pair
+from refusal import Refusal, one_line
 
 
 @dataclasses.dataclass
 class Lesson:
     tokens: list
-    turns: list  # (begin, end) of the tokens of every answer
+    turns: list  # (begin, end) of the tokens that are learned, one an answer; none: the sample is empty
     asked: str  # what stands before the first answer: samples that share it belong together
     joined: bool = False  # whether a token has characters of both prompt and answer
 
@@ -34,25 +34,27 @@ class ChatPrompt:
     def describe(self):
         return self.template
 
-    def learn(self, sample, encoder, where):
+    def learn(self, sample, encoder, where, train_on="completion"):
         """The sample as a Lesson."""
-        if isinstance(sample, Document):
-            raise Refusal("--format text takes no chat template; leave --prompt out", USAGE)
         messages, tools, weights = _turns_of(sample)
         text = self.render(messages, tools, where)
         tokens, ends = encoder.encode(text, add_special=False)
-        if self._marks_answers:
+        answers = [k for k, message in enumerate(messages) if message["role"] == "assistant"]
+        asked = json.dumps(messages[: answers[0]] if answers else messages, sort_keys=True, ensure_ascii=False)
+        if train_on == "all":
+            turns = [_tokens_of((0, len(text)), tokens, ends, text, encoder)]
+        elif self._marks_answers:
             turns = self._marked(messages, tools, where)
         else:
-            spans = self._spans(text, messages, tools, where)
-            turns = [_tokens_of(span, tokens, ends, text, encoder) for span in spans]
-        last = [k for k, message in enumerate(messages) if message["role"] == "assistant"][-1:]
-        if turns and last == [len(messages) - 1]:
-            tokens, turns = _end_last(tokens, turns, ends, text, encoder)
-        first = next((k for k, message in enumerate(messages) if message["role"] == "assistant"), len(messages))
-        asked = json.dumps(messages[:first], sort_keys=True, ensure_ascii=False)
-        wanted = [turn for turn, weight in zip(turns, weights) if weight and turn[0] < turn[1]]
-        return Lesson(tokens, wanted, asked)
+            wanted = answers[-1:] if train_on == "last" else answers
+            turns = [_tokens_of(span, tokens, ends, text, encoder)
+                     for span in self._spans(text, messages, wanted, tools, where)]
+        if turns and answers[-1:] == [len(messages) - 1]:
+            tokens, turns = _end_last(tokens, turns, encoder)
+        if train_on == "all":
+            return Lesson(tokens, [(0, len(tokens))], asked)
+        taken = list(zip(turns, weights[-len(turns):]))[-1 if train_on == "last" else 0:]
+        return Lesson(tokens, [turn for turn, weight in taken if weight and turn[0] < turn[1]], asked)
 
     def ask(self, sample, encoder, where):
         messages, tools, _ = _turns_of(sample)
@@ -99,12 +101,10 @@ class ChatPrompt:
             raise Refusal(f"{where}: the template's {{% generation %}} marks {len(turns)} answers of {answers}")
         return [tuple(turn) for turn in turns]
 
-    def _spans(self, text, messages, tools, where):
-        """The characters of every assistant turn. A conversation's very first turn answers nothing: no characters."""
+    def _spans(self, text, messages, answers, tools, where):
+        """The characters of assistant turns. A conversation's very first turn answers nothing: no characters."""
         spans = []
-        for k, message in enumerate(messages):
-            if message["role"] != "assistant":
-                continue
+        for k in answers:
             place = f"{where}, turn {k + 1}"
             begin = self._begin(text, messages, k, tools, place) if k else 0
             end = self._end(text, messages, k, begin, tools, place) if k else 0
@@ -119,7 +119,7 @@ class ChatPrompt:
             if text.startswith(told) and _starts_with(text[len(told):], _visible(messages[k])):
                 return len(told)
             raise Refusal(f"{where}: the chat template has no generation prompt (add_generation_prompt changes nothing), "
-                          "so that the answer's start is unknown; give a template that has one with --prompt FILE")
+                          "so that the answer's start is unknown; give one that has it with --prompt FILE")
         if text.startswith(asked):
             return len(asked)
         # A generation prompt may close the thinking that an answer has: what both share is the prompt.
@@ -183,12 +183,12 @@ def _tokens_of(span, tokens, ends, text, encoder):
     begin = next((k for k, end in enumerate(ends) if end > span[0]), len(tokens))
     stop = next((k for k, end in enumerate(ends) if end > span[1]), len(tokens)) if span[1] else begin
     last = next((k for k in range(stop - 1, begin - 1, -1) if tokens[k] in encoder.special), None)
-    if last is not None and not text[ends[last]:span[1]].strip():
+    if last is not None and not text[ends[last]:ends[stop - 1]].strip():
         stop = last + 1
     return begin, stop
 
 
-def _end_last(tokens, turns, ends, text, encoder):
+def _end_last(tokens, turns, encoder):
     """A conversation whose last answer no token ends gets the end-of-sequence token."""
     begin, stop = turns[-1]
     if begin >= stop or tokens[stop - 1] in encoder.special:

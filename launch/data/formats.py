@@ -126,12 +126,19 @@ class Reader:
         if not isinstance(turns, list):
             raise Refusal(f"{where}: {name} is {shown(turns)}, expected a list of turns")
         messages = [_message(turn, f"{where}, {name}[{k}]") for k, turn in enumerate(turns)]
+        styles = ["role and content" if "role" in turn else "from and value" for turn in turns]
+        for k, style in enumerate(styles):
+            if style != styles[0]:
+                raise Refusal(f"{where}, {name}[{k}]: {style}, but turns before it have {styles[0]}")
         system = self._text_of(value, "system", where, optional=True)
         if system and messages and messages[0]["role"] != "system":
             messages.insert(0, {"role": "system", "content": system})
         tools = _from_cell(value.get(self._name("tools")) or None, f"{where}, tools")
-        openai = bool(turns) and "role" in turns[0]
-        return Conversation(messages, tools), f"{name} with {'role and content' if openai else 'from and value'}"
+        if tools is not None and not isinstance(tools, list):
+            raise Refusal(f"{where}: tools is {shown(tools)}, expected a list of functions")
+        if not turns:
+            raise Refusal(f"{where}: {name} is empty, expected turns")
+        return Conversation(messages, tools), f"{name} with {styles[0]}"
 
 
 def _parse(line, where):
@@ -167,7 +174,7 @@ def _message(turn, where):
     if "from" not in turn or "value" not in turn:
         raise Refusal(f"{where}: its fields are {_listed(map(str, turn))}, expected role and content, or from and value")
     speaker, text = turn["from"], turn["value"]
-    if speaker not in _SPEAKERS:
+    if not isinstance(speaker, str) or speaker not in _SPEAKERS:
         raise Refusal(f"{where}: from is {shown(speaker)}, expected one of {', '.join(_SPEAKERS)}")
     if not isinstance(text, str):
         raise Refusal(f"{where}: value is {shown(text)}, expected a text")

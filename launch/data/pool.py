@@ -3,7 +3,10 @@ batches under way as the processes need."""
 
 import collections
 import concurrent.futures
+import ctypes
 import multiprocessing
+import signal
+import sys
 
 from refusal import INTERNAL, Refusal
 
@@ -13,6 +16,10 @@ _work = None  # in a worker: what it was started with, inherited by fork
 def _start(work):
     global _work
     _work = work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the first process alone speaks
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no worker outlives a killed first process
 
 
 def _do(batch):

@@ -100,12 +100,12 @@ def metadata(options, maker):
     }
 
 
-def finish(options, maker, spools, tally):
+def finish(options, maker, place, spools, tally):
     """Duplicates, checks, and the files. Returns [(path, spool)] of what was written, and the number of duplicates."""
     repeated = [spool.repeated() for spool in spools]
     if options.drop_duplicates:
-        spools = [spool.without(again, f"unique{k}") if again.any() else spool
-                  for k, (spool, again) in enumerate(zip(spools, repeated))]
+        spools = [spool.without(again, place.spool()) if again.any() else spool
+                  for spool, again in zip(spools, repeated)]
     if not spools[0].sequences and not spools[1].sequences:
         raise Refusal(f"{options.input[0]}: nothing is left to learn from: {tally.text()}")
     if not spools[0].sequences:
@@ -127,14 +127,14 @@ def main(arguments):
     options = parser(__doc__).parse_args(arguments)
     resolve(options)
     from report import Tally, tell
-    from writing import Spool, Workplace
+    from writing import Workplace
 
     sys.stdout.reconfigure(errors="backslashreplace")
     maker, tally = make_maker(options), Tally()
     with Workplace(options.output) as place:
-        spools = [Spool(place.folder, "train"), Spool(place.folder, "eval")]
+        spools = [place.spool(), place.spool()]
         convert(options, maker, *spools, tally)
-        parts, duplicates = finish(options, maker, spools, tally)
+        parts, duplicates = finish(options, maker, place, spools, tally)
         tell(maker, tally, parts, duplicates, options.drop_duplicates, time.monotonic() - begin)
 
 

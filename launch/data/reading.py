@@ -34,7 +34,7 @@ def records(path, longest, separator=None):
     """All records of a file. `longest`: bytes that one record may have; `separator`: what parts documents in text."""
     if os.path.isdir(path):
         raise Refusal(f"{path}: is a folder, expected a file")
-    if os.path.getsize(path) == 0:
+    if os.path.isfile(path) and os.path.getsize(path) == 0:  # a pipe may have no size
         raise Refusal(f"{path}: the file is empty, expected at least one record")
     readers = {LINES: _lines, ARRAY: _array, TABLE: _table, PARQUET: _parquet}
     kind = kind_of(path)

@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import sys
+import traceback
 
 USAGE, BROKEN_INPUT, OUTPUT, INPUT_OUTPUT, INTERNAL = 64, 65, 73, 74, 70
 
@@ -67,6 +68,10 @@ def run(name, main, arguments):
     except ImportError as problem:
         return _say(name, f"Python package {problem.name} is missing; run launch/install.sh data, then use "
                           "build/venv/bin/python", 69)
+    except Exception as problem:  # a fault of the script's own, of which the place is worth more than a page of calls
+        *_, place = traceback.extract_tb(problem.__traceback__)
+        return _say(name, f"internal error at {os.path.basename(place.filename)}:{place.lineno}: {problem!r}; please report "
+                          "it", INTERNAL)
 
 
 def _say(name, text, status):

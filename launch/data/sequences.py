@@ -46,7 +46,7 @@ class Maker:
         fates, shapes, held_out, sequences, joined = [], [], [], [], 0
         for record in records:
             sample, shape = self._reader.sample(record)
-            lesson = self.prompt.learn(sample, self.encoder, record.where)
+            lesson = self.prompt.learn(sample, self.encoder, record.where, self.rules.train_on)
             fate, made = self._sequences(lesson, record.where)
             shapes.append(shape)
             fates.append(fate)
@@ -67,19 +67,10 @@ class Maker:
         if not lesson.turns:
             return EMPTY, []
         self.encoder.check(lesson.tokens, where)
-        mask = self._mask(len(lesson.tokens), lesson.turns)
+        mask = _mask(len(lesson.tokens), lesson.turns)
         if self.rules.longest is None or len(mask) <= self.rules.longest:
             return (KEPT, [(lesson.tokens, mask)]) if any(mask) else (NO_TARGET, [])
         return self._overlong(lesson.tokens, mask, where)
-
-    def _mask(self, length, turns):
-        if self.rules.train_on == "all":
-            return [0] + [1] * (length - 1)
-        mask = [0] * length
-        for begin, end in turns[-1:] if self.rules.train_on == "last" else turns:
-            mask[begin:end] = [1] * (end - begin)
-        mask[0] = 0  # nothing predicts it
-        return mask
 
     def _overlong(self, tokens, mask, where):
         longest = self.rules.longest
@@ -99,6 +90,14 @@ class Maker:
             return False
         digest = hashlib.blake2b(asked.strip().encode(), digest_size=8, key=b"%d" % self.rules.seed).digest()
         return int.from_bytes(digest, "little") < self.rules.eval_fraction * 2**64
+
+
+def _mask(length, turns):
+    mask = [0] * length
+    for begin, end in turns:
+        mask[begin:end] = [1] * (end - begin)
+    mask[0] = 0  # nothing predicts it
+    return mask
 
 
 def _joined(lists, dtype):

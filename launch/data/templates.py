@@ -62,7 +62,7 @@ class TextPrompt:
             return _fill(self.without_input, f"{instruction}\n\n{pair.input}", "")
         return _fill(self.with_input, instruction, pair.input)
 
-    def learn(self, sample, encoder, where):
+    def learn(self, sample, encoder, where, train_on="completion"):
         """The sample as a Lesson. A token with characters of both prompt and answer belongs to the answer."""
         if isinstance(sample, Document):
             tokens = _ended(encoder.encode(sample.text, add_special=True)[0], encoder)
@@ -75,7 +75,8 @@ class TextPrompt:
         first = next(k for k, end in enumerate(ends) if end > len(prompt))
         joined = first > 0 and ends[first - 1] < len(prompt)
         tokens = _ended(tokens, encoder)
-        return Lesson(tokens, [(first, len(tokens))], asked=prompt, joined=joined)
+        begin = 0 if train_on == "all" else first
+        return Lesson(tokens, [(begin, len(tokens))], asked=prompt, joined=joined)
 
     def ask(self, sample, encoder, where):
         pair = sample.pair(where) if isinstance(sample, Conversation) else sample

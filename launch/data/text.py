@@ -105,10 +105,10 @@ def prompts(options, encoder):
 
 def write_prompts(path, found, encoder, prompt):
     import numpy
-    from writing import Spool, Workplace
+    from writing import Workplace
 
     with Workplace(path) as place:
-        spool = Spool(place.folder, "prompts")
+        spool = place.spool()
         for tokens in found:
             spool.add(numpy.array(tokens), numpy.zeros(len(tokens)), numpy.array([len(tokens)]), numpy.zeros(2))
         spool.finish(path, {"format": "shardora.dataset.v1", "tokenizer_sha256": encoder.sha256, "part": "prompts",

@@ -1,6 +1,7 @@
 """Dataset files larger than memory: what comes is put aside in files beside the output, and the dataset file is put
 together from them at the end, under its name only when it is whole."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,11 +17,16 @@ _BLOCK = 1 << 22
 
 
 class Workplace:
-    """A folder beside the output, gone at the end whatever happens."""
+    """A folder beside the output and the spools in it, gone at the end whatever happens."""
 
     def __init__(self, output):
         self._parent = os.path.dirname(os.path.abspath(output))
+        self._spools = []
         self.folder = None
+
+    def spool(self):
+        self._spools.append(Spool(os.path.join(self.folder, str(len(self._spools)))))
+        return self._spools[-1]
 
     def __enter__(self):
         try:
@@ -30,17 +36,24 @@ class Workplace:
         return self
 
     def __exit__(self, *_):
+        for spool in self._spools:
+            spool.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Spool:
     """The sequences of one dataset file, on their way."""
 
-    def __init__(self, folder, name):
-        self._path = os.path.join(folder, name)
-        self._files = {part: open(f"{self._path}.{part}", "w+b", buffering=_BLOCK)
+    def __init__(self, path):
+        self._path = path
+        self._files = {part: open(f"{path}.{part}", "w+b", buffering=_BLOCK)
                        for part in ("tokens", "loss_mask", "lengths", "hashes")}
         self.sequences = self.tokens = self.targets = 0
+
+    def close(self):
+        with contextlib.suppress(OSError):  # of what was not written to a full disk, which has been told
+            for file in self._files.values():
+                file.close()
 
     def add(self, tokens, mask, lengths, hashes):
         for part, values, dtype in (("tokens", tokens, "<i4"), ("loss_mask", mask, "u1"), ("lengths", lengths, "<i8"),
@@ -72,9 +85,8 @@ class Spool:
             parts.append(numpy.fromfile(f"{self._path}.{part}", dtype, length).tolist())
         return parts
 
-    def without(self, unwanted, name):
-        """A spool of the other sequences."""
-        rest = Spool(os.path.dirname(self._path), name)
+    def without(self, unwanted, rest):
+        """The other sequences go into the spool `rest`, which is returned."""
         lengths, hashes = self.read("lengths", "<i8"), self.read("hashes", "<u8").reshape(-1, 2)
         files = [self._files["tokens"], self._files["loss_mask"]]
         for file in files:
