@@ -60,7 +60,7 @@ class ChatPrompt:
         messages, tools, _ = _turns_of(sample)
         if messages and messages[-1]["role"] == "assistant":
             messages = messages[:-1]
-        return encoder.encode(self.render(messages, tools, where, asking=True), add_special=False)[0]
+        return encoder.ids(self.render(messages, tools, where, asking=True), add_special=False)
 
     def end_tokens(self, encoder):
         """What ends an answer of this template: it may be another token than the tokenizer's own."""

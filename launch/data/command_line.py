@@ -8,6 +8,7 @@ from formats import FIELDS
 from refusal import OUTPUT, USAGE, Arguments, Refusal
 
 FORMATS = ("text", "completion", "instruction", "chat")
+LONGEST_RECORD = 8 << 20
 
 
 def parser(description):
@@ -34,7 +35,8 @@ def parser(description):
     add("--drop-duplicates", action="store_true", help="keep the first of equal sequences; else they are only counted")
     add("--field", action="append", default=[], metavar="NAME=THEIRS", help="what a field is called in the files")
     add("--separator", metavar="TEXT", help="what parts documents in text files; \\n and \\t are known")
-    add("--max-record-bytes", type=int, default=16 << 20, metavar="N", help="longest record that is read (16 MiB)")
+    add("--max-record-bytes", type=int, default=LONGEST_RECORD, metavar="N",
+        help="longest record that is read; the tokenizer needs some 200 times its memory (8 MiB)")
     add("--processes", type=int, default=0, metavar="N", help="processes that share the work (0: one a core)")
     return arguments
 

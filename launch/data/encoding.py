@@ -14,10 +14,10 @@ class Encoder:
             raise Refusal(f"{folder}: no tokenizer.json, expected the folder of a Hugging Face model or tokenizer")
         with open(path, "rb") as file:
             self.sha256 = hashlib.sha256(file.read()).hexdigest()
-        self.tokenizer = _load(folder)
+        self.tokenizer = _load(folder)  # transformers' own
         self._backend = _with_whole_offsets(self.tokenizer.backend_tokenizer.to_str())
         self.end = self.tokenizer.eos_token_id
-        self.begin_text = self.tokenizer.bos_token
+        self._begin_text = self.tokenizer.bos_token
         added = self._backend.get_added_tokens_decoder()
         self.special = {id for id, token in added.items() if token.special} | {self.end}
         self.unknown = self.tokenizer.unk_token_id
@@ -25,14 +25,19 @@ class Encoder:
         self.vocabulary = config.get("vocab_size")
         self.longest = config.get("max_position_embeddings")
 
+    def ids(self, text, add_special):
+        return self._encoded(text, add_special).ids
+
     def encode(self, text, add_special):
         """(ids, ends): ends[k] is the position in the text after token k's last character. Tokens that the tokenizer
         adds by itself come with 0."""
-        # A template that writes the beginning token itself must not get a second one.
-        if add_special and self.begin_text and text.startswith(self.begin_text):
-            add_special = False
-        encoded = self._backend.encode(text, add_special_tokens=add_special)
+        encoded = self._encoded(text, add_special)
         return encoded.ids, [end for _, end in encoded.offsets]
+
+    def _encoded(self, text, add_special):
+        # A template that writes the beginning token itself must not get a second one.
+        written = self._begin_text and text.startswith(self._begin_text)
+        return self._backend.encode(text, add_special_tokens=add_special and not written)
 
     def end_token(self):
         if self.end is None:

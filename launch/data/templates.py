@@ -65,7 +65,7 @@ class TextPrompt:
     def learn(self, sample, encoder, where, train_on="completion"):
         """The sample as a Lesson. A token with characters of both prompt and answer belongs to the answer."""
         if isinstance(sample, Document):
-            tokens = _ended(encoder.encode(sample.text, add_special=True)[0], encoder)
+            tokens = _ended(encoder.ids(sample.text, add_special=True), encoder)
             return Lesson(tokens, [(0, len(tokens))] if sample.text.strip() else [], asked=sample.text)
         pair = sample.pair(where) if isinstance(sample, Conversation) else sample
         prompt = self.text(pair)
@@ -80,7 +80,7 @@ class TextPrompt:
 
     def ask(self, sample, encoder, where):
         pair = sample.pair(where) if isinstance(sample, Conversation) else sample
-        return encoder.encode(self.text(pair), add_special=True)[0]
+        return encoder.ids(self.text(pair), add_special=True)
 
     def end_tokens(self, encoder):
         return [encoder.end_token()]

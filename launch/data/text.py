@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 
-from command_line import FORMATS, json_or_text, named_values
+from command_line import FORMATS, LONGEST_RECORD, json_or_text, named_values
 from refusal import OUTPUT, USAGE, Arguments, Refusal, one_line, run
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -88,7 +88,7 @@ def prompts(options, encoder):
     asked = [(f"question {k}", Pair(text, "")) for k, text in enumerate(options.question, 1)]
     for path in options.input:
         is_text = kind_of(path) == TEXT
-        for record in records(path, 16 << 20, separator="\n" if is_text else None):
+        for record in records(path, LONGEST_RECORD, separator="\n" if is_text else None):
             if not is_text:
                 asked.append((record.where, reader.sample(record)[0]))
             elif record.value.strip():

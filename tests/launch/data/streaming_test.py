@@ -90,7 +90,7 @@ class Memory(Case):
             file.write(b'{"text": "')
             file.truncate(1 << 30)
         begin = time.monotonic()
-        self.refused(65, "line 1: longer than 16777216 bytes", self.folder / "tokenizer", path, "text")
+        self.refused(65, "line 1: longer than 8388608 bytes", self.folder / "tokenizer", path, "text")
         self.assertLess(time.monotonic() - begin, 5)
 
 
