@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""Makes dataset files from text, prompts with completions, instructions, or chats.
+
+    prepare.py --tokenizer MODEL --input chats.jsonl --format chat --output train.safetensors --eval-fraction 0.05
+
+Formats and their fields (other names: --field NAME=THEIRS, as in --field prompt=question --field completion=answer):
+
+  text         text files, or records with text. A file is one document; --separator parts it, as in --separator '\\n\\n'.
+               Every token is learned. A document longer than the model reads: --overlong split
+  completion   prompt, completion, perhaps system
+  instruction  instruction, output, perhaps input and system (Alpaca, LLM-Adapters)
+  chat         messages with role and content (OpenAI), or conversations with from and value (ShareGPT); perhaps tools.
+               System, user and tool turns are read, never learned, nor is an assistant's turn with weight 0
+
+Files: JSON (an array, or one object a line), JSON Lines, CSV, Parquet (with pyarrow), by their names' ends; all else is
+text. They may be larger than memory. Output is the same for any number of processes.
+
+Learned are the answer's tokens and the token that ends it, not the prompt (--train-on). A token with characters of both
+prompt and answer belongs to the answer. The token that begins a sequence comes from the tokenizer or the chat template,
+once. --prompt none (the usual one for completions) joins prompt and completion as they are; alpaca and llm-adapters are
+those papers' texts, llm-adapters-evaluation is what they ask with; a FILE is a Jinja chat template, or a text with
+{instruction} and perhaps {input}. Instructions and chats take the tokenizer's chat template if it has one, else alpaca.
+
+Nothing is left out silently: records that are too long, empty or without anything to learn are counted and the first of
+them is named. The last line of standard output is a JSON object with all counts.
+"""
+
+import json
+import os
+import sys
+import time
+
+from command_line import fields_of, json_or_text, named_values, parser, resolve
+from refusal import USAGE, Refusal, run
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # processes share the work, threads would compete
+_BATCH_RECORDS, _BATCH_BYTES = 256, 1 << 20
+
+
+def make_maker(options):
+    import templates
+    from encoding import Encoder
+    from formats import Reader
+    from sequences import Maker, Rules
+
+    fields = fields_of(options)
+    encoder = Encoder(options.tokenizer, options.model)
+    prompt = templates.choose(options.prompt, options.format, encoder,
+                              named_values(options.template_option, "--template-option", json_or_text))
+    if options.sequence_length is None:
+        options.sequence_length = encoder.longest
+    rules = Rules(options.train_on, options.sequence_length, options.overlong, options.eval_fraction, options.seed)
+    return Maker(encoder, Reader(options.format, fields), prompt, rules)
+
+
+def batches(options):
+    """Batches of records: of one file each, so that a file which mixes formats is noticed."""
+    from reading import records
+
+    for path in options.input:
+        batch, size = [], 0
+        for record in records(path, options.max_record_bytes, options.separator):
+            batch.append(record)
+            size += record.size
+            if len(batch) == _BATCH_RECORDS or size >= _BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
+
+
+def convert(options, maker, train, held_out, tally):
+    import tqdm
+    from pool import ordered
+
+    total = sum(os.path.getsize(path) for path in options.input)
+    with tqdm.tqdm(total=total, unit="B", unit_scale=True, disable=not sys.stderr.isatty(), file=sys.stderr) as bar:
+        for batch in ordered(maker.batch, batches(options), options.processes):
+            tally.add(batch)
+            in_part = batch.held_out.repeat(batch.lengths)
+            for spool, one, each in ((train, ~batch.held_out, ~in_part), (held_out, batch.held_out, in_part)):
+                if one.any():
+                    spool.add(batch.tokens[each], batch.mask[each], batch.lengths[one], batch.hashes[one])
+            bar.update(batch.size)
+
+
+def metadata(options, maker):
+    prompt, given = maker.prompt, vars(options)
+    given = {name: value for name, value in given.items() if name not in ("processes", "output", "eval_output")}
+    return {
+        "format": "shardora.dataset.v1",
+        "tokenizer_sha256": maker.encoder.sha256,
+        "source": ", ".join(os.path.basename(path) for path in options.input),
+        "prompt": prompt.name,
+        "prompt_kind": "chat" if hasattr(prompt, "options") else "text",
+        "prompt_template": prompt.describe(),
+        "template_options": json.dumps(getattr(prompt, "options", {})),
+        "end_tokens": json.dumps(prompt.end_tokens(maker.encoder)),
+        "arguments": json.dumps(given, ensure_ascii=False),
+    }
+
+
+def finish(options, maker, place, spools, tally):
+    """Duplicates, checks, and the files. Returns [(path, spool)] of what was written, and the number of duplicates."""
+    repeated = [spool.repeated() for spool in spools]
+    if options.drop_duplicates:
+        spools = [spool.without(again, place.spool()) if again.any() else spool
+                  for spool, again in zip(spools, repeated)]
+    if not spools[0].sequences and not spools[1].sequences:
+        raise Refusal(f"{options.input[0]}: nothing is left to learn from: {tally.text()}")
+    if not spools[0].sequences:
+        raise Refusal(f"--eval-fraction {options.eval_fraction} holds out all {spools[1].sequences} sequences; "
+                      "choose a smaller one or another --seed", USAGE)
+    if options.eval_fraction and not spools[1].sequences:
+        raise Refusal(f"--eval-fraction {options.eval_fraction} holds out none of {spools[0].sequences} sequences; "
+                      "choose a greater one or another --seed", USAGE)
+    about = metadata(options, maker)
+    if options.eval_fraction:
+        spools[1].finish(options.eval_output, {**about, "part": "eval"})
+    spools[0].finish(options.output, {**about, "part": "train"})
+    parts = list(zip([options.output, options.eval_output], spools))
+    return parts[: 1 + bool(options.eval_fraction)], int(sum(again.sum() for again in repeated))
+
+
+def main(arguments):
+    begin = time.monotonic()
+    options = parser(__doc__).parse_args(arguments)
+    resolve(options)
+    from report import Tally, tell
+    from writing import Workplace
+
+    sys.stdout.reconfigure(errors="backslashreplace")
+    maker, tally = make_maker(options), Tally()
+    with Workplace(options.output) as place:
+        spools = [place.spool(), place.spool()]
+        convert(options, maker, *spools, tally)
+        parts, duplicates = finish(options, maker, place, spools, tally)
+        tell(maker, tally, parts, duplicates, options.drop_duplicates, time.monotonic() - begin)
+
+
+if __name__ == "__main__":
+    sys.exit(run("prepare.py", main, sys.argv[1:]))

@@ -1,0 +1,79 @@
+"""One line for every bad input: what, where, what was expected, what to do; and the exit status that says which kind."""
+
+import argparse
+import errno
+import os
+import signal
+import sys
+import traceback
+
+USAGE, BROKEN_INPUT, OUTPUT, INPUT_OUTPUT, INTERNAL = 64, 65, 73, 74, 70
+
+
+class Refusal(Exception):
+    def __init__(self, text, status=BROKEN_INPUT):
+        super().__init__(text, status)  # both, so that it travels between processes
+        self.text, self.status = text, status
+
+
+class Arguments(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message):
+        raise Refusal(f"{message}; see --help", USAGE)
+
+
+def one_line(text, most=300):
+    """Other people's messages, without line breaks and control characters."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def shown(value, most=60):
+    """A value of a file, as it may stand in a message."""
+    return one_line(repr(value), most)
+
+
+def of_system(problem, path=None):
+    """An operating system's error, as a refusal."""
+    place = problem.filename if problem.filename is not None else path
+    reason = one_line(problem.strerror or problem)
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Refusal(f"{place}: {reason}; nothing was written, make room and start again", INPUT_OUTPUT)
+    return Refusal(f"{place}: {reason}", INPUT_OUTPUT)
+
+
+def _stop(number, _):
+    raise KeyboardInterrupt(number)
+
+
+def run(name, main, arguments):
+    """Runs main(arguments) and returns the process's exit status."""
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        return main(arguments) or 0
+    except Refusal as refusal:
+        return _say(name, refusal.text, refusal.status)
+    except KeyboardInterrupt as stop:
+        return _say(name, "interrupted; nothing was written", 128 + (stop.args[0] if stop.args else signal.SIGINT))
+    except BrokenPipeError:
+        # Whoever read standard output has gone; a second complaint when Python flushes it would be noise.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INPUT_OUTPUT
+    except OSError as problem:
+        refusal = of_system(problem)
+        return _say(name, refusal.text, refusal.status)
+    except MemoryError:
+        return _say(name, "out of memory; lower --processes or --max-record-bytes", 71)
+    except ImportError as problem:
+        return _say(name, f"Python package {problem.name} is missing; run launch/install.sh data, then use "
+                          "build/venv/bin/python", 69)
+    except Exception as problem:  # a fault of the script's own, of which the place is worth more than a page of calls
+        *_, place = traceback.extract_tb(problem.__traceback__)
+        return _say(name, f"internal error at {os.path.basename(place.filename)}:{place.lineno}: {problem!r}; please report "
+                          "it", INTERNAL)
+
+
+def _say(name, text, status):
+    print(f"{name}: {one_line(text, 2000)}", file=sys.stderr)
+    return status

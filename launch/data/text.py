@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+"""Text in, text out, for `shardora generate`, which speaks in token ids.
+
+    text.py generate --model MODEL --adapter run/adapter --like train.safetensors "Who was it?" -- --generate.beams=4
+    text.py encode --tokenizer MODEL --like train.safetensors --input questions.jsonl --output prompts.safetensors
+    shardora generate … --generate.prompts=prompts.safetensors | text.py decode --tokenizer MODEL
+
+Questions are given on the command line, or as files: lines of text, or records in prepare.py's formats, whose answers
+are not needed and not looked at. --like takes the prompt template, the format and the names of fields from the dataset
+that the model was trained on; without it, --prompt is as in prepare.py. What follows -- goes to the program.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+from command_line import FORMATS, LONGEST_RECORD, json_or_text, named_values
+from refusal import OUTPUT, USAGE, Arguments, Refusal, one_line, run
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def parser():
+    arguments = Arguments(prog="text.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = arguments.add_subparsers(dest="command", required=True, parser_class=Arguments)
+    generate = commands.add_parser("generate", help="encode, run the program, decode")
+    generate.add_argument("--model", required=True, metavar="FOLDER")
+    generate.add_argument("--adapter", metavar="FOLDER", help="a PEFT adapter folder or a checkpoint")
+    generate.add_argument("--tokenizer", metavar="FOLDER", help="where it is not the model's")
+    generate.add_argument("--shardora", metavar="PROGRAM", help="(the one on PATH, or build/release/shardora)")
+    generate.add_argument("--ranks", type=int, default=1, metavar="N", help="processes, started with mpirun (1)")
+    encode = commands.add_parser("encode", help="questions to a dataset file of prompts")
+    encode.add_argument("--tokenizer", required=True, metavar="FOLDER")
+    encode.add_argument("--output", required=True, metavar="FILE")
+    for command in (generate, encode):
+        _question_arguments(command)
+    decode = commands.add_parser("decode", help="the program's result to text")
+    decode.add_argument("--tokenizer", required=True, metavar="FOLDER")
+    decode.add_argument("result", nargs="?", default="-", metavar="FILE", help="what the program wrote (standard input)")
+    for command in (generate, decode):
+        command.add_argument("--json", action="store_true", help="one JSON object an answer")
+    return arguments
+
+
+def _question_arguments(command):
+    command.add_argument("question", nargs="*", help="questions, as text")
+    command.add_argument("--input", nargs="+", default=[], metavar="FILE")
+    command.add_argument("--like", metavar="DATASET", help="a dataset file of prepare.py")
+    command.add_argument("--prompt", metavar="NAME|FILE")
+    command.add_argument("--template-option", action="append", default=[], metavar="NAME=VALUE")
+    command.add_argument("--format", choices=FORMATS[1:], help="of records (as --like, else instruction)")
+    command.add_argument("--field", action="append", default=[], metavar="NAME=THEIRS")
+
+
+def prompt_of(options, encoder):
+    """(prompt, format, fields)"""
+    import templates
+    from writing import metadata_of
+
+    form, fields = options.format, named_values(options.field, "--field")
+    if not options.like:
+        form = form or "instruction"
+        chosen = named_values(options.template_option, "--template-option", json_or_text)
+        return templates.choose(options.prompt, form, encoder, chosen), form, fields
+    if options.prompt or options.template_option:
+        raise Refusal("--like and --prompt (or --template-option) both say what the prompt is; give one", USAGE)
+    metadata = metadata_of(options.like)
+    if metadata.get("tokenizer_sha256") not in (None, encoder.sha256):
+        raise Refusal(f"--like {options.like}: made with another tokenizer than this; give that one with --tokenizer")
+    given = json.loads(metadata.get("arguments", "{}"))
+    learned = given.get("format")
+    if learned == "text" and not form:
+        form = "instruction"
+    return templates.stored(metadata, encoder), form or learned or "instruction", \
+        fields or named_values(given.get("field", []), "--field")
+
+
+def prompts(options, encoder):
+    """Token ids of all questions."""
+    from formats import Pair, Reader
+    from reading import TEXT, kind_of, records
+
+    prompt, form, fields = prompt_of(options, encoder)
+    reader = Reader(form, fields, asking=True)
+    asked = [(f"question {k}", Pair(text, "")) for k, text in enumerate(options.question, 1)]
+    for path in options.input:
+        is_text = kind_of(path) == TEXT
+        for record in records(path, LONGEST_RECORD, separator="\n" if is_text else None):
+            if not is_text:
+                asked.append((record.where, reader.sample(record)[0]))
+            elif record.value.strip():
+                asked.append((record.where, Pair(record.value.rstrip("\r"), "")))
+    if not asked:
+        raise Refusal("no question; give some, or a file with --input", USAGE)
+    found = [prompt.ask(sample, encoder, where) for where, sample in asked]
+    for (where, _), tokens in zip(asked, found):
+        if not tokens:
+            raise Refusal(f"{where}: the prompt has no token, expected a question")
+        encoder.check(tokens, where)
+    return prompt, found
+
+
+def write_prompts(path, found, encoder, prompt):
+    import numpy
+    from writing import Workplace
+
+    with Workplace(path) as place:
+        spool = place.spool()
+        for tokens in found:
+            spool.add(numpy.array(tokens), numpy.zeros(len(tokens)), numpy.array([len(tokens)]), numpy.zeros(2))
+        spool.finish(path, {"format": "shardora.dataset.v1", "tokenizer_sha256": encoder.sha256, "part": "prompts",
+                            "prompt": prompt.name, "end_tokens": json.dumps(prompt.end_tokens(encoder))})
+
+
+def answers(text, encoder):
+    """The texts in the program's output, whose last line is the result."""
+    lines = text.strip().splitlines()
+    try:
+        sequences = json.loads(lines[-1])["sequences"]
+        ids = [one["tokens"] if isinstance(one, dict) else one for one in sequences]
+        return [encoder.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+                for tokens in ids]
+    except (IndexError, ValueError, KeyError, TypeError, OverflowError) as problem:
+        raise Refusal(f"the result cannot be read ({one_line(repr(problem))}); expected the output of shardora generate, "
+                      'whose last line is {"sequences": …}') from None
+
+
+def show(texts, as_json):
+    for k, text in enumerate(texts):
+        if as_json:
+            print(json.dumps({"text": text}, ensure_ascii=False))
+        else:
+            # One answer is printed as it is, for pipelines; several need something between them.
+            print(text if len(texts) == 1 else f"[{k + 1}] {text}")
+
+
+def program(options):
+    beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build/release/shardora")
+    found = options.shardora or shutil.which("shardora") or (os.path.realpath(beside) if os.path.exists(beside) else None)
+    if found is None or not shutil.which(found):
+        raise Refusal(f"{found or 'shardora'}: no such program; build it, or name it with --shardora", USAGE)
+    if options.ranks < 1:
+        raise Refusal(f"--ranks is {options.ranks}, expected 1 or more", USAGE)
+    return ([] if options.ranks == 1 else ["mpirun", "-q", "-np", str(options.ranks)]) + [found]
+
+
+def generate(options, flags):
+    from encoding import Encoder
+    from writing import Workplace
+
+    start = program(options)
+    encoder = Encoder(options.tokenizer or options.model, options.model)
+    prompt, found = prompts(options, encoder)
+    with Workplace(os.path.join(os.environ.get("TMPDIR", "/tmp"), "prompts")) as place:
+        path = os.path.join(place.folder, "prompts.safetensors")
+        write_prompts(path, found, encoder, prompt)
+        stops = ",".join(map(str, prompt.end_tokens(encoder)))
+        command = [*start, "generate", f"--model.path={options.model}", f"--generate.prompts={path}",
+                   f"--generate.stop_tokens={stops}"]
+        if options.adapter:
+            command.append(f"--adapter.path={options.adapter}")
+        done = subprocess.run(command + flags, stdout=subprocess.PIPE, check=False)
+    if done.returncode != 0:
+        return done.returncode if done.returncode > 0 else 128 - done.returncode  # it has said why
+    show(answers(done.stdout.decode("utf-8", "replace"), encoder), options.json)
+    return 0
+
+
+def encode(options, _):
+    from encoding import Encoder
+
+    encoder = Encoder(options.tokenizer)
+    if os.path.isdir(options.output):
+        raise Refusal(f"{options.output}: is a folder, expected a file's name", OUTPUT)
+    prompt, found = prompts(options, encoder)
+    write_prompts(options.output, found, encoder, prompt)
+    print(json.dumps({"output": options.output, "sequences": len(found), "tokens": sum(map(len, found)),
+                      "stop_tokens": prompt.end_tokens(encoder)}))
+
+
+def decode(options, _):
+    from encoding import Encoder
+
+    if options.result == "-":
+        text = sys.stdin.buffer.read()
+    else:
+        with open(options.result, "rb") as file:
+            text = file.read()
+    show(answers(text.decode("utf-8", "replace"), Encoder(options.tokenizer)), options.json)
+
+
+def main(arguments):
+    sys.stdout.reconfigure(errors="backslashreplace")
+    split = arguments.index("--") if "--" in arguments else len(arguments)
+    options = parser().parse_args(arguments[:split])
+    flags = arguments[split + 1:]
+    if flags and options.command != "generate":
+        raise Refusal("what follows -- is for the program, which only generate runs", USAGE)
+    return {"generate": generate, "encode": encode, "decode": decode}[options.command](options, flags)
+
+
+if __name__ == "__main__":
+    sys.exit(run("text.py", main, sys.argv[1:]))
