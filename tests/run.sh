@@ -54,8 +54,7 @@ for name in sys.argv[1:]:
     ast.parse(open(name, encoding="utf-8").read(), name)'
 }
 
-# Tests of the scripts, with Python's standard library alone.
-test_scripts() { git ls-files -- 'tests/*_test.py' | xargs -r -n 1 python3; }
+test_scripts() { git ls-files -- 'tests/*_test.py' | xargs -r -n 1 -P "$jobs" build/venv/bin/python; }
 
 build() { cmake --preset "$1" && cmake --build --preset "$1" -j "$jobs"; }
 
@@ -103,7 +102,7 @@ main() {
       *) echo "tests/run.sh: unknown option '$argument': expected --long or --tidy" >&2; exit 64 ;;
     esac
   done
-  ./launch/install.sh build tests lint
+  ./launch/install.sh build tests lint data report
   prepare_environment
   part "clang-format" check_format
   part "scripts" check_scripts

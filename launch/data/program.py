@@ -1,0 +1,37 @@
+"""The program `shardora`, as scripts start it."""
+
+import json
+import os
+import shutil
+import subprocess
+
+from refusal import USAGE, Refusal, one_line
+
+_BUILT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build/release/shardora")
+
+
+class Failed(Refusal):
+    """The program has said why on standard error; its status goes on."""
+
+
+class Program:
+    def __init__(self, named, ranks, flags):
+        """`named`: the program, else the one on PATH, else this tree's own. `flags` go to every command."""
+        found = named or shutil.which("shardora") or (os.path.realpath(_BUILT) if os.path.exists(_BUILT) else None)
+        if found is None or not shutil.which(found):
+            raise Refusal(f"{found or 'shardora'}: no such program; build it, or name it with --shardora", USAGE)
+        if ranks < 1:
+            raise Refusal(f"--ranks is {ranks}, expected 1 or more", USAGE)
+        self._start = [*([] if ranks == 1 else ["mpirun", "-q", "-np", str(ranks)]), found]
+        self._flags = flags
+
+    def run(self, command, *flags):
+        """The command's result: the JSON object of its last line."""
+        done = subprocess.run([*self._start, command, *flags, *self._flags], stdout=subprocess.PIPE, check=False)
+        if done.returncode != 0:
+            status = done.returncode if done.returncode > 0 else 128 - done.returncode
+            raise Failed(f"shardora {command} ended with status {status}; it says why above", status)
+        try:
+            return json.loads(done.stdout.decode("utf-8", "replace").strip().splitlines()[-1])
+        except (IndexError, ValueError) as problem:
+            raise Refusal(f"shardora {command}: its result cannot be read: {one_line(problem)}") from None
