@@ -9,5 +9,6 @@ namespace shardora {
 
 std::string general_help();
 std::string command_help(const CommandInfo& command);
+std::string keys_page();  // Markdown; launch/docs/keys.md is this text
 
 }  // namespace shardora

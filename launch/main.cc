@@ -52,6 +52,7 @@ std::optional<std::string> answer_at_once(const Words& words) {
   const auto is_help = [](const std::string& word) { return word == "--help" || word == "-h"; };
   if (words.empty()) return std::nullopt;
   if (is_help(words[0])) return general_help();
+  if (words[0] == "--keys") return keys_page();
   if (words[0] == "--version") return std::string("shardora " SHARDORA_VERSION "\n");
   for (const CommandInfo& command : command_table()) {
     if (command.name != words[0]) continue;

@@ -12,6 +12,7 @@
 
 #include "kernels/check.h"
 #include "launch/help.h"
+#include "tests/support/temporary_folder.h"
 
 namespace shardora {
 namespace {
@@ -314,6 +315,18 @@ TEST(ParseInvocation, RefusesRepeatedKeysStrayWordsAndMissingValues) {
   EXPECT_THAT(refusal(ten_steps({file.flag()})), HasSubstr("adapter.rank is given twice in"));
 }
 
+TEST(ParseInvocation, AcceptsEveryCommittedConfiguration) {
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(SHARDORA_SOURCE_DIR "/configs")) {
+    EXPECT_EQ(refusal({"train", "--config=" + entry.path().string(), "--model.path=m", "--data.train=t",
+                       "--data.eval=e", "--output.dir=o"}),
+              "(accepted)")
+        << entry.path();
+    ++files;
+  }
+  EXPECT_GE(files, 3);
+}
+
 TEST(ParseInvocation, RefusesBrokenOrMissingFiles) {
   EXPECT_THAT(refusal(ten_steps({"--config=/nowhere.cfg"})), HasSubstr("'/nowhere.cfg'"));
   EXPECT_THAT(refusal(ten_steps({"--config=/tmp"})), HasSubstr("'/tmp'"));
@@ -386,6 +399,11 @@ TEST(Help, NamesEveryKeyOfTheCommandWithItsDefaultAndNoOther) {
     EXPECT_THAT(general_help(), HasSubstr(command.name));
   }
   EXPECT_THAT(command_help(command_table()[0]), HasSubstr("from 1 to 65536; default: 16"));
+}
+
+TEST(Help, ThePageOfKeysIsCurrent) {
+  EXPECT_EQ(text_of(SHARDORA_SOURCE_DIR "/launch/docs/keys.md"), keys_page())
+      << "write it anew: shardora --keys > launch/docs/keys.md";
 }
 
 }  // namespace
