@@ -7,7 +7,8 @@ import subprocess
 
 from refusal import USAGE, Refusal, one_line
 
-_BUILT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build/release/shardora")
+_TREE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+_OWN = ("build/release/shardora", "../../bin/shardora")  # built here; installed beside share/shardora
 
 
 class Failed(Refusal):
@@ -17,7 +18,8 @@ class Failed(Refusal):
 class Program:
     def __init__(self, named, ranks, flags):
         """`named`: the program, else the one on PATH, else this tree's own. `flags` go to every command."""
-        found = named or shutil.which("shardora") or (os.path.realpath(_BUILT) if os.path.exists(_BUILT) else None)
+        own = (os.path.realpath(os.path.join(_TREE, place)) for place in _OWN)
+        found = named or shutil.which("shardora") or next(filter(os.path.exists, own), None)
         if found is None or not shutil.which(found):
             raise Refusal(f"{found or 'shardora'}: no such program; build it, or name it with --shardora", USAGE)
         if ranks < 1:
