@@ -1,4 +1,4 @@
-"""The tokenizer of a Hugging Face folder: exact ids as transformers gives them, and where in the text each token ends."""
+"""The tokenizer of a Hugging Face folder: the ids that transformers gives, and where in the text each token ends."""
 
 import hashlib
 import json
@@ -41,8 +41,10 @@ class Encoder:
 
     def end_token(self):
         if self.end is None:
-            raise Refusal("the tokenizer has no end-of-sequence token, which an answer must end with; name one as "
-                          "eos_token in tokenizer_config.json")
+            raise Refusal(
+                "the tokenizer has no end-of-sequence token, which an answer must end with; name one as "
+                "eos_token in tokenizer_config.json"
+            )
         return self.end
 
     def decode(self, ids):
@@ -52,8 +54,10 @@ class Encoder:
         """The model must have a row for every id."""
         if self.vocabulary is not None and ids and max(ids) >= self.vocabulary:
             wrong = max(ids)
-            raise Refusal(f"{where}: token {self.tokenizer.convert_ids_to_tokens(wrong)!r} has id {wrong}, outside the "
-                          f"model's vocabulary of {self.vocabulary}; is this the model's own tokenizer?")
+            raise Refusal(
+                f"{where}: token {self.tokenizer.convert_ids_to_tokens(wrong)!r} has id {wrong}, outside the "
+                f"model's vocabulary of {self.vocabulary}; is this the model's own tokenizer?"
+            )
 
 
 def _load(folder):

@@ -46,8 +46,10 @@ class Spool:
 
     def __init__(self, path):
         self._path = path
-        self._files = {part: open(f"{path}.{part}", "w+b", buffering=_BLOCK)
-                       for part in ("tokens", "loss_mask", "lengths", "hashes")}
+        self._files = {
+            part: open(f"{path}.{part}", "w+b", buffering=_BLOCK)
+            for part in ("tokens", "loss_mask", "lengths", "hashes")
+        }
         self.sequences = self.tokens = self.targets = 0
 
     def close(self):
@@ -56,8 +58,12 @@ class Spool:
                 file.close()
 
     def add(self, tokens, mask, lengths, hashes):
-        for part, values, dtype in (("tokens", tokens, "<i4"), ("loss_mask", mask, "u1"), ("lengths", lengths, "<i8"),
-                                    ("hashes", hashes, "<u8")):
+        for part, values, dtype in (
+            ("tokens", tokens, "<i4"),
+            ("loss_mask", mask, "u1"),
+            ("lengths", lengths, "<i8"),
+            ("hashes", hashes, "<u8"),
+        ):
             self._files[part].write(values.astype(dtype, copy=False).tobytes())
         self.sequences += len(lengths)
         self.tokens += len(tokens)
@@ -92,8 +98,10 @@ class Spool:
         for file in files:
             file.seek(0)
         for length, hashed, drop in zip(lengths, hashes, unwanted):
-            tokens, mask = (numpy.frombuffer(file.read(int(length) * size), dtype)
-                            for file, size, dtype in zip(files, (4, 1), ("<i4", "u1")))
+            tokens, mask = (
+                numpy.frombuffer(file.read(int(length) * size), dtype)
+                for file, size, dtype in zip(files, (4, 1), ("<i4", "u1"))
+            )
             if not drop:
                 rest.add(tokens, mask, numpy.array([length]), hashed)
         return rest
