@@ -277,6 +277,30 @@ class Split(Case):
 
 
 @tiny.needs_packages
+@tiny.needs_stories
+@unittest.skipIf(not tiny.PROGRAM.exists(), f"{tiny.PROGRAM} is not built (SHARDORA_PROGRAM)")
+class TheProgramReadsIt(Case):
+    def test_every_format(self):
+        turns = [{"role": "user", "content": "Go"}, {"role": "assistant", "content": "ok"}]
+        samples = {
+            "text": {"text": "one day"},
+            "completion": PAIR,
+            "instruction": {"instruction": "Go", "output": "ok"},
+            "chat": {"messages": turns},
+        }
+        for form, sample in samples.items():
+            result = self.prepared(tiny.STORIES, self.file("a.jsonl", [sample] * 3), form)
+            done = subprocess.run(
+                [tiny.PROGRAM, "inspect", f"--model.path={tiny.STORIES}", f"--data.train={self.output}"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(f'"tokens":{result["tokens"]}', done.stdout, form)
+
+
+@tiny.needs_packages
 class AsAProgram(Case):
     def test_help_and_a_mistake_and_a_run(self):
         script = str(ROOT / "launch/data/prepare.py")

@@ -2,13 +2,11 @@
 
 import json
 import os
-import pathlib
 import unittest
 
 import tiny
-from tiny import CHATML, ROOT, Case
+from tiny import CHATML, Case
 
-PROGRAM = pathlib.Path(os.environ.get("SHARDORA_PROGRAM", ROOT / "build/release/shardora"))
 A = "<|im_start|>assistant\n"
 TRAINED = [{"question": "Go", "answer": "ok"}]
 
@@ -187,14 +185,14 @@ class Text(Case):
         refused(64, "no such program", "generate", "--model", tokenizer, "--shardora", "/no/shardora", "Go")
 
     @tiny.needs_stories
-    @unittest.skipIf(not PROGRAM.exists(), f"{PROGRAM} is not built (SHARDORA_PROGRAM)")
+    @unittest.skipIf(not tiny.PROGRAM.exists(), f"{tiny.PROGRAM} is not built (SHARDORA_PROGRAM)")
     def test_a_real_model_goes_on_with_a_story(self):
         output = self.texts(
             "generate",
             "--model",
             tiny.STORIES,
             "--shardora",
-            PROGRAM,
+            tiny.PROGRAM,
             "--prompt",
             "none",
             "once upon a time, there was a",

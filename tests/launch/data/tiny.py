@@ -20,6 +20,7 @@ sys.path.insert(1, str(ROOT / "launch" / "quickstart"))
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # no advice about PyTorch
 SHARED = pathlib.Path(os.environ.get("SHARDORA_TEST_DATA", ROOT / "../shared/data"))
 MINIMIND = SHARED / "tokenizers" / "minimind"
+PROGRAM = pathlib.Path(os.environ.get("SHARDORA_PROGRAM", ROOT / "build/release/shardora"))
 STORIES = SHARED / "models" / "stories260K"
 NEEDED = ("numpy", "tokenizers", "transformers", "jinja2", "ijson", "tqdm")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
