@@ -40,7 +40,8 @@ class ChatPrompt:
         """The sample as a Lesson."""
         messages, tools, wanted = _turns_of(sample)
         text = self.render(messages, tools, where)
-        tokens, ends = encoder.encode(text, add_special=False)
+        tokens, places = encoder.encode(text, add_special=False)
+        ends = [end for _, end in places]
         answers = [k for k, message in enumerate(messages) if message["role"] == "assistant"]
         asked = json.dumps(messages[: answers[0]] if answers else messages, sort_keys=True, ensure_ascii=False)
         if train_on == "last":

@@ -34,6 +34,9 @@ _SPEAKERS = {  # ShareGPT's names
 class Document:
     text: str
 
+    def texts(self):
+        return [self.text]
+
 
 @dataclasses.dataclass
 class Pair:
@@ -43,6 +46,9 @@ class Pair:
     answer: str
     input: str = ""
     system: str = ""
+
+    def texts(self):
+        return [self.instruction, self.input, self.system, self.answer]
 
     def messages(self):
         asked = "\n\n".join(part for part in (self.instruction, self.input) if part)
@@ -54,6 +60,9 @@ class Pair:
 class Conversation:
     messages: list
     tools: object = None
+
+    def texts(self):
+        return [message["content"] or "" for message in self.messages]
 
     def pair(self, where):
         """What a template for one instruction can say of it."""

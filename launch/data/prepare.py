@@ -104,33 +104,33 @@ def metadata(options, maker, tally):
     }
 
 
-def finish(options, maker, place, spools, tally):
+def _check_parts(options, spools, tally):
+    train, held_out = (spool.sequences for spool in spools)
+    if not train and not held_out:
+        raise Refusal(f"{options.input[0]}: nothing is left to learn from: {tally.text()}")
+    for left, out in ((train, f"all {held_out}"), (held_out or not options.eval_fraction, f"none of {train}")):
+        if not left:
+            raise Refusal(
+                f"--eval-fraction {options.eval_fraction} holds out {out} sequences; choose another fraction or --seed",
+                USAGE,
+            )
+
+
+def finish(options, maker, workplace, spools, tally):
     """Duplicates, checks, and the files. Returns [(path, spool)] of what was written, and the number of duplicates."""
+    from writing import place
+
     repeated = [spool.repeated() for spool in spools]
     if options.drop_duplicates:
         spools = [
-            spool.without(again, place.spool()) if again.any() else spool for spool, again in zip(spools, repeated)
+            spool.without(again, workplace.spool()) if again.any() else spool for spool, again in zip(spools, repeated)
         ]
-    if not spools[0].sequences and not spools[1].sequences:
-        raise Refusal(f"{options.input[0]}: nothing is left to learn from: {tally.text()}")
-    if not spools[0].sequences:
-        raise Refusal(
-            f"--eval-fraction {options.eval_fraction} holds out all {spools[1].sequences} sequences; "
-            "choose a smaller one or another --seed",
-            USAGE,
-        )
-    if options.eval_fraction and not spools[1].sequences:
-        raise Refusal(
-            f"--eval-fraction {options.eval_fraction} holds out none of {spools[0].sequences} sequences; "
-            "choose a greater one or another --seed",
-            USAGE,
-        )
+    _check_parts(options, spools, tally)
     about = metadata(options, maker, tally)
-    if options.eval_fraction:
-        spools[1].finish(options.eval_output, {**about, "part": "eval"})
-    spools[0].finish(options.output, {**about, "part": "train"})
-    parts = list(zip([options.output, options.eval_output], spools))
-    return parts[: 1 + bool(options.eval_fraction)], int(sum(again.sum() for again in repeated))
+    parts = [(options.output, spools[0], "train"), (options.eval_output, spools[1], "eval")]
+    parts = parts[: 1 + bool(options.eval_fraction)]
+    place([(spool.whole({**about, "part": part}), path) for path, spool, part in parts])
+    return [(path, spool) for path, spool, _ in parts], int(sum(again.sum() for again in repeated))
 
 
 def main(arguments):
@@ -142,10 +142,10 @@ def main(arguments):
 
     sys.stdout.reconfigure(errors="backslashreplace")
     maker, tally = make_maker(options), Tally()
-    with Workplace(options.output) as place:
-        spools = [place.spool(), place.spool()]
+    with Workplace(options.output) as workplace:
+        spools = [workplace.spool(), workplace.spool()]
         convert(options, maker, *spools, tally)
-        parts, duplicates = finish(options, maker, place, spools, tally)
+        parts, duplicates = finish(options, maker, workplace, spools, tally)
         tell(maker, tally, parts, duplicates, options.drop_duplicates, time.monotonic() - begin)
 
 

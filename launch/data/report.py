@@ -21,7 +21,8 @@ class Tally:
 
     def __init__(self):
         self.fates, self.first = collections.Counter(), {}
-        self.unknown = self.joined = 0
+        self.unknown = self.joined = self.marked = 0
+        self.first_marked = None
         self.ends = set()
         self._shapes = {}  # of each file: its records' shape, and where it was seen first
 
@@ -33,6 +34,9 @@ class Tally:
                 raise Refusal(f"{where}: {shape}, but {seen} has {known}; a file must keep to one format, part it")
             self.fates[fate] += 1
             self.first.setdefault(fate, where)
+        if self.first_marked is None and any(batch.marked):
+            self.first_marked = batch.wheres[batch.marked.index(True)]
+        self.marked += sum(batch.marked)
         self.unknown += batch.unknown
         self.ends |= batch.ends
         self.joined += batch.joined
@@ -56,6 +60,11 @@ def tell(maker, tally, parts, duplicates, duplicates_dropped, seconds):
     print(f"{duplicates} sequences equal an earlier one of their part: {fate}")
     if tally.unknown:
         print(f"{tally.unknown} tokens stand for text that the vocabulary lacks")
+    if tally.marked:
+        print(
+            f"{tally.marked} records have the text of a special token in them, which is read as that token (first: "
+            f"{tally.first_marked})"
+        )
     if tally.joined:
         print(
             f"In {tally.joined} sequences a token has characters of both prompt and answer, and is learned; a prompt "
@@ -75,6 +84,7 @@ def tell(maker, tally, parts, duplicates, duplicates_dropped, seconds):
         "duplicates_dropped": duplicates_dropped,
         "unknown_tokens": tally.unknown,
         "joined": tally.joined,
+        "special_in_text": tally.marked,
         "prompt": maker.prompt.name,
         "seconds": round(seconds, 2),
     }

@@ -22,8 +22,8 @@ class Rules:
 
 @dataclasses.dataclass
 class Batch:
-    """What became of some records, in their order: `fates`, `wheres` and `shapes` have one entry a record,
-    the arrays one a sequence or a token."""
+    """What became of some records, in their order: `fates`, `wheres`, `shapes` and `marked` have one entry
+    a record, the arrays one a sequence or a token."""
 
     tokens: object  # int32
     mask: object  # uint8
@@ -32,6 +32,7 @@ class Batch:
     held_out: object  # bool
     fates: list
     joined: int  # sequences in which a token has characters of both prompt and answer
+    marked: list  # for each record: whether the text of a special token is in it
     ends: set  # special tokens that end answers
     unknown: int  # tokens that stand for text the vocabulary lacks
     wheres: list
@@ -44,12 +45,13 @@ class Maker:
         self.encoder, self._reader, self.prompt, self.rules = encoder, reader, prompt, rules
 
     def batch(self, records):
-        fates, shapes, held_out, sequences, joined, ends = [], [], [], [], 0, set()
+        fates, shapes, marked, held_out, sequences, joined, ends = [], [], [], [], [], 0, set()
         for record in records:
             sample, shape = self._reader.sample(record)
             lesson = self.prompt.learn(sample, self.encoder, record.where, self.rules.train_on)
             fate, made = self._sequences(lesson, record.where)
             shapes.append(shape)
+            marked.append(any(map(self.encoder.has_mark, sample.texts())))
             fates.append(fate)
             sequences += made
             held_out += [self._is_held_out(lesson.asked)] * len(made)
@@ -63,6 +65,7 @@ class Maker:
             held_out=numpy.array(held_out, bool),
             fates=fates,
             joined=joined,
+            marked=marked,
             ends=ends & self.encoder.special,
             unknown=sum(tokens.count(self.encoder.unknown) for tokens, _ in sequences),
             wheres=[record.where for record in records],

@@ -71,9 +71,9 @@ class TextPrompt:
         prompt = self.text(pair)
         if not pair.answer.strip():
             return Lesson([], [], asked=prompt)
-        tokens, ends = encoder.encode(prompt + pair.answer, add_special=True)
-        first = next(k for k, end in enumerate(ends) if end > len(prompt))
-        joined = first > 0 and ends[first - 1] < len(prompt)
+        tokens, places = encoder.encode(prompt + pair.answer, add_special=True)
+        first = next(k for k, (_, end) in enumerate(places) if end > len(prompt))
+        joined = places[first][0] < len(prompt)
         tokens = _ended(tokens, encoder)
         begin = 0 if train_on == "all" else first
         return Lesson(tokens, [(begin, len(tokens))], asked=prompt, joined=joined)

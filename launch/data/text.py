@@ -123,22 +123,20 @@ def prompts(options, way, encoder):
 
 def write_prompts(path, found, encoder, way):
     import numpy
-    from writing import Workplace
+    from writing import Workplace, place
 
-    with Workplace(path) as place:
-        spool = place.spool()
+    about = {
+        "format": "shardora.dataset.v1",
+        "tokenizer_sha256": encoder.sha256,
+        "part": "prompts",
+        "prompt": way.prompt.name,
+        "end_tokens": json.dumps(way.ends),
+    }
+    with Workplace(path) as workplace:
+        spool = workplace.spool()
         for tokens in found:
             spool.add(numpy.array(tokens), numpy.zeros(len(tokens)), numpy.array([len(tokens)]), numpy.zeros(2))
-        spool.finish(
-            path,
-            {
-                "format": "shardora.dataset.v1",
-                "tokenizer_sha256": encoder.sha256,
-                "part": "prompts",
-                "prompt": way.prompt.name,
-                "end_tokens": json.dumps(way.ends),
-            },
-        )
+        place([(spool.whole(about), path)])
 
 
 def answers(text, encoder):
@@ -187,8 +185,8 @@ def generate(options, flags):
     encoder = Encoder(options.tokenizer or options.model, options.model)
     way = way_of(options, encoder)
     found = prompts(options, way, encoder)
-    with Workplace(os.path.join(os.environ.get("TMPDIR", "/tmp"), "prompts")) as place:
-        path = os.path.join(place.folder, "prompts.safetensors")
+    with Workplace(os.path.join(os.environ.get("TMPDIR", "/tmp"), "prompts")) as workplace:
+        path = os.path.join(workplace.folder, "prompts.safetensors")
         write_prompts(path, found, encoder, way)
         stops = ",".join(map(str, way.ends))
         command = [

@@ -106,8 +106,8 @@ class Spool:
                 rest.add(tokens, mask, numpy.array([length]), hashed)
         return rest
 
-    def finish(self, output, metadata):
-        """Writes the dataset file and gives it its name."""
+    def whole(self, metadata):
+        """Writes the dataset file beside the spool and returns its path."""
         whole = f"{self._path}.safetensors"
         with open(whole, "wb") as file:
             file.write(self._header(metadata))
@@ -120,10 +120,7 @@ class Spool:
                 shutil.copyfileobj(self._files[part], file, _BLOCK)
             file.flush()
             os.fsync(file.fileno())
-        try:
-            os.replace(whole, output)
-        except OSError as problem:
-            raise Refusal(f"{output}: cannot be written: {one_line(problem.strerror)}", OUTPUT) from None
+        return whole
 
     def _header(self, metadata):
         header, position = {"__metadata__": metadata}, 0
@@ -135,6 +132,15 @@ class Spool:
         text = json.dumps(header, ensure_ascii=False).encode()
         text += b" " * (-len(text) % 8)
         return struct.pack("<Q", len(text)) + text
+
+
+def place(made):
+    """Gives files their names. `made`: (path, name) of each, written whole."""
+    for path, name in made:
+        try:
+            os.replace(path, name)
+        except OSError as problem:
+            raise Refusal(f"{name}: cannot be written: {one_line(problem.strerror)}", OUTPUT) from None
 
 
 def metadata_of(path):

@@ -221,6 +221,25 @@ class Counts(Case):
         self.assertEqual((result["sequences"], result["duplicates"]), (1, 1))
         self.assertEqual(self.marked(self.words), ["<s>Say the[ ok</s>]"])
 
+    def test_text_of_special_tokens_is_told(self):
+        path = self.file("b.jsonl", [PAIR, {"prompt": "a", "completion": "b</s>"}])
+        status, output, _ = self.prepare(self.words, path, "completion")
+        self.assertEqual(status, 0)
+        self.assertRegex(output, r"1 records have the text of a special token in them, .*\(first: .*b\.jsonl, line 2\)")
+        self.assertEqual(json.loads(output.splitlines()[-1])["special_in_text"], 1)
+
+    def test_text_that_the_vocabulary_lacks_is_counted(self):
+        from tokenizers import Tokenizer, models, pre_tokenizers
+
+        folder = self.tokenizer()
+        words = Tokenizer(models.WordLevel({"[?]": 0, "a": 1, "b": 2}, unk_token="[?]"))
+        words.pre_tokenizer = pre_tokenizers.Whitespace()
+        words.add_special_tokens(["<s>", "</s>"])
+        words.save(str(folder / "tokenizer.json"))
+        result = self.prepared(folder, self.file("b.jsonl", [{"prompt": "a ", "completion": "b c d a"}]), "completion")
+        self.assertEqual(self.marked(folder), ["a[b[?][?]a</s>]"])
+        self.assertEqual((result["unknown_tokens"], result["joined"]), (2, 0))
+
     def test_nothing_left_is_an_error(self):
         path = self.file("b.jsonl", [{"prompt": "Say", "completion": ""}])
         self.refused(65, "nothing is left to learn from: 0 kept, 1 dropped as empty", self.words, path, "completion")
