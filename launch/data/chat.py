@@ -10,6 +10,8 @@ import json
 from formats import Pair
 from refusal import Refusal, one_line
 
+_ADVICE = "where it is not the last turn, use --train-on last; else a template with {% generation %} by --prompt FILE"
+
 
 @dataclasses.dataclass
 class Lesson:
@@ -36,25 +38,27 @@ class ChatPrompt:
 
     def learn(self, sample, encoder, where, train_on="completion"):
         """The sample as a Lesson."""
-        messages, tools, weights = _turns_of(sample)
+        messages, tools, wanted = _turns_of(sample)
         text = self.render(messages, tools, where)
-        tokens, ends = encoder.encode(text, add_special=False)
+        tokens, places = encoder.encode(text, add_special=False)
+        ends = [end for _, end in places]
         answers = [k for k, message in enumerate(messages) if message["role"] == "assistant"]
         asked = json.dumps(messages[: answers[0]] if answers else messages, sort_keys=True, ensure_ascii=False)
+        if train_on == "last":
+            wanted = [k for k in wanted if k == answers[-1]]
         if train_on == "all":
             turns = [_tokens_of((0, len(text)), tokens, ends, text, encoder)]
         elif self._marks_answers:
-            turns = self._marked(messages, tools, where)
+            marked = self._marked(messages, tools, where)
+            turns = [turn for k, turn in zip(answers, marked) if k in wanted]
         else:
-            wanted = answers[-1:] if train_on == "last" else answers
-            turns = [_tokens_of(span, tokens, ends, text, encoder)
-                     for span in self._spans(text, messages, wanted, tools, where)]
-        if turns and answers[-1:] == [len(messages) - 1]:
+            spans = self._spans(text, messages, wanted, tools, where)
+            turns = [_tokens_of(span, tokens, ends, text, encoder) for span in spans]
+        if turns and (answers if train_on == "all" else wanted)[-1:] == [len(messages) - 1]:
             tokens, turns = _end_last(tokens, turns, encoder)
         if train_on == "all":
             return Lesson(tokens, [(0, len(tokens))], asked)
-        taken = list(zip(turns, weights[-len(turns):]))[-1 if train_on == "last" else 0:]
-        return Lesson(tokens, [turn for turn, weight in taken if weight and turn[0] < turn[1]], asked)
+        return Lesson(tokens, [turn for turn in turns if turn[0] < turn[1]], asked)
 
     def ask(self, sample, encoder, where):
         messages, tools, _ = _turns_of(sample)
@@ -75,11 +79,13 @@ class ChatPrompt:
         import jinja2
 
         try:
-            return self.encoder.tokenizer.apply_chat_template(messages, tools=tools, chat_template=self.template,
-                                                              **self.options, **how)
+            return self.encoder.tokenizer.apply_chat_template(
+                messages, tools=tools, chat_template=self.template, **self.options, **how
+            )
         except jinja2.TemplateSyntaxError as problem:
-            raise Refusal(f"--prompt {self.name}, line {problem.lineno}: not a Jinja template: "
-                          f"{one_line(problem.message)}") from None
+            raise Refusal(
+                f"--prompt {self.name}, line {problem.lineno}: not a Jinja template: {one_line(problem.message)}"
+            ) from None
         except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as problem:
             raise Refusal(f"{where}: the chat template refuses this conversation: {one_line(problem)}") from None
 
@@ -116,18 +122,22 @@ class ChatPrompt:
         told = self.render(messages[:k], tools, where)
         if asked == told:
             # Some templates end a user's turn with what starts the answer. Others start it in the answer's own turn.
-            if text.startswith(told) and _starts_with(text[len(told):], _visible(messages[k])):
+            if text.startswith(told) and _starts_with(text[len(told) :], _visible(messages[k])):
                 return len(told)
-            raise Refusal(f"{where}: the chat template has no generation prompt (add_generation_prompt changes nothing), "
-                          "so that the answer's start is unknown; give one that has it with --prompt FILE")
+            raise Refusal(
+                f"{where}: the chat template has no generation prompt (add_generation_prompt changes nothing), "
+                "so that the answer's start is unknown; give one that has it with --prompt FILE"
+            )
         if text.startswith(asked):
             return len(asked)
         # A generation prompt may close the thinking that an answer has: what both share is the prompt.
         begin = _common(asked, text)
         thinks = "reasoning_content" in messages[k] or "</think>" in (messages[k].get("content") or "")
         if not thinks or not text.startswith(told) or begin <= len(told):
-            raise Refusal(f"{where}: the chat template renders the conversation before this turn otherwise once the turn "
-                          "follows; use --train-on last, or a template with {% generation %} by --prompt FILE")
+            raise Refusal(
+                f"{where}: the chat template renders the conversation before this turn otherwise once the turn "
+                f"follows; {_ADVICE}"
+            )
         return begin
 
     def _end(self, text, messages, k, begin, tools, where):
@@ -138,22 +148,26 @@ class ChatPrompt:
             return len(here)
         # The template writes its last turn otherwise (thinking that later turns lose, a text's end): look for what the
         # turn has in common in both.
-        alone, rest, answer = here[_common(here, text[:begin]):], text[begin:], _visible(messages[k])
+        alone, rest, answer = here[_common(here, text[:begin]) :], text[begin:], _visible(messages[k])
         shared = _overlap(alone, rest) or rest[: _common(alone, rest)]
         if not answer or answer not in shared:
-            raise Refusal(f"{where}: the chat template renders this turn otherwise once others follow; use --train-on last, "
-                          "or a template with {% generation %} by --prompt FILE")
+            raise Refusal(f"{where}: the chat template renders this turn otherwise once others follow; {_ADVICE}")
         return begin + len(shared)
 
 
 def _turns_of(sample):
-    """(messages, tools, weights): OpenAI's `weight` 0 takes an assistant's turn out of the loss."""
+    """(messages, tools, wanted): the places of the answers to learn. OpenAI's `weight` 0 takes one out; so does having
+    nothing to say."""
     if isinstance(sample, Pair):
         messages, tools = sample.messages(), None
     else:
         messages, tools = sample.messages, sample.tools
-    weights = [message.get("weight", 1) for message in messages if message["role"] == "assistant"]
-    return [{key: value for key, value in message.items() if key != "weight"} for message in messages], tools, weights
+    wanted = [k for k, message in enumerate(messages) if message["role"] == "assistant" and _says_something(message)]
+    return [{key: value for key, value in message.items() if key != "weight"} for message in messages], tools, wanted
+
+
+def _says_something(message):
+    return message.get("weight", 1) and ((message.get("content") or "").strip() or message.get("tool_calls"))
 
 
 def _visible(message):
@@ -183,7 +197,7 @@ def _tokens_of(span, tokens, ends, text, encoder):
     begin = next((k for k, end in enumerate(ends) if end > span[0]), len(tokens))
     stop = next((k for k, end in enumerate(ends) if end > span[1]), len(tokens)) if span[1] else begin
     last = next((k for k in range(stop - 1, begin - 1, -1) if tokens[k] in encoder.special), None)
-    if last is not None and not text[ends[last]:ends[stop - 1]].strip():
+    if last is not None and not text[ends[last] : ends[stop - 1]].strip():
         stop = last + 1
     return begin, stop
 

@@ -1,8 +1,9 @@
-"""The tokenizer of a Hugging Face folder: exact ids as transformers gives them, and where in the text each token ends."""
+"""The tokenizer of a Hugging Face folder: the ids that transformers gives, and where in the text each token ends."""
 
 import hashlib
 import json
 import os
+import re
 
 from refusal import Refusal, one_line
 
@@ -20,19 +21,25 @@ class Encoder:
         self._begin_text = self.tokenizer.bos_token
         added = self._backend.get_added_tokens_decoder()
         self.special = {id for id, token in added.items() if token.special} | {self.end}
-        self.unknown = self.tokenizer.unk_token_id
+        self.unknown = _unknown(self._backend)
+        marks = [token.content for token in added.values() if token.special and token.content]
+        self._marks = re.compile("|".join(map(re.escape, marks)) or r"(?!)")
         config = _config(model or folder, needed=model is not None)
         self.vocabulary = config.get("vocab_size")
         self.longest = config.get("max_position_embeddings")
+
+    def has_mark(self, text):
+        """Whether the text of a special token is in it, which is read as that token wherever it comes from."""
+        return self._marks.search(text) is not None
 
     def ids(self, text, add_special):
         return self._encoded(text, add_special).ids
 
     def encode(self, text, add_special):
-        """(ids, ends): ends[k] is the position in the text after token k's last character. Tokens that the tokenizer
-        adds by itself come with 0."""
+        """(ids, places): each token's characters in the text, as (begin, end). Tokens that the tokenizer adds by itself
+        have (0, 0)."""
         encoded = self._encoded(text, add_special)
-        return encoded.ids, [end for _, end in encoded.offsets]
+        return encoded.ids, encoded.offsets
 
     def _encoded(self, text, add_special):
         # A template that writes the beginning token itself must not get a second one.
@@ -41,8 +48,10 @@ class Encoder:
 
     def end_token(self):
         if self.end is None:
-            raise Refusal("the tokenizer has no end-of-sequence token, which an answer must end with; name one as "
-                          "eos_token in tokenizer_config.json")
+            raise Refusal(
+                "the tokenizer has no end-of-sequence token, which an answer must end with; name one as "
+                "eos_token in tokenizer_config.json"
+            )
         return self.end
 
     def decode(self, ids):
@@ -52,8 +61,10 @@ class Encoder:
         """The model must have a row for every id."""
         if self.vocabulary is not None and ids and max(ids) >= self.vocabulary:
             wrong = max(ids)
-            raise Refusal(f"{where}: token {self.tokenizer.convert_ids_to_tokens(wrong)!r} has id {wrong}, outside the "
-                          f"model's vocabulary of {self.vocabulary}; is this the model's own tokenizer?")
+            raise Refusal(
+                f"{where}: token {self.tokenizer.convert_ids_to_tokens(wrong)!r} has id {wrong}, outside the "
+                f"model's vocabulary of {self.vocabulary}; is this the model's own tokenizer?"
+            )
 
 
 def _load(folder):
@@ -85,6 +96,13 @@ def _with_whole_offsets(text):
     backend.no_truncation()
     backend.no_padding()
     return backend
+
+
+def _unknown(backend):
+    """The id that stands for what the vocabulary lacks. Of the model itself: what a tokenizer's settings call unknown is
+    often another token that never comes of text."""
+    name = json.loads(backend.to_str())["model"].get("unk_token")
+    return backend.token_to_id(name) if name else None
 
 
 def _config(folder, needed):

@@ -14,15 +14,28 @@ FIELDS = {  # needed, then taken where they are there
 }
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _SPEAKERS = {  # ShareGPT's names
-    "human": "user", "user": "user", "gpt": "assistant", "chatgpt": "assistant", "assistant": "assistant",
-    "bard": "assistant", "bing": "assistant", "model": "assistant", "function_call": "assistant", "system": "system",
-    "tool": "tool", "observation": "tool", "function_response": "tool",
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "assistant": "assistant",
+    "bard": "assistant",
+    "bing": "assistant",
+    "model": "assistant",
+    "function_call": "assistant",
+    "system": "system",
+    "tool": "tool",
+    "observation": "tool",
+    "function_response": "tool",
 }
 
 
 @dataclasses.dataclass
 class Document:
     text: str
+
+    def texts(self):
+        return [self.text]
 
 
 @dataclasses.dataclass
@@ -33,6 +46,9 @@ class Pair:
     answer: str
     input: str = ""
     system: str = ""
+
+    def texts(self):
+        return [self.instruction, self.input, self.system, self.answer]
 
     def messages(self):
         asked = "\n\n".join(part for part in (self.instruction, self.input) if part)
@@ -45,13 +61,18 @@ class Conversation:
     messages: list
     tools: object = None
 
+    def texts(self):
+        return [message["content"] or "" for message in self.messages]
+
     def pair(self, where):
         """What a template for one instruction can say of it."""
         roles = [message["role"] for message in self.messages]
         system = self.messages[0]["content"] if roles[:1] == ["system"] else ""
-        if roles[bool(system):] != ["user", "assistant"]:
-            raise Refusal(f"{where}: a conversation of {', '.join(roles)} does not fit a template for one instruction; "
-                          "use a tokenizer with a chat template, or give one with --prompt FILE")
+        if roles[bool(system) :] != ["user", "assistant"]:
+            raise Refusal(
+                f"{where}: a conversation of {', '.join(roles)} does not fit a template for one instruction; "
+                "use a tokenizer with a chat template, or give one with --prompt FILE"
+            )
         asked, answer = self.messages[-2:]
         return Pair(asked["content"] or "", answer["content"] or "", system=system or "")
 
@@ -70,12 +91,15 @@ class Reader:
             value = _parse(value, record.where)
         if isinstance(value, str):
             if self._form != "text":
-                raise Refusal(f"{record.where}: plain text, but --format {self._form} needs records with "
-                              f"{_listed(FIELDS[self._form][0])} from JSON, CSV or Parquet")
+                raise Refusal(
+                    f"{record.where}: plain text, but --format {self._form} needs records with "
+                    f"{_listed(FIELDS[self._form][0])} from JSON, CSV or Parquet"
+                )
             return Document(_clean(value, record.where)), "text"
         if not isinstance(value, dict):
-            raise Refusal(f"{record.where}: a {type(value).__name__}, expected an object with "
-                          f"{_listed(self._need(self._form))}")
+            raise Refusal(
+                f"{record.where}: a {type(value).__name__}, expected an object with {_listed(self._need(self._form))}"
+            )
         return getattr(self, "_" + self._form)(value, record.where)
 
     def _name(self, field):
@@ -101,20 +125,28 @@ class Reader:
         if "conversations" in value and self._form != "chat":
             other.append("chat")
         advice = f"it looks like --format {other[0]}" if other else "--field NAME=THEIRS maps other names"
-        return Refusal(f"{where}: no {_listed(lacking)}; its fields are {_listed(map(str, value))}; --format "
-                       f"{self._form} needs {_listed(self._need(self._form))}: {advice}")
+        return Refusal(
+            f"{where}: no {_listed(lacking)}; its fields are {_listed(map(str, value))}; --format "
+            f"{self._form} needs {_listed(self._need(self._form))}: {advice}"
+        )
 
     def _text(self, value, where):
         return Document(self._text_of(value, "text", where)), "text"
 
     def _completion(self, value, where):
-        return Pair(self._text_of(value, "prompt", where), self._text_of(value, "completion", where, optional=self._asking),
-                    system=self._text_of(value, "system", where, optional=True)), "prompt and completion"
+        return Pair(
+            self._text_of(value, "prompt", where),
+            self._text_of(value, "completion", where, optional=self._asking),
+            system=self._text_of(value, "system", where, optional=True),
+        ), "prompt and completion"
 
     def _instruction(self, value, where):
-        return Pair(self._text_of(value, "instruction", where), self._text_of(value, "output", where, optional=self._asking),
-                    self._text_of(value, "input", where, optional=True),
-                    self._text_of(value, "system", where, optional=True)), "instruction"
+        return Pair(
+            self._text_of(value, "instruction", where),
+            self._text_of(value, "output", where, optional=self._asking),
+            self._text_of(value, "input", where, optional=True),
+            self._text_of(value, "system", where, optional=True),
+        ), "instruction"
 
     def _chat(self, value, where):
         name = self._name("messages")
@@ -145,8 +177,10 @@ def _parse(line, where):
     try:
         return json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as problem:
-        raise Refusal(f"{where}: not UTF-8 (byte {problem.start} of the line is 0x{line[problem.start]:02x}); convert "
-                      "the file, as with iconv -t UTF-8") from None
+        raise Refusal(
+            f"{where}: not UTF-8 (byte {problem.start} of the line is 0x{line[problem.start]:02x}); convert "
+            "the file, as with iconv -t UTF-8"
+        ) from None
     except (ValueError, RecursionError) as problem:
         raise Refusal(f"{where}: not JSON: {problem}; expected one object a line, or a JSON array of objects") from None
 
@@ -172,7 +206,9 @@ def _message(turn, where):
     if "role" in turn:
         return _openai_message(turn, where)
     if "from" not in turn or "value" not in turn:
-        raise Refusal(f"{where}: its fields are {_listed(map(str, turn))}, expected role and content, or from and value")
+        raise Refusal(
+            f"{where}: its fields are {_listed(map(str, turn))}, expected role and content, or from and value"
+        )
     speaker, text = turn["from"], turn["value"]
     if not isinstance(speaker, str) or speaker not in _SPEAKERS:
         raise Refusal(f"{where}: from is {shown(speaker)}, expected one of {', '.join(_SPEAKERS)}")

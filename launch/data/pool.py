@@ -41,7 +41,8 @@ def ordered(work, batches, processes):
         while waiting:
             yield waiting.popleft().result()
     except concurrent.futures.process.BrokenProcessPool:
-        raise Refusal("a worker process died, perhaps for want of memory; lower --processes or --max-record-bytes",
-                      INTERNAL) from None
+        raise Refusal(
+            "a worker process died, perhaps for want of memory; lower --processes or --max-record-bytes", INTERNAL
+        ) from None
     finally:
         executor.shutdown(wait=True, cancel_futures=True)

@@ -5,7 +5,7 @@
 
 Formats and their fields (other names: --field NAME=THEIRS, as in --field prompt=question --field completion=answer):
 
-  text         text files, or records with text. A file is one document; --separator parts it, as in --separator '\\n\\n'.
+  text         text files, or records with text. A file is one document; --separator parts it, say '\\n\\n'.
                Every token is learned. A document longer than the model reads: --overlong split
   completion   prompt, completion, perhaps system
   instruction  instruction, output, perhaps input and system (Alpaca, LLM-Adapters)
@@ -45,8 +45,12 @@ def make_maker(options):
 
     fields = fields_of(options)
     encoder = Encoder(options.tokenizer, options.model)
-    prompt = templates.choose(options.prompt, options.format, encoder,
-                              named_values(options.template_option, "--template-option", json_or_text))
+    prompt = templates.choose(
+        options.prompt,
+        options.format,
+        encoder,
+        named_values(options.template_option, "--template-option", json_or_text),
+    )
     if options.sequence_length is None:
         options.sequence_length = encoder.longest
     rules = Rules(options.train_on, options.sequence_length, options.overlong, options.eval_fraction, options.seed)
@@ -84,7 +88,7 @@ def convert(options, maker, train, held_out, tally):
             bar.update(batch.size)
 
 
-def metadata(options, maker):
+def metadata(options, maker, tally):
     prompt, given = maker.prompt, vars(options)
     given = {name: value for name, value in given.items() if name not in ("processes", "output", "eval_output")}
     return {
@@ -95,31 +99,38 @@ def metadata(options, maker):
         "prompt_kind": "chat" if hasattr(prompt, "options") else "text",
         "prompt_template": prompt.describe(),
         "template_options": json.dumps(getattr(prompt, "options", {})),
-        "end_tokens": json.dumps(prompt.end_tokens(maker.encoder)),
+        "end_tokens": json.dumps(sorted(tally.ends | {maker.encoder.end} - {None})),
         "arguments": json.dumps(given, ensure_ascii=False),
     }
 
 
-def finish(options, maker, place, spools, tally):
+def _check_parts(options, spools, tally):
+    train, held_out = (spool.sequences for spool in spools)
+    if not train and not held_out:
+        raise Refusal(f"{options.input[0]}: nothing is left to learn from: {tally.text()}")
+    for left, out in ((train, f"all {held_out}"), (held_out or not options.eval_fraction, f"none of {train}")):
+        if not left:
+            raise Refusal(
+                f"--eval-fraction {options.eval_fraction} holds out {out} sequences; choose another fraction or --seed",
+                USAGE,
+            )
+
+
+def finish(options, maker, workplace, spools, tally):
     """Duplicates, checks, and the files. Returns [(path, spool)] of what was written, and the number of duplicates."""
+    from writing import place
+
     repeated = [spool.repeated() for spool in spools]
     if options.drop_duplicates:
-        spools = [spool.without(again, place.spool()) if again.any() else spool
-                  for spool, again in zip(spools, repeated)]
-    if not spools[0].sequences and not spools[1].sequences:
-        raise Refusal(f"{options.input[0]}: nothing is left to learn from: {tally.text()}")
-    if not spools[0].sequences:
-        raise Refusal(f"--eval-fraction {options.eval_fraction} holds out all {spools[1].sequences} sequences; "
-                      "choose a smaller one or another --seed", USAGE)
-    if options.eval_fraction and not spools[1].sequences:
-        raise Refusal(f"--eval-fraction {options.eval_fraction} holds out none of {spools[0].sequences} sequences; "
-                      "choose a greater one or another --seed", USAGE)
-    about = metadata(options, maker)
-    if options.eval_fraction:
-        spools[1].finish(options.eval_output, {**about, "part": "eval"})
-    spools[0].finish(options.output, {**about, "part": "train"})
-    parts = list(zip([options.output, options.eval_output], spools))
-    return parts[: 1 + bool(options.eval_fraction)], int(sum(again.sum() for again in repeated))
+        spools = [
+            spool.without(again, workplace.spool()) if again.any() else spool for spool, again in zip(spools, repeated)
+        ]
+    _check_parts(options, spools, tally)
+    about = metadata(options, maker, tally)
+    parts = [(options.output, spools[0], "train"), (options.eval_output, spools[1], "eval")]
+    parts = parts[: 1 + bool(options.eval_fraction)]
+    place([(spool.whole({**about, "part": part}), path) for path, spool, part in parts])
+    return [(path, spool) for path, spool, _ in parts], int(sum(again.sum() for again in repeated))
 
 
 def main(arguments):
@@ -131,10 +142,10 @@ def main(arguments):
 
     sys.stdout.reconfigure(errors="backslashreplace")
     maker, tally = make_maker(options), Tally()
-    with Workplace(options.output) as place:
-        spools = [place.spool(), place.spool()]
+    with Workplace(options.output) as workplace:
+        spools = [workplace.spool(), workplace.spool()]
         convert(options, maker, *spools, tally)
-        parts, duplicates = finish(options, maker, place, spools, tally)
+        parts, duplicates = finish(options, maker, workplace, spools, tally)
         tell(maker, tally, parts, duplicates, options.drop_duplicates, time.monotonic() - begin)
 
 

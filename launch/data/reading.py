@@ -113,11 +113,15 @@ def _table(path, longest):
                     raise Refusal(f"{where}: {len(row)} fields, expected {len(names)} as in the first line")
                 yield Record(where, dict(zip(names, row)), sum(map(len, row)) + len(row))
         except csv.Error as problem:
-            raise Refusal(f"{path}, record {number + 1}: not CSV: {problem}; a field may have {longest} characters "
-                          "(--max-record-bytes)") from None
+            raise Refusal(
+                f"{path}, record {number + 1}: not CSV: {problem}; a field may have {longest} characters "
+                "(--max-record-bytes)"
+            ) from None
         except UnicodeDecodeError as problem:
-            raise Refusal(f"{path}, record {number + 1} or soon after: not UTF-8: {one_line(problem, 120)}; convert it, "
-                          "as with iconv -t UTF-8") from None
+            raise Refusal(
+                f"{path}, record {number + 1} or soon after: not UTF-8: {one_line(problem, 120)}; convert it, "
+                "as with iconv -t UTF-8"
+            ) from None
 
 
 def _parquet(path, _):
@@ -146,7 +150,9 @@ def _documents(path, longest, separator):
                 kept += decoder.decode(block, final=not block)
             except UnicodeDecodeError as problem:
                 where = f"{path}, document {number}" if separator else path
-                raise Refusal(f"{where}: not UTF-8: {one_line(problem, 120)}; convert it, as with iconv -t UTF-8") from None
+                raise Refusal(
+                    f"{where}: not UTF-8: {one_line(problem, 120)}; convert it, as with iconv -t UTF-8"
+                ) from None
             size += len(block)
             pieces = kept.split(separator) if separator else [kept]
             *whole, kept = pieces
@@ -155,8 +161,10 @@ def _documents(path, longest, separator):
                 number, size = number + 1, 0
             if len(kept) > longest:
                 advice = "" if separator else "; or part it into documents with --separator"
-                raise Refusal(f"{path}, document {number}: longer than {longest} bytes; raise --max-record-bytes if that "
-                              f"is meant{advice}")
+                raise Refusal(
+                    f"{path}, document {number}: longer than {longest} bytes; raise --max-record-bytes if that "
+                    f"is meant{advice}"
+                )
             if not block:
                 break
     if kept.strip() or number == 1:

@@ -1,4 +1,4 @@
-"""One line for every bad input: what, where, what was expected, what to do; and the exit status that says which kind."""
+"""One line for every bad input: what, where, what was expected, what to do; and the exit status of its kind."""
 
 import argparse
 import errno
@@ -66,12 +66,18 @@ def run(name, main, arguments):
     except MemoryError:
         return _say(name, "out of memory; lower --processes or --max-record-bytes", 71)
     except ImportError as problem:
-        return _say(name, f"Python package {problem.name} is missing; run launch/install.sh data, then use "
-                          "build/venv/bin/python", 69)
+        return _say(
+            name,
+            f"Python package {problem.name} is missing; run launch/install.sh data, then use build/venv/bin/python",
+            69,
+        )
     except Exception as problem:  # a fault of the script's own, of which the place is worth more than a page of calls
         *_, place = traceback.extract_tb(problem.__traceback__)
-        return _say(name, f"internal error at {os.path.basename(place.filename)}:{place.lineno}: {problem!r}; please report "
-                          "it", INTERNAL)
+        return _say(
+            name,
+            f"internal error at {os.path.basename(place.filename)}:{place.lineno}: {problem!r}; please report it",
+            INTERNAL,
+        )
 
 
 def _say(name, text, status):

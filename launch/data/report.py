@@ -21,7 +21,9 @@ class Tally:
 
     def __init__(self):
         self.fates, self.first = collections.Counter(), {}
-        self.unknown = self.joined = 0
+        self.unknown = self.joined = self.marked = 0
+        self.first_marked = None
+        self.ends = set()
         self._shapes = {}  # of each file: its records' shape, and where it was seen first
 
     def add(self, batch):
@@ -32,7 +34,11 @@ class Tally:
                 raise Refusal(f"{where}: {shape}, but {seen} has {known}; a file must keep to one format, part it")
             self.fates[fate] += 1
             self.first.setdefault(fate, where)
+        if self.first_marked is None and any(batch.marked):
+            self.first_marked = batch.wheres[batch.marked.index(True)]
+        self.marked += sum(batch.marked)
         self.unknown += batch.unknown
+        self.ends |= batch.ends
         self.joined += batch.joined
 
     def text(self):
@@ -48,28 +54,50 @@ class Tally:
 
 
 def tell(maker, tally, parts, duplicates, duplicates_dropped, seconds):
-    """Prints counts, a sequence and the result. `parts`: (path, spool) of the training part, and of the one held out."""
+    """Prints counts, a sequence and the result. `parts`: (path, spool) for training, and of what is held out."""
     print(f"{sum(tally.fates.values())} records: {tally.text()}")
     fate = "dropped" if duplicates_dropped else "kept (--drop-duplicates drops them)"
     print(f"{duplicates} sequences equal an earlier one of their part: {fate}")
     if tally.unknown:
         print(f"{tally.unknown} tokens stand for text that the vocabulary lacks")
+    if tally.marked:
+        print(
+            f"{tally.marked} records have the text of a special token in them, which is read as that token (first: "
+            f"{tally.first_marked})"
+        )
     if tally.joined:
-        print(f"In {tally.joined} sequences a token has characters of both prompt and answer, and is learned; a prompt that "
-              "ends in a line break, or without a blank, avoids that")
+        print(
+            f"In {tally.joined} sequences a token has characters of both prompt and answer, and is learned; a prompt "
+            "that ends in a line break, or without a blank, avoids that"
+        )
     for path, spool in parts:
-        print(f"{path}: {spool.sequences} sequences, {spool.tokens} tokens, "
-              f"{100 * spool.targets / spool.tokens:.1f} % of them learned")
+        print(
+            f"{path}: {spool.sequences} sequences, {spool.tokens} tokens, "
+            f"{100 * spool.targets / spool.tokens:.1f} % of them learned"
+        )
     print("The first, what is learned marked:")
     print(showing.sequence(maker.encoder, *parts[0][1].first()))
-    result = {**_part(*parts[0]), **tally.counts(), "duplicates": duplicates, "duplicates_dropped": duplicates_dropped,
-              "unknown_tokens": tally.unknown, "joined": tally.joined, "prompt": maker.prompt.name,
-              "seconds": round(seconds, 2)}
+    result = {
+        **_part(*parts[0]),
+        **tally.counts(),
+        "duplicates": duplicates,
+        "duplicates_dropped": duplicates_dropped,
+        "unknown_tokens": tally.unknown,
+        "joined": tally.joined,
+        "special_in_text": tally.marked,
+        "prompt": maker.prompt.name,
+        "seconds": round(seconds, 2),
+    }
     if len(parts) > 1:
         result["eval"] = _part(*parts[1])
     print(json.dumps(result))
 
 
 def _part(path, spool):
-    return {"output": path, "sequences": spool.sequences, "tokens": spool.tokens, "targets": spool.targets,
-            "target_share": round(spool.targets / spool.tokens, 4)}
+    return {
+        "output": path,
+        "sequences": spool.sequences,
+        "tokens": spool.tokens,
+        "targets": spool.targets,
+        "target_share": round(spool.targets / spool.tokens, 4),
+    }

@@ -22,8 +22,8 @@ class Rules:
 
 @dataclasses.dataclass
 class Batch:
-    """What became of some records, in their order: `fates`, `wheres` and `shapes` have one entry a record, the arrays one
-    a sequence or a token."""
+    """What became of some records, in their order: `fates`, `wheres`, `shapes` and `marked` have one entry
+    a record, the arrays one a sequence or a token."""
 
     tokens: object  # int32
     mask: object  # uint8
@@ -32,6 +32,8 @@ class Batch:
     held_out: object  # bool
     fates: list
     joined: int  # sequences in which a token has characters of both prompt and answer
+    marked: list  # for each record: whether the text of a special token is in it
+    ends: set  # special tokens that end answers
     unknown: int  # tokens that stand for text the vocabulary lacks
     wheres: list
     shapes: list
@@ -43,24 +45,33 @@ class Maker:
         self.encoder, self._reader, self.prompt, self.rules = encoder, reader, prompt, rules
 
     def batch(self, records):
-        fates, shapes, held_out, sequences, joined = [], [], [], [], 0
+        fates, shapes, marked, held_out, sequences, joined, ends = [], [], [], [], [], 0, set()
         for record in records:
             sample, shape = self._reader.sample(record)
             lesson = self.prompt.learn(sample, self.encoder, record.where, self.rules.train_on)
             fate, made = self._sequences(lesson, record.where)
             shapes.append(shape)
+            marked.append(any(map(self.encoder.has_mark, sample.texts())))
             fates.append(fate)
             sequences += made
             held_out += [self._is_held_out(lesson.asked)] * len(made)
             joined += lesson.joined and bool(made)
+            ends.update(lesson.tokens[end - 1] for _, end in lesson.turns[-1:])
         return Batch(
             tokens=_joined([tokens for tokens, _ in sequences], numpy.int32),
             mask=_joined([mask for _, mask in sequences], numpy.uint8),
             lengths=numpy.array([len(tokens) for tokens, _ in sequences], numpy.int64),
             hashes=numpy.array([_hash(*sequence) for sequence in sequences], numpy.uint64).reshape(-1, 2),
-            held_out=numpy.array(held_out, bool), fates=fates, joined=joined,
+            held_out=numpy.array(held_out, bool),
+            fates=fates,
+            joined=joined,
+            marked=marked,
+            ends=ends & self.encoder.special,
             unknown=sum(tokens.count(self.encoder.unknown) for tokens, _ in sequences),
-            wheres=[record.where for record in records], shapes=shapes, size=sum(record.size for record in records))
+            wheres=[record.where for record in records],
+            shapes=shapes,
+            size=sum(record.size for record in records),
+        )
 
     def _sequences(self, lesson, where):
         """(fate, [(tokens, mask)])"""
@@ -75,12 +86,14 @@ class Maker:
     def _overlong(self, tokens, mask, where):
         longest = self.rules.longest
         if self.rules.overlong == "error":
-            raise Refusal(f"{where}: {len(tokens)} tokens, more than the {longest} of --sequence-length or of the model; "
-                          "choose --overlong drop, truncate or split, or a greater length")
+            raise Refusal(
+                f"{where}: {len(tokens)} tokens, more than the {longest} of --sequence-length or of the model; "
+                "choose --overlong drop, truncate or split, or a greater length"
+            )
         if self.rules.overlong == "drop":
             return TOO_LONG, []
         starts = range(0, len(tokens), longest) if self.rules.overlong == "split" else [0]
-        pieces = [(tokens[k:k + longest], [0] + mask[k + 1:k + longest]) for k in starts]
+        pieces = [(tokens[k : k + longest], [0] + mask[k + 1 : k + longest]) for k in starts]
         pieces = [piece for piece in pieces if any(piece[1])]
         return (CUT, pieces) if pieces else (NO_TARGET, [])
 

@@ -15,7 +15,7 @@ def sequence(encoder, tokens, mask, colour=None):
             end += 1
         # By what it adds to the text before: a tokenizer may treat a text's first blank in its own way.
         now = encoder.decode(tokens[:end])
-        piece = _harmless(now[len(before):])
+        piece = _harmless(now[len(before) :])
         text += f"{on}{piece}{off}" if mask[begin] else piece
         begin, before = end, now
     return _shortened(text, off if colour else "")

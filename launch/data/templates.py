@@ -3,8 +3,8 @@ the mask of a sample, and the tokens of a question to a trained model; `describe
 
     none            the prompt as it is, the answer right after it
     alpaca          Stanford Alpaca's two texts
-    llm-adapters    what LLM-Adapters and the DoRA paper train commonsense on, with the line ends and blanks of their code
-    llm-adapters-evaluation   and what the same papers ask with, which differs in blanks
+    llm-adapters    what LLM-Adapters and the DoRA paper train commonsense on, with their code's line ends and blanks
+    llm-adapters-evaluation   what the same papers ask with, which differs in blanks
     chat            the tokenizer's chat template (chat.py)
     FILE            a Jinja chat template, or a text with {instruction} and perhaps {input}
 """
@@ -71,9 +71,9 @@ class TextPrompt:
         prompt = self.text(pair)
         if not pair.answer.strip():
             return Lesson([], [], asked=prompt)
-        tokens, ends = encoder.encode(prompt + pair.answer, add_special=True)
-        first = next(k for k, end in enumerate(ends) if end > len(prompt))
-        joined = first > 0 and ends[first - 1] < len(prompt)
+        tokens, places = encoder.encode(prompt + pair.answer, add_special=True)
+        first = next(k for k, (_, end) in enumerate(places) if end > len(prompt))
+        joined = places[first][0] < len(prompt)
         tokens = _ended(tokens, encoder)
         begin = 0 if train_on == "all" else first
         return Lesson(tokens, [(begin, len(tokens))], asked=prompt, joined=joined)
@@ -108,6 +108,8 @@ def choose(name, form, encoder, options=None):
         if not encoder.tokenizer.chat_template:
             raise Refusal("--prompt chat: the tokenizer has no chat template; take alpaca, or a template's FILE", USAGE)
         return ChatPrompt("chat", encoder.tokenizer.get_chat_template(), encoder, options)
+    if options and name in _NAMED:
+        raise Refusal(f"--template-option is for chat templates, but the prompt is {name}", USAGE)
     if name in _NAMED:
         return TextPrompt(name, *_NAMED[name])
     return _from_file(name, encoder, options)
@@ -120,13 +122,19 @@ def _from_file(path, encoder, options):
         with open(path, encoding="utf-8", newline="") as file:
             text = file.read()
     except UnicodeDecodeError:
-        raise Refusal(f"--prompt {path}: not UTF-8, expected a Jinja chat template or a text with {{instruction}}") from None
+        raise Refusal(
+            f"--prompt {path}: not UTF-8, expected a Jinja chat template or a text with {{instruction}}"
+        ) from None
     name = os.path.basename(path)
     if "{%" in text or "{{" in text:
         return ChatPrompt(name, text, encoder, options)
+    if options:
+        raise Refusal(f"--template-option is for chat templates, but {path} is none", USAGE)
     if "{instruction}" not in text:
-        raise Refusal(f"--prompt {path}: no {{instruction}} in it, nor Jinja's {{{{ or {{%; expected a text with "
-                      "{instruction} and perhaps {input}, or a chat template")
+        raise Refusal(
+            f"--prompt {path}: no {{instruction}} in it, nor Jinja's {{{{ or {{%; expected a text with "
+            "{instruction} and perhaps {input}, or a chat template"
+        )
     return TextPrompt(name, text if "{input}" in text else None, text)
 
 

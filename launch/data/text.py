@@ -11,6 +11,7 @@ that the model was trained on; without it, --prompt is as in prepare.py. What fo
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import shutil
@@ -39,7 +40,9 @@ def parser():
         _question_arguments(command)
     decode = commands.add_parser("decode", help="the program's result to text")
     decode.add_argument("--tokenizer", required=True, metavar="FOLDER")
-    decode.add_argument("result", nargs="?", default="-", metavar="FILE", help="what the program wrote (standard input)")
+    decode.add_argument(
+        "result", nargs="?", default="-", metavar="FILE", help="what the program wrote (standard input)"
+    )
     for command in (generate, decode):
         command.add_argument("--json", action="store_true", help="one JSON object an answer")
     return arguments
@@ -55,64 +58,85 @@ def _question_arguments(command):
     command.add_argument("--field", action="append", default=[], metavar="NAME=THEIRS")
 
 
-def prompt_of(options, encoder):
-    """(prompt, format, fields)"""
+@dataclasses.dataclass
+class Way:
+    """How questions are put to the model."""
+
+    prompt: object
+    form: str  # of records
+    fields: dict
+    ends: list  # tokens that end an answer
+
+
+def way_of(options, encoder):
     import templates
     from writing import metadata_of
 
-    form, fields = options.format, named_values(options.field, "--field")
+    fields = named_values(options.field, "--field")
     if not options.like:
-        form = form or "instruction"
+        form = options.format or "instruction"
         chosen = named_values(options.template_option, "--template-option", json_or_text)
-        return templates.choose(options.prompt, form, encoder, chosen), form, fields
+        prompt = templates.choose(options.prompt, form, encoder, chosen)
+        return Way(prompt, form, fields, prompt.end_tokens(encoder))
     if options.prompt or options.template_option:
         raise Refusal("--like and --prompt (or --template-option) both say what the prompt is; give one", USAGE)
     metadata = metadata_of(options.like)
     if metadata.get("tokenizer_sha256") not in (None, encoder.sha256):
         raise Refusal(f"--like {options.like}: made with another tokenizer than this; give that one with --tokenizer")
     given = json.loads(metadata.get("arguments", "{}"))
-    learned = given.get("format")
-    if learned == "text" and not form:
-        form = "instruction"
-    return templates.stored(metadata, encoder), form or learned or "instruction", \
-        fields or named_values(given.get("field", []), "--field")
+    learned = given.get("format", "text")
+    form = options.format or ("instruction" if learned == "text" else learned)
+    if not fields and form == learned:
+        fields = named_values(given.get("field", []), "--field")
+    return Way(templates.stored(metadata, encoder), form, fields, json.loads(metadata.get("end_tokens", "[]")))
 
 
-def prompts(options, encoder):
-    """Token ids of all questions."""
+def questions(options, way):
+    """(where, sample) of all questions."""
     from formats import Pair, Reader
     from reading import TEXT, kind_of, records
 
-    prompt, form, fields = prompt_of(options, encoder)
-    reader = Reader(form, fields, asking=True)
-    asked = [(f"question {k}", Pair(text, "")) for k, text in enumerate(options.question, 1)]
+    yield from ((f"question {k}", Pair(text, "")) for k, text in enumerate(options.question, 1))
+    reader = Reader(way.form, way.fields, asking=True)
     for path in options.input:
         is_text = kind_of(path) == TEXT
         for record in records(path, LONGEST_RECORD, separator="\n" if is_text else None):
             if not is_text:
-                asked.append((record.where, reader.sample(record)[0]))
+                yield record.where, reader.sample(record)[0]
             elif record.value.strip():
-                asked.append((record.where, Pair(record.value.rstrip("\r"), "")))
-    if not asked:
-        raise Refusal("no question; give some, or a file with --input", USAGE)
-    found = [prompt.ask(sample, encoder, where) for where, sample in asked]
-    for (where, _), tokens in zip(asked, found):
+                yield record.where, Pair(record.value.rstrip("\r"), "")
+
+
+def prompts(options, way, encoder):
+    """Token ids of all questions."""
+    found = []
+    for where, sample in questions(options, way):
+        tokens = way.prompt.ask(sample, encoder, where)
         if not tokens:
             raise Refusal(f"{where}: the prompt has no token, expected a question")
         encoder.check(tokens, where)
-    return prompt, found
+        found.append(tokens)
+    if not found:
+        raise Refusal("no question; give some, or a file with --input", USAGE)
+    return found
 
 
-def write_prompts(path, found, encoder, prompt):
+def write_prompts(path, found, encoder, way):
     import numpy
-    from writing import Workplace
+    from writing import Workplace, place
 
-    with Workplace(path) as place:
-        spool = place.spool()
+    about = {
+        "format": "shardora.dataset.v1",
+        "tokenizer_sha256": encoder.sha256,
+        "part": "prompts",
+        "prompt": way.prompt.name,
+        "end_tokens": json.dumps(way.ends),
+    }
+    with Workplace(path) as workplace:
+        spool = workplace.spool()
         for tokens in found:
             spool.add(numpy.array(tokens), numpy.zeros(len(tokens)), numpy.array([len(tokens)]), numpy.zeros(2))
-        spool.finish(path, {"format": "shardora.dataset.v1", "tokenizer_sha256": encoder.sha256, "part": "prompts",
-                            "prompt": prompt.name, "end_tokens": json.dumps(prompt.end_tokens(encoder))})
+        place([(spool.whole(about), path)])
 
 
 def answers(text, encoder):
@@ -121,11 +145,15 @@ def answers(text, encoder):
     try:
         sequences = json.loads(lines[-1])["sequences"]
         ids = [one["tokens"] if isinstance(one, dict) else one for one in sequences]
-        return [encoder.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-                for tokens in ids]
+        return [
+            encoder.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            for tokens in ids
+        ]
     except (IndexError, ValueError, KeyError, TypeError, OverflowError) as problem:
-        raise Refusal(f"the result cannot be read ({one_line(repr(problem))}); expected the output of shardora generate, "
-                      'whose last line is {"sequences": …}') from None
+        raise Refusal(
+            f"the result cannot be read ({one_line(repr(problem))}); expected the output of shardora generate, "
+            'whose last line is {"sequences": …}'
+        ) from None
 
 
 def show(texts, as_json):
@@ -139,7 +167,9 @@ def show(texts, as_json):
 
 def program(options):
     beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build/release/shardora")
-    found = options.shardora or shutil.which("shardora") or (os.path.realpath(beside) if os.path.exists(beside) else None)
+    found = (
+        options.shardora or shutil.which("shardora") or (os.path.realpath(beside) if os.path.exists(beside) else None)
+    )
     if found is None or not shutil.which(found):
         raise Refusal(f"{found or 'shardora'}: no such program; build it, or name it with --shardora", USAGE)
     if options.ranks < 1:
@@ -153,13 +183,19 @@ def generate(options, flags):
 
     start = program(options)
     encoder = Encoder(options.tokenizer or options.model, options.model)
-    prompt, found = prompts(options, encoder)
-    with Workplace(os.path.join(os.environ.get("TMPDIR", "/tmp"), "prompts")) as place:
-        path = os.path.join(place.folder, "prompts.safetensors")
-        write_prompts(path, found, encoder, prompt)
-        stops = ",".join(map(str, prompt.end_tokens(encoder)))
-        command = [*start, "generate", f"--model.path={options.model}", f"--generate.prompts={path}",
-                   f"--generate.stop_tokens={stops}"]
+    way = way_of(options, encoder)
+    found = prompts(options, way, encoder)
+    with Workplace(os.path.join(os.environ.get("TMPDIR", "/tmp"), "prompts")) as workplace:
+        path = os.path.join(workplace.folder, "prompts.safetensors")
+        write_prompts(path, found, encoder, way)
+        stops = ",".join(map(str, way.ends))
+        command = [
+            *start,
+            "generate",
+            f"--model.path={options.model}",
+            f"--generate.prompts={path}",
+            f"--generate.stop_tokens={stops}",
+        ]
         if options.adapter:
             command.append(f"--adapter.path={options.adapter}")
         done = subprocess.run(command + flags, stdout=subprocess.PIPE, check=False)
@@ -175,10 +211,19 @@ def encode(options, _):
     encoder = Encoder(options.tokenizer)
     if os.path.isdir(options.output):
         raise Refusal(f"{options.output}: is a folder, expected a file's name", OUTPUT)
-    prompt, found = prompts(options, encoder)
-    write_prompts(options.output, found, encoder, prompt)
-    print(json.dumps({"output": options.output, "sequences": len(found), "tokens": sum(map(len, found)),
-                      "stop_tokens": prompt.end_tokens(encoder)}))
+    way = way_of(options, encoder)
+    found = prompts(options, way, encoder)
+    write_prompts(options.output, found, encoder, way)
+    print(
+        json.dumps(
+            {
+                "output": options.output,
+                "sequences": len(found),
+                "tokens": sum(map(len, found)),
+                "stop_tokens": way.ends,
+            }
+        )
+    )
 
 
 def decode(options, _):
@@ -196,7 +241,7 @@ def main(arguments):
     sys.stdout.reconfigure(errors="backslashreplace")
     split = arguments.index("--") if "--" in arguments else len(arguments)
     options = parser().parse_args(arguments[:split])
-    flags = arguments[split + 1:]
+    flags = arguments[split + 1 :]
     if flags and options.command != "generate":
         raise Refusal("what follows -- is for the program, which only generate runs", USAGE)
     return {"generate": generate, "encode": encode, "decode": decode}[options.command](options, flags)

@@ -46,8 +46,10 @@ class Spool:
 
     def __init__(self, path):
         self._path = path
-        self._files = {part: open(f"{path}.{part}", "w+b", buffering=_BLOCK)
-                       for part in ("tokens", "loss_mask", "lengths", "hashes")}
+        self._files = {
+            part: open(f"{path}.{part}", "w+b", buffering=_BLOCK)
+            for part in ("tokens", "loss_mask", "lengths", "hashes")
+        }
         self.sequences = self.tokens = self.targets = 0
 
     def close(self):
@@ -56,8 +58,12 @@ class Spool:
                 file.close()
 
     def add(self, tokens, mask, lengths, hashes):
-        for part, values, dtype in (("tokens", tokens, "<i4"), ("loss_mask", mask, "u1"), ("lengths", lengths, "<i8"),
-                                    ("hashes", hashes, "<u8")):
+        for part, values, dtype in (
+            ("tokens", tokens, "<i4"),
+            ("loss_mask", mask, "u1"),
+            ("lengths", lengths, "<i8"),
+            ("hashes", hashes, "<u8"),
+        ):
             self._files[part].write(values.astype(dtype, copy=False).tobytes())
         self.sequences += len(lengths)
         self.tokens += len(tokens)
@@ -92,14 +98,16 @@ class Spool:
         for file in files:
             file.seek(0)
         for length, hashed, drop in zip(lengths, hashes, unwanted):
-            tokens, mask = (numpy.frombuffer(file.read(int(length) * size), dtype)
-                            for file, size, dtype in zip(files, (4, 1), ("<i4", "u1")))
+            tokens, mask = (
+                numpy.frombuffer(file.read(int(length) * size), dtype)
+                for file, size, dtype in zip(files, (4, 1), ("<i4", "u1"))
+            )
             if not drop:
                 rest.add(tokens, mask, numpy.array([length]), hashed)
         return rest
 
-    def finish(self, output, metadata):
-        """Writes the dataset file and gives it its name."""
+    def whole(self, metadata):
+        """Writes the dataset file beside the spool and returns its path."""
         whole = f"{self._path}.safetensors"
         with open(whole, "wb") as file:
             file.write(self._header(metadata))
@@ -112,10 +120,7 @@ class Spool:
                 shutil.copyfileobj(self._files[part], file, _BLOCK)
             file.flush()
             os.fsync(file.fileno())
-        try:
-            os.replace(whole, output)
-        except OSError as problem:
-            raise Refusal(f"{output}: cannot be written: {one_line(problem.strerror)}", OUTPUT) from None
+        return whole
 
     def _header(self, metadata):
         header, position = {"__metadata__": metadata}, 0
@@ -127,6 +132,15 @@ class Spool:
         text = json.dumps(header, ensure_ascii=False).encode()
         text += b" " * (-len(text) % 8)
         return struct.pack("<Q", len(text)) + text
+
+
+def place(made):
+    """Gives files their names. `made`: (path, name) of each, written whole."""
+    for path, name in made:
+        try:
+            os.replace(path, name)
+        except OSError as problem:
+            raise Refusal(f"{name}: cannot be written: {one_line(problem.strerror)}", OUTPUT) from None
 
 
 def metadata_of(path):

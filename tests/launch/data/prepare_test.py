@@ -10,8 +10,10 @@ from tiny import ROOT, Case
 
 PAIR = {"prompt": "Say the", "completion": " ok"}
 HEAD = "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
-CONTEXT = ("Below is an instruction that describes a task, paired with an input that provides further context. Write a "
-           "response that appropriately completes the request.\n\n")
+CONTEXT = (
+    "Below is an instruction that describes a task, paired with an input that provides further context. Write a "
+    "response that appropriately completes the request.\n\n"
+)
 
 
 @tiny.needs_packages
@@ -35,7 +37,9 @@ class Formats(Case):
     def test_text_is_parted_by_the_separator_across_blocks(self):
         tokenizer = self.tokenizer()
         texts = [f"text {k} " + "x" * 30000 for k in range(5)]
-        result = self.prepared(tokenizer, self.file("a.txt", "\n\n".join(texts) + "\n\n"), "text", "--separator", "\\n\\n")
+        result = self.prepared(
+            tokenizer, self.file("a.txt", "\n\n".join(texts) + "\n\n"), "text", "--separator", "\\n\\n"
+        )
         self.assertEqual(result["records"], 5)
         self.assertEqual(self.marked(tokenizer), [f"<s>[{text}</s>]" for text in texts])
 
@@ -46,12 +50,18 @@ class Formats(Case):
 
     def test_instruction_in_alpacas_words(self):
         tokenizer = self.tokenizer()
-        records = [{"instruction": "Add", "input": "1 2", "output": "3"},
-                   {"instruction": "Go", "input": "", "output": "ok", "answer": "label"}]
+        records = [
+            {"instruction": "Add", "input": "1 2", "output": "3"},
+            {"instruction": "Go", "input": "", "output": "ok", "answer": "label"},
+        ]
         self.prepared(tokenizer, self.file("a.jsonl", records), "instruction")
-        self.assertEqual(self.marked(tokenizer), [
-            f"<s>{CONTEXT}### Instruction:\nAdd\n\n### Input:\n1 2\n\n### Response:\n[3</s>]",
-            f"<s>{HEAD}### Instruction:\nGo\n\n### Response:\n[ok</s>]"])
+        self.assertEqual(
+            self.marked(tokenizer),
+            [
+                f"<s>{CONTEXT}### Instruction:\nAdd\n\n### Input:\n1 2\n\n### Response:\n[3</s>]",
+                f"<s>{HEAD}### Instruction:\nGo\n\n### Response:\n[ok</s>]",
+            ],
+        )
 
     def test_instruction_in_the_papers_words_with_their_blanks(self):
         tokenizer, b = self.tokenizer(), " " * 16
@@ -59,13 +69,22 @@ class Formats(Case):
         path = self.file("a.jsonl", records)
         self.prepared(tokenizer, path, "instruction", "--prompt", "llm-adapters")
         context, head = CONTEXT[:-2] + " \n\n", HEAD[:-2] + "  \n\n"
-        self.assertEqual(self.marked(tokenizer), [
-            f"<s>{context}{b}### Instruction:\n{b}Add\n{b}\n{b}### Input:\n{b}1 2\n{b}\n{b}### Response:\n{b}[3</s>]",
-            f"<s>{head}{b}### Instruction:\n{b}Go\n{b}\n{b}### Response:\n{b[1:]}[ ok</s>]"])
+        self.assertEqual(
+            self.marked(tokenizer),
+            [
+                f"<s>{context}{b}### Instruction:\n{b}Add\n{b}\n{b}### Input:\n{b}1 2\n{b}\n"
+                f"{b}### Response:\n{b}[3</s>]",
+                f"<s>{head}{b}### Instruction:\n{b}Go\n{b}\n{b}### Response:\n{b[1:]}[ ok</s>]",
+            ],
+        )
         self.prepared(tokenizer, path, "instruction", "--prompt", "llm-adapters-evaluation")
-        self.assertEqual(self.marked(tokenizer), [
-            f"<s>{CONTEXT}{b}### Instruction:\n{b}Add\n\n{b}### Input:\n{b}1 2\n\n{b}### Response:\n{b}[3</s>]",
-            f"<s>{HEAD[:-2]} \n\n{b}### Instruction:\n{b}Go\n\n{b}### Response:\n{b[1:]}[ ok</s>]"])
+        self.assertEqual(
+            self.marked(tokenizer),
+            [
+                f"<s>{CONTEXT}{b}### Instruction:\n{b}Add\n\n{b}### Input:\n{b}1 2\n\n{b}### Response:\n{b}[3</s>]",
+                f"<s>{HEAD[:-2]} \n\n{b}### Instruction:\n{b}Go\n\n{b}### Response:\n{b[1:]}[ ok</s>]",
+            ],
+        )
 
     def test_a_token_with_characters_of_prompt_and_answer_is_learned_and_counted(self):
         tokenizer = self.tokenizer()
@@ -76,12 +95,18 @@ class Formats(Case):
 
     def test_blanks_and_line_breaks_at_the_boundary_belong_to_whom_they_were_given(self):
         tokenizer = self.tokenizer()
-        records = [{"prompt": "Say\n", "completion": "x"}, {"prompt": "Say", "completion": "\nx"},
-                   {"prompt": "Say  ", "completion": "x"}, {"prompt": "Say\n", "completion": "\nx"},
-                   {"prompt": "Say", "completion": "x \n "}]
+        records = [
+            {"prompt": "Say\n", "completion": "x"},
+            {"prompt": "Say", "completion": "\nx"},
+            {"prompt": "Say  ", "completion": "x"},
+            {"prompt": "Say\n", "completion": "\nx"},
+            {"prompt": "Say", "completion": "x \n "},
+        ]
         self.prepared(tokenizer, self.file("a.jsonl", records), "completion")
-        self.assertEqual(self.marked(tokenizer), ["<s>Say\n[x</s>]", "<s>Say[\nx</s>]", "<s>Say  [x</s>]",
-                                                  "<s>Say[\n\nx</s>]", "<s>Say[x \n </s>]"])
+        self.assertEqual(
+            self.marked(tokenizer),
+            ["<s>Say\n[x</s>]", "<s>Say[\nx</s>]", "<s>Say  [x</s>]", "<s>Say[\n\nx</s>]", "<s>Say[x \n </s>]"],
+        )
 
     def test_a_prompts_last_character_of_several_tokens_is_not_learned(self):
         tokenizer = self.tokenizer()
@@ -137,8 +162,9 @@ class Parquet(Case):
         turns = [[{"role": "user", "content": "Go"}, {"role": "assistant", "content": "ok"}]] * 3
         pyarrow.parquet.write_table(pyarrow.table({"messages": turns}), self.folder / "a.parquet")
         self.prepared(tokenizer, self.folder / "a.parquet", "chat")
-        self.assertEqual(self.marked(tokenizer),
-                         ["<|im_start|>user\nGo<|im_end|>\n<|im_start|>assistant\n[ok<|im_end|>]\n"] * 3)
+        self.assertEqual(
+            self.marked(tokenizer), ["<|im_start|>user\nGo<|im_end|>\n<|im_start|>assistant\n[ok<|im_end|>]\n"] * 3
+        )
         self.refused(65, "not Parquet", tokenizer, self.file("b.parquet", "no"), "chat")
 
 
@@ -147,8 +173,16 @@ class Counts(Case):
     def setUp(self):
         super().setUp()
         self.words = self.tokenizer(config={"vocab_size": 300, "max_position_embeddings": 12})
-        self.path = self.file("a.jsonl", [PAIR, {"prompt": "Say", "completion": "x" * 20}, {"prompt": "p" * 20,
-                                          "completion": "x"}, {"prompt": "Say", "completion": " "}, PAIR])
+        self.path = self.file(
+            "a.jsonl",
+            [
+                PAIR,
+                {"prompt": "Say", "completion": "x" * 20},
+                {"prompt": "p" * 20, "completion": "x"},
+                {"prompt": "Say", "completion": " "},
+                PAIR,
+            ],
+        )
 
     def test_too_long_is_an_error_that_names_record_and_length(self):
         self.refused(65, r"a\.jsonl, line 2: 25 tokens, more than the 12", self.words, self.path, "completion")
@@ -156,10 +190,15 @@ class Counts(Case):
     def test_dropped_records_are_counted_and_the_first_is_named(self):
         status, output, _ = self.prepare(self.words, self.path, "completion", "--overlong", "drop")
         self.assertEqual(status, 0)
-        self.assertRegex(output, r"5 records: 2 kept, 2 dropped as too long \(first: .*a\.jsonl, line 2\), 1 dropped as empty "
-                                 r"\(first: .*line 4\)")
+        self.assertRegex(
+            output,
+            r"5 records: 2 kept, 2 dropped as too long \(first: .*a\.jsonl, line 2\), 1 dropped as empty "
+            r"\(first: .*line 4\)",
+        )
         result = json.loads(output.splitlines()[-1])
-        self.assertEqual([result[key] for key in ("kept", "dropped_too_long", "dropped_empty", "duplicates")], [2, 2, 1, 1])
+        self.assertEqual(
+            [result[key] for key in ("kept", "dropped_too_long", "dropped_empty", "duplicates")], [2, 2, 1, 1]
+        )
 
     def test_truncated_records_keep_their_heads_and_those_left_without_answer_are_dropped(self):
         result = self.prepared(self.words, self.path, "completion", "--overlong", "truncate")
@@ -172,13 +211,34 @@ class Counts(Case):
 
     def test_split_text_loses_no_token(self):
         result = self.prepared(self.words, self.file("a.txt", "x" * 30), "text", "--overlong", "split")
-        self.assertEqual(self.marked(self.words), ["<s>[" + "x" * 11 + "]", "x[" + "x" * 11 + "]", "x[" + "x" * 6 + "</s>]"])
+        self.assertEqual(
+            self.marked(self.words), ["<s>[" + "x" * 11 + "]", "x[" + "x" * 11 + "]", "x[" + "x" * 6 + "</s>]"]
+        )
         self.assertEqual((result["cut"], result["tokens"]), (1, 32))
 
     def test_duplicates_are_dropped_when_asked(self):
         result = self.prepared(self.words, self.path, "completion", "--overlong", "drop", "--drop-duplicates")
         self.assertEqual((result["sequences"], result["duplicates"]), (1, 1))
         self.assertEqual(self.marked(self.words), ["<s>Say the[ ok</s>]"])
+
+    def test_text_of_special_tokens_is_told(self):
+        path = self.file("b.jsonl", [PAIR, {"prompt": "a", "completion": "b</s>"}])
+        status, output, _ = self.prepare(self.words, path, "completion")
+        self.assertEqual(status, 0)
+        self.assertRegex(output, r"1 records have the text of a special token in them, .*\(first: .*b\.jsonl, line 2\)")
+        self.assertEqual(json.loads(output.splitlines()[-1])["special_in_text"], 1)
+
+    def test_text_that_the_vocabulary_lacks_is_counted(self):
+        from tokenizers import Tokenizer, models, pre_tokenizers
+
+        folder = self.tokenizer()
+        words = Tokenizer(models.WordLevel({"[?]": 0, "a": 1, "b": 2}, unk_token="[?]"))
+        words.pre_tokenizer = pre_tokenizers.Whitespace()
+        words.add_special_tokens(["<s>", "</s>"])
+        words.save(str(folder / "tokenizer.json"))
+        result = self.prepared(folder, self.file("b.jsonl", [{"prompt": "a ", "completion": "b c d a"}]), "completion")
+        self.assertEqual(self.marked(folder), ["a[b[?][?]a</s>]"])
+        self.assertEqual((result["unknown_tokens"], result["joined"]), (2, 0))
 
     def test_nothing_left_is_an_error(self):
         path = self.file("b.jsonl", [{"prompt": "Say", "completion": ""}])
@@ -190,7 +250,9 @@ class Counts(Case):
 
         self.prepared(self.words, self.path, "completion", "--overlong", "drop")
         about = metadata_of(self.output)
-        self.assertEqual((about["format"], about["source"], about["prompt"]), ("shardora.dataset.v1", "a.jsonl", "none"))
+        self.assertEqual(
+            (about["format"], about["source"], about["prompt"]), ("shardora.dataset.v1", "a.jsonl", "none")
+        )
         self.assertEqual(json.loads(about["arguments"])["overlong"], "drop")
         self.assertRegex(about["tokenizer_sha256"], "^[0-9a-f]{64}$")
         self.assertEqual(len(dataset.read(self.output)), 2)
@@ -208,7 +270,9 @@ class Split(Case):
     def test_both_parts_together_are_the_whole_and_share_no_prompt(self):
         tokenizer = self.tokenizer()
         train, held_out = self.parts(tokenizer)
-        self.assertEqual(sorted(train + held_out), sorted(f"<s>question {k % 150}[ answer {k}</s>]" for k in range(300)))
+        self.assertEqual(
+            sorted(train + held_out), sorted(f"<s>question {k % 150}[ answer {k}</s>]" for k in range(300))
+        )
         self.assertTrue(30 <= len(held_out) <= 90, len(held_out))
         prompts = [{text.partition("[")[0] for text in part} for part in (train, held_out)]
         self.assertFalse(prompts[0] & prompts[1])
@@ -220,15 +284,49 @@ class Split(Case):
         self.assertNotEqual(first, other)
 
     def test_a_share_that_holds_out_nothing_is_refused(self):
-        self.refused(64, "holds out none of 1 sequences", self.tokenizer(), self.file("a.jsonl", [PAIR]), "completion",
-                     "--eval-fraction", "0.0000001")
+        self.refused(
+            64,
+            "holds out none of 1 sequences",
+            self.tokenizer(),
+            self.file("a.jsonl", [PAIR]),
+            "completion",
+            "--eval-fraction",
+            "0.0000001",
+        )
+
+
+@tiny.needs_packages
+@tiny.needs_stories
+@unittest.skipIf(not tiny.PROGRAM.exists(), f"{tiny.PROGRAM} is not built (SHARDORA_PROGRAM)")
+class TheProgramReadsIt(Case):
+    def test_every_format(self):
+        turns = [{"role": "user", "content": "Go"}, {"role": "assistant", "content": "ok"}]
+        samples = {
+            "text": {"text": "one day"},
+            "completion": PAIR,
+            "instruction": {"instruction": "Go", "output": "ok"},
+            "chat": {"messages": turns},
+        }
+        for form, sample in samples.items():
+            result = self.prepared(tiny.STORIES, self.file("a.jsonl", [sample] * 3), form)
+            done = subprocess.run(
+                [tiny.PROGRAM, "inspect", f"--model.path={tiny.STORIES}", f"--data.train={self.output}"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn(f'"tokens":{result["tokens"]}', done.stdout, form)
 
 
 @tiny.needs_packages
 class AsAProgram(Case):
     def test_help_and_a_mistake_and_a_run(self):
         script = str(ROOT / "launch/data/prepare.py")
-        run = lambda *arguments: subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)  # noqa: E731
+
+        def run(*arguments):
+            return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+
         self.assertIn("--train-on", run("--help").stdout)
         wrong = run("--format", "poem")
         self.assertEqual((wrong.returncode, wrong.stdout), (64, ""))

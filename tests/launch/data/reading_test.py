@@ -33,11 +33,19 @@ class BadInput(Case):
         self.refused(65, "no tokenizer.json", self.folder, self.file("a.txt", "x"), "text")
 
     def test_wrong_fields_name_those_that_were_found(self):
-        self.refuse("a.jsonl", [{"question": "a", "answer": "b"}], "completion",
-                    r"line 1: no prompt, completion; its fields are question, answer; .* --field NAME=THEIRS")
-        self.refuse("a.jsonl", [{"messages": GO}], "instruction", "its fields are messages; .* it looks like --format chat")
+        self.refuse(
+            "a.jsonl",
+            [{"question": "a", "answer": "b"}],
+            "completion",
+            r"line 1: no prompt, completion; its fields are question, answer; .* --field NAME=THEIRS",
+        )
+        self.refuse(
+            "a.jsonl", [{"messages": GO}], "instruction", "its fields are messages; .* it looks like --format chat"
+        )
         self.refuse("a.jsonl", [{"conversations": []}], "text", "it looks like --format chat")
-        self.refuse("a.csv", "a,b\n1,2\n", "completion", r"record 1 \(line 2\): no prompt, completion; its fields are a, b")
+        self.refuse(
+            "a.csv", "a,b\n1,2\n", "completion", r"record 1 \(line 2\): no prompt, completion; its fields are a, b"
+        )
         self.refuse("a.jsonl", [{"prompt": "a", "completion": 3}], "completion", "completion is 3, expected a text")
         self.refuse("a.jsonl", "[1]\n3\n", "completion", "line 1: a list, expected an object with prompt, completion")
         self.refuse("a.txt", "hello", "chat", "plain text, but --format chat needs records with messages")
@@ -58,21 +66,33 @@ class BadInput(Case):
 
     def test_mixed_formats_are_found_at_the_record(self):
         both = [{"messages": GO}] * 300 + [{"conversations": [{"from": "human", "value": "a"}]}]
-        self.refuse("a.jsonl", both, "chat", r"line 301: conversations with from and value, but .*line 1 has messages with role")
-        self.refuse("a.jsonl", [{"prompt": "a", "completion": "b"}, {"messages": GO}], "completion",
-                    "line 2: no prompt, completion; its fields are messages; .*--format chat")
+        self.refuse(
+            "a.jsonl", both, "chat", r"line 301: conversations with from and value, but .*line 1 has messages with role"
+        )
+        self.refuse(
+            "a.jsonl",
+            [{"prompt": "a", "completion": "b"}, {"messages": GO}],
+            "completion",
+            "line 2: no prompt, completion; its fields are messages; .*--format chat",
+        )
         turns = [{"role": "user", "content": "a"}, {"from": "gpt", "value": "b"}]
-        self.refuse("a.jsonl", [{"messages": turns}], "chat", r"messages\[1\]: from and value, but turns before it have role")
+        self.refuse(
+            "a.jsonl", [{"messages": turns}], "chat", r"messages\[1\]: from and value, but turns before it have role"
+        )
 
     def test_no_json(self):
         self.refuse("a.jsonl", '{"prompt": "a", "completion": "b"}\n{"prompt"\n', "completion", "line 2: not JSON")
         self.refuse("a.json", '[{"prompt": "a", "completion": "b"}, {"prompt"]', "completion", "record 2: not JSON")
         self.refuse("a.json", '[{"prompt": "a", "completion": "b"}', "completion", "record 2: not JSON")
-        self.refuse("a.json", '{\n  "prompt": "a"\n}', "completion", "line 1: not JSON.*one object a line, or a JSON array")
+        self.refuse(
+            "a.json", '{\n  "prompt": "a"\n}', "completion", "line 1: not JSON.*one object a line, or a JSON array"
+        )
         self.refuse("a.jsonl", "[" * 100000, "completion", "line 1: not JSON")
 
     def test_invalid_utf8(self):
-        self.refuse("a.jsonl", b'{"prompt": "a", "completion": "\xff"}\n', "completion", r"line 1: not UTF-8 .*0xff.*iconv")
+        self.refuse(
+            "a.jsonl", b'{"prompt": "a", "completion": "\xff"}\n', "completion", r"line 1: not UTF-8 .*0xff.*iconv"
+        )
         self.refuse("a.json", b'[{"prompt": "a", "completion": "\xff"}]', "completion", "record 1: not JSON")
         self.refuse("a.csv", b"prompt,completion\na,\xff\n", "completion", "not UTF-8")
         self.refuse("a.txt", b"abc\xff", "text", r"a\.txt: not UTF-8")
@@ -83,9 +103,16 @@ class BadInput(Case):
     def test_records_above_the_limit(self):
         big = "x" * 400000
         limit = ("--max-record-bytes", "1000")
-        self.refuse("a.jsonl", [{"text": "a"}, {"text": big}], "text", "line 2: longer than 1000 bytes; raise --max-record-bytes",
-                    *limit)
-        self.refuse("a.json", json.dumps([{"text": "a"}, {"text": big}]), "text", "record [12]: longer than 1000 bytes", *limit)
+        self.refuse(
+            "a.jsonl",
+            [{"text": "a"}, {"text": big}],
+            "text",
+            "line 2: longer than 1000 bytes; raise --max-record-bytes",
+            *limit,
+        )
+        self.refuse(
+            "a.json", json.dumps([{"text": "a"}, {"text": big}]), "text", "record [12]: longer than 1000 bytes", *limit
+        )
         self.refuse("a.csv", f"text\n{big}\n", "text", r"not CSV: .*\(--max-record-bytes\)", *limit)
         self.refuse("a.txt", big, "text", "longer than 1000 bytes; .*--separator", *limit)
 
@@ -95,17 +122,27 @@ class BadInput(Case):
 
     def test_an_id_that_the_model_lacks(self):
         (self.words / "config.json").write_text('{"vocab_size": 260}', "utf-8")
-        self.refuse("a.jsonl", [{"prompt": "a", "completion": " ok"}], "completion",
-                    r"line 1: token '</s>' has id 263, outside the model's vocabulary of 260")
+        self.refuse(
+            "a.jsonl",
+            [{"prompt": "a", "completion": " ok"}],
+            "completion",
+            r"line 1: token '</s>' has id 263, outside the model's vocabulary of 260",
+        )
         model = self.folder / "model"
         model.mkdir()
         (model / "config.json").write_text('{"vocab_size": 264}', "utf-8")
-        self.prepared(self.words, self.file("a.jsonl", [{"prompt": "a", "completion": " ok"}]), "completion", "--model", model)
+        self.prepared(
+            self.words, self.file("a.jsonl", [{"prompt": "a", "completion": " ok"}]), "completion", "--model", model
+        )
 
     def test_a_byte_order_mark_is_no_content(self):
         mark = b"\xef\xbb\xbf"
-        for name, content in (("a.jsonl", b'{"text": "a"}'), ("a.json", b'[{"text": "a"}]'), ("a.csv", b"text\na\n"),
-                              ("a.txt", b"a")):
+        for name, content in (
+            ("a.jsonl", b'{"text": "a"}'),
+            ("a.json", b'[{"text": "a"}]'),
+            ("a.csv", b"text\na\n"),
+            ("a.txt", b"a"),
+        ):
             self.prepared(self.words, self.file(name, mark + content), "text")
             self.assertEqual(self.marked(self.words), ["<s>[a</s>]"], name)
 
@@ -122,6 +159,8 @@ class BadInput(Case):
         mistake("--overlong split is for --format text", "--overlong", "split")
         mistake("--train-on last: text has no prompt", "--train-on", "last", form="text")
         mistake("--prompt alpaca: text has no prompt", "--prompt", "alpaca", form="text")
+        mistake("--eval-output needs --eval-fraction", "--eval-output", self.folder / "e.safetensors")
+        mistake("--template-option is for chat templates", "--template-option", "a=b")
         mistake("--separator parts documents", "--separator", "x")
         mistake("the outputs and inputs must be different files", "--output", self.folder / "a.jsonl")
         mistake("unrecognized arguments: --trane-on", "--trane-on", "last")

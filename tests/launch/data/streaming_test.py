@@ -23,8 +23,9 @@ class Processes(Case):
         path = self.file("a.json", json.dumps(records(2000)))
         written = []
         for processes in ("1", "3"):
-            result = self.prepared(tokenizer, path, "completion", "--eval-fraction", "0.1", "--drop-duplicates",
-                                   "--processes", processes)
+            result = self.prepared(
+                tokenizer, path, "completion", "--eval-fraction", "0.1", "--drop-duplicates", "--processes", processes
+            )
             written.append([(self.folder / name).read_bytes() for name in ("out.safetensors", "out.eval.safetensors")])
             self.assertGreater(result["duplicates"], 100)
             self.assertGreater(result["dropped_empty"], 100)
@@ -61,15 +62,36 @@ class Processes(Case):
 
 @tiny.needs_packages
 class Memory(Case):
-    SCRIPT = "import resource, sys; sys.path.insert(0, sys.argv[1]); import prepare; " \
-             "from refusal import run; status = run('prepare.py', prepare.main, sys.argv[2:]); " \
-             "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(status)"
+    SCRIPT = (
+        "import resource, sys; sys.path.insert(0, sys.argv[1]); import prepare; "
+        "from refusal import run; status = run('prepare.py', prepare.main, sys.argv[2:]); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(status)"
+    )
 
     def peak(self, path, *more):
         """KiB of memory of a run in a process of its own."""
-        done = subprocess.run([sys.executable, "-c", self.SCRIPT, str(ROOT / "launch/data"), "--tokenizer",
-                               str(self.folder / "tokenizer"), "--input", str(path), "--format", "text", "--output",
-                               str(self.output), "--processes", "1", *more], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                self.SCRIPT,
+                str(ROOT / "launch/data"),
+                "--tokenizer",
+                str(self.folder / "tokenizer"),
+                "--input",
+                str(path),
+                "--format",
+                "text",
+                "--output",
+                str(self.output),
+                "--processes",
+                "1",
+                *more,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         self.assertEqual(done.returncode, 0, done.stderr)
         return int(done.stderr.split()[-1])
 
@@ -101,9 +123,26 @@ class Interrupted(Case):
         tokenizer = self.tokenizer()
         path = self.folder / "pipe.jsonl"  # a pipe that never ends, so that the run is under way when the signal comes
         os.mkfifo(path)
-        run = subprocess.Popen([sys.executable, str(ROOT / "launch/data/prepare.py"), "--tokenizer", tokenizer, "--input",
-                                path, "--format", "text", "--output", self.output, "--processes", "2"],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        run = subprocess.Popen(
+            [
+                sys.executable,
+                str(ROOT / "launch/data/prepare.py"),
+                "--tokenizer",
+                tokenizer,
+                "--input",
+                path,
+                "--format",
+                "text",
+                "--output",
+                self.output,
+                "--processes",
+                "2",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
         self.addCleanup(run.kill)
         with open(path, "w", encoding="utf-8") as pipe:
             pipe.write('{"text": "ok"}\n' * 2000)

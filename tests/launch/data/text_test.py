@@ -2,13 +2,11 @@
 
 import json
 import os
-import pathlib
 import unittest
 
 import tiny
-from tiny import CHATML, ROOT, Case
+from tiny import CHATML, Case
 
-PROGRAM = pathlib.Path(os.environ.get("SHARDORA_PROGRAM", ROOT / "build/release/shardora"))
 A = "<|im_start|>assistant\n"
 TRAINED = [{"question": "Go", "answer": "ok"}]
 
@@ -26,8 +24,16 @@ class Text(Case):
         return output
 
     def trained(self, tokenizer, *more):
-        self.prepared(tokenizer, self.file("train.jsonl", TRAINED), "instruction", "--field", "instruction=question",
-                      "--field", "output=answer", *more)
+        self.prepared(
+            tokenizer,
+            self.file("train.jsonl", TRAINED),
+            "instruction",
+            "--field",
+            "instruction=question",
+            "--field",
+            "output=answer",
+            *more,
+        )
         return self.output
 
     def encoded(self, tokenizer, *arguments):
@@ -45,18 +51,28 @@ class Text(Case):
     def test_questions_come_from_lines_and_from_records_with_the_fields_of_training(self):
         tokenizer = self.tokenizer(template=CHATML, begin=False)
         like = self.trained(tokenizer)
-        lines, rows = self.file("q.txt", "One\n\nTwo\r\n"), self.file("q.jsonl", [{"question": "Three", "answer": "secret"},
-                                                                                   {"question": "Four"}])
+        lines, rows = (
+            self.file("q.txt", "One\n\nTwo\r\n"),
+            self.file("q.jsonl", [{"question": "Three", "answer": "secret"}, {"question": "Four"}]),
+        )
         asked, result = self.encoded(tokenizer, "--like", like, "--input", lines, rows)
-        self.assertEqual(asked, [f"<|im_start|>user\n{word}<|im_end|>\n{A}" for word in ("One", "Two", "Three", "Four")])
+        self.assertEqual(
+            asked, [f"<|im_start|>user\n{word}<|im_end|>\n{A}" for word in ("One", "Two", "Three", "Four")]
+        )
         self.assertEqual(result["sequences"], 4)
 
     def test_chats_are_asked_up_to_their_last_answer(self):
         tokenizer = self.tokenizer(template=CHATML, begin=False)
-        turns = [{"role": "user", "content": "Go"}, {"role": "assistant", "content": "ok"},
-                 {"role": "user", "content": "On"}, {"role": "assistant", "content": "secret"}]
+        turns = [
+            {"role": "user", "content": "Go"},
+            {"role": "assistant", "content": "ok"},
+            {"role": "user", "content": "On"},
+            {"role": "assistant", "content": "secret"},
+        ]
         asked, _ = self.encoded(tokenizer, "--format", "chat", "--input", self.file("q.jsonl", [{"messages": turns}]))
-        self.assertEqual(asked, [f"<|im_start|>user\nGo<|im_end|>\n{A}ok<|im_end|>\n<|im_start|>user\nOn<|im_end|>\n{A}"])
+        self.assertEqual(
+            asked, [f"<|im_start|>user\nGo<|im_end|>\n{A}ok<|im_end|>\n<|im_start|>user\nOn<|im_end|>\n{A}"]
+        )
 
     def test_the_template_of_training_counts_not_the_tokenizers(self):
         tokenizer = self.tokenizer(template=CHATML, begin=False)
@@ -81,15 +97,19 @@ class Text(Case):
         for sequences in ([ids, ids[1:2]], [{"tokens": ids}, {"tokens": ids[1:2]}]):
             path = self.file("result.json", "a line before\n" + json.dumps({"sequences": sequences}) + "\n")
             self.assertEqual(self.texts("decode", "--tokenizer", tokenizer, path), "[1] the ok\n[2] t\n")
-            self.assertEqual(self.texts("decode", "--tokenizer", tokenizer, "--json", path),
-                             '{"text": "the ok"}\n{"text": "t"}\n')
+            self.assertEqual(
+                self.texts("decode", "--tokenizer", tokenizer, "--json", path), '{"text": "the ok"}\n{"text": "t"}\n'
+            )
 
     def test_generate_runs_the_program_with_prompts_stops_and_flags(self):
         tokenizer = self.tokenizer(config={"vocab_size": 300})
         program = self.folder / "program"
-        program.write_text("#!/bin/sh\necho \"$@\" >&2\n"
-                           "for a; do case $a in --generate.prompts=*) test -s \"${a#*=}\" || exit 9; esac; done\n"
-                           "echo '{\"sequences\":[[84,72]]}'\n", "utf-8")
+        program.write_text(
+            '#!/bin/sh\necho "$@" >&2\n'
+            'for a; do case $a in --generate.prompts=*) test -s "${a#*=}" || exit 9; esac; done\n'
+            "echo '{\"sequences\":[[84,72]]}'\n",
+            "utf-8",
+        )
         program.chmod(0o755)
         import contextlib
 
@@ -97,16 +117,31 @@ class Text(Case):
             saved = os.dup(2)
             os.dup2(errors.fileno(), 2)
             try:
-                output = self.texts("generate", "--model", tokenizer, "--shardora", program, "--adapter", "mine", "--prompt",
-                                    "none", "Go", "--", "--generate.max_new_tokens=7")
+                output = self.texts(
+                    "generate",
+                    "--model",
+                    tokenizer,
+                    "--shardora",
+                    program,
+                    "--adapter",
+                    "mine",
+                    "--prompt",
+                    "none",
+                    "Go",
+                    "--",
+                    "--generate.max_new_tokens=7",
+                )
             finally:
                 os.dup2(saved, 2)
                 with contextlib.suppress(OSError):
                     os.close(saved)
             errors.seek(0)
             said = errors.read().decode()
-        self.assertRegex(said, rf"^generate --model\.path={tokenizer} --generate\.prompts=\S+ --generate\.stop_tokens=263 "
-                               r"--adapter\.path=mine --generate\.max_new_tokens=7\n$")
+        self.assertRegex(
+            said,
+            rf"^generate --model\.path={tokenizer} --generate\.prompts=\S+ --generate\.stop_tokens=263 "
+            r"--adapter\.path=mine --generate\.max_new_tokens=7\n$",
+        )
         self.assertEqual(len(output), 3)  # two characters and a line break
         program.write_text("#!/bin/sh\nexit 71\n", "utf-8")
         self.assertEqual(self.text("generate", "--model", tokenizer, "--shardora", program, "Go")[:2], (71, ""))
@@ -126,17 +161,44 @@ class Text(Case):
         refused(65, "not a dataset file", *encode, "--like", tokenizer / "tokenizer.json", "Go")
         refused(64, "what follows -- is for the program", *encode, "Go", "--", "--x")
         other = tiny.tokenizer_folder(self.folder / "other", begin=False)
-        refused(65, "made with another tokenizer", "encode", "--tokenizer", other, "--output", self.folder / "p", "--like",
-                like, "Go")
+        refused(
+            65,
+            "made with another tokenizer",
+            "encode",
+            "--tokenizer",
+            other,
+            "--output",
+            self.folder / "p",
+            "--like",
+            like,
+            "Go",
+        )
         refused(65, "the result cannot be read", "decode", "--tokenizer", tokenizer, self.file("r.json", "no\n"))
-        refused(65, "the result cannot be read", "decode", "--tokenizer", tokenizer, self.file("r.json", '{"sequences": [[-1]]}'))
+        refused(
+            65,
+            "the result cannot be read",
+            "decode",
+            "--tokenizer",
+            tokenizer,
+            self.file("r.json", '{"sequences": [[-1]]}'),
+        )
         refused(64, "no such program", "generate", "--model", tokenizer, "--shardora", "/no/shardora", "Go")
 
     @tiny.needs_stories
-    @unittest.skipIf(not PROGRAM.exists(), f"{PROGRAM} is not built (SHARDORA_PROGRAM)")
+    @unittest.skipIf(not tiny.PROGRAM.exists(), f"{tiny.PROGRAM} is not built (SHARDORA_PROGRAM)")
     def test_a_real_model_goes_on_with_a_story(self):
-        output = self.texts("generate", "--model", tiny.STORIES, "--shardora", PROGRAM, "--prompt", "none",
-                            "once upon a time, there was a", "--", "--generate.max_new_tokens=12")
+        output = self.texts(
+            "generate",
+            "--model",
+            tiny.STORIES,
+            "--shardora",
+            tiny.PROGRAM,
+            "--prompt",
+            "none",
+            "once upon a time, there was a",
+            "--",
+            "--generate.max_new_tokens=12",
+        )
         self.assertRegex(output, "^little girl named Lily")
 
 

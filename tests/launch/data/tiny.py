@@ -17,8 +17,10 @@ ROOT = pathlib.Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "launch" / "data"))
 sys.path.insert(1, str(ROOT / "launch" / "quickstart"))
 
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # no advice about PyTorch
 SHARED = pathlib.Path(os.environ.get("SHARDORA_TEST_DATA", ROOT / "../shared/data"))
 MINIMIND = SHARED / "tokenizers" / "minimind"
+PROGRAM = pathlib.Path(os.environ.get("SHARDORA_PROGRAM", ROOT / "build/release/shardora"))
 STORIES = SHARED / "models" / "stories260K"
 NEEDED = ("numpy", "tokenizers", "transformers", "jinja2", "ijson", "tqdm")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -27,8 +29,10 @@ needs_minimind = unittest.skipIf(not MINIMIND.exists(), f"{MINIMIND} is not ther
 needs_stories = unittest.skipIf(not STORIES.exists(), f"{STORIES} is not there (SHARDORA_TEST_DATA)")
 
 MERGES = [("h", "e"), ("Ġ", "t"), ("Ġt", "he"), ("Ċ", "Ċ"), ("o", "k"), ("Ġ", "ok")]
-CHATML = ("{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-          "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 
 
 def tokenizer_folder(folder, template=None, begin=True, config=None):
@@ -47,8 +51,13 @@ def tokenizer_folder(folder, template=None, begin=True, config=None):
     begins = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))])
     tokenizer.post_processor = processors.Sequence([trimming, begins]) if begin else trimming
     tokenizer.save(str(folder / "tokenizer.json"))
-    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>",
-                "clean_up_tokenization_spaces": False, "model_max_length": 10**30}
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 10**30,
+    }
     if template is not None:
         settings["chat_template"] = template
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
@@ -95,8 +104,23 @@ class Case(unittest.TestCase):
     def prepare(self, tokenizer, path, form, *more):
         import prepare
 
-        return run_script(prepare, "prepare.py", ["--tokenizer", tokenizer, "--input", path, "--format", form, "--output",
-                                                  self.output, "--processes", "1", *more])
+        return run_script(
+            prepare,
+            "prepare.py",
+            [
+                "--tokenizer",
+                tokenizer,
+                "--input",
+                path,
+                "--format",
+                form,
+                "--output",
+                self.output,
+                "--processes",
+                "1",
+                *more,
+            ],
+        )
 
     def prepared(self, *arguments):
         """The result's object, of a run that must succeed."""
