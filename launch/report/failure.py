@@ -1,0 +1,41 @@
+"""How the scripts of this folder refuse: one line, `NAME.py: what, where, what was expected, what to do`, and the exit
+status of the program's own table."""
+
+import os
+import sys
+
+USAGE, BAD_INPUT, OUTPUT, IO = 64, 65, 73, 74
+INSTALL = "run launch/install.sh report and use build/venv/bin/python"
+
+
+class Failure(Exception):
+    def __init__(self, status, message):
+        super().__init__(message)
+        self.status = status
+
+
+def missing(problem):
+    """A package that is not there, as the user is told."""
+    return Failure(USAGE, f"Python package {problem.name} is missing: {INSTALL}")
+
+
+def run(main):
+    """Calls main and ends the process with its status; what it refuses becomes one line."""
+    name = os.path.basename(sys.argv[0])
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Failure as failure:
+        print(f"{name}: {' '.join(str(failure).split())}", file=sys.stderr)
+        sys.exit(failure.status)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def argument_error(parser):
+    """Makes argparse refuse with this program's status instead of its own 2."""
+
+    def refuse(message):
+        raise Failure(USAGE, f"{message}; see --help")
+
+    parser.error = refuse
+    return parser

@@ -1,0 +1,51 @@
+"""What stands below one run's plots: evaluations, attempts, configuration, environment."""
+
+import json
+
+import html_parts as html
+import units
+import verdict
+
+
+def evaluations(run):
+    rows = [[name, f"{step:,}", units.figure(loss, 6), units.figure(perplexity, 6)]
+            for name, one in run.evaluations.items()
+            for step, loss, perplexity in zip(one.step, one.loss, one.perplexity)]
+    return html.table(["set", "step", "loss", "perplexity"], rows) if rows else ""
+
+
+def attempts(run):
+    rows = [[k + 1, units.moment(one.begin), f"{one.first:,}", f"{one.last:,}", f"{one.data} x {one.tensor}",
+             units.duration(one.seconds)] for k, one in enumerate(verdict.attempts_of(run))]
+    if not rows:
+        return ""
+    return html.table(["start", "at", "from step", "to step", "data x tensor", "time of its steps"], rows)
+
+
+def configuration(run):
+    rows = [[key, value] for key, value in run.config.items()]
+    return html.table(["key", "value"], rows, search=True) if rows else ""
+
+
+def environment(run):
+    parts = []
+    for step, manifest in run.checkpoints.items():
+        size = sum(file.get("bytes", 0) for file in manifest.get("files", {}).values())
+        parts.append([f"checkpoint of step {step:,}", f"{manifest.get('world', '')}; {manifest.get('threads', '?')} threads "
+                      f"a rank; {manifest.get('instruction_set', '')}; {units.memory(size)}"])
+    if run.holder:
+        parts.append(["at work", json.dumps(run.holder)])
+    found = html.table(["what", "said"], parts) if parts else ""
+    for name, value in (("exit.json", run.exit), ("result.json", run.result), ("attempts.json", run.attempts)):
+        if value:
+            found += html.fold(name, html.verbatim(json.dumps(value, indent=2)))
+    for name, text in run.logs.tails.items():
+        found += html.fold(f"logs/{name}, last lines", html.verbatim(text))
+    return found
+
+
+def of_run(run):
+    return (html.section("Evaluations", evaluations(run), "evaluations")
+            + html.section("Attempts", attempts(run), "attempts")
+            + html.section("Configuration", configuration(run), "configuration")
+            + html.section("Environment", environment(run), "environment"))
