@@ -29,7 +29,7 @@ def losses(run):
 def costs(run):
     seconds, ranks = verdict.training_seconds(run).sum(), verdict.rank_seconds(run)
     attempts = verdict.attempts_of(run)
-    detail = f"{units.duration(ranks)} times ranks" if ranks > 0 else ""
+    detail = f"{units.duration(ranks)} summed over ranks" if ranks > 0 else ""
     if len(attempts) > 1:
         detail += f"; {len(attempts)} starts"
     yield "Training time", units.duration(seconds), detail

@@ -8,7 +8,7 @@ from downsample import MOST_POINTS, kept
 from run_data import PHASES
 from series import Axes, colour, line, raw_and_smooth
 
-BYTES = {"tickformat": ".3s", "ticksuffix": "B", "rangemode": "tozero"}
+BYTES = {"tickformat": ".3~s", "ticksuffix": "B", "rangemode": "tozero"}
 
 
 def panel(name, title, traces, y=None, note="", wide=False, **layout):
@@ -125,4 +125,14 @@ def of_run(run, drifts):
     found = [one for one in panels if one is not None]
     for one in found:
         one["marks"] = axes.at(resumed) if "hovermode" not in one["layout"] else None
-    return found
+    return fill(found)
+
+
+def fill(panels):
+    """Two narrow ones share a row; the last of an odd number gets the row for itself."""
+    left = 0
+    for one in panels:
+        left = 0 if one["wide"] else 1 - left
+    if left:
+        panels[-1]["wide"] = True
+    return panels

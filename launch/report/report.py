@@ -3,11 +3,12 @@
 
     report.py DIR                       DIR/report.html of the run in DIR (output.dir of shardora train)
     report.py DIR --watch 30            and again every 30 seconds, until the run ends
-    report.py --compare DIR DIR…        several runs over each other: comparison.html
-    report.py DIR --tensorboard OUT     TensorBoard event files as well, in OUT/NAME
+    report.py --compare DIR DIR…        several runs over each other, as comparison.html
+    report.py DIR --tensorboard OUT     TensorBoard's event files as well, in OUT, a folder a run
 """
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -15,43 +16,65 @@ import time
 from failure import USAGE, Failure, argument_error, missing, run
 
 try:
+    import comparison
     import page
     import single
+    import tensorboard_files
     import verdict
     from run_data import read_run
+    MISSING = None
 except ModuleNotFoundError as problem:
-    run(lambda _: (_ for _ in ()).throw(missing(problem)))
+    MISSING = missing(problem)
 
 
 def parse(arguments):
     parser = argument_error(argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False))
-    parser.add_argument("dir", nargs="+", metavar="DIR", help="a run's output.dir")
-    parser.add_argument("--output", metavar="FILE", help="the page to write (DIR/report.html)")
-    parser.add_argument("--watch", metavar="SECONDS", type=float, help="write again at this interval until the run ends")
+    parser.add_argument("dir", nargs="*", metavar="DIR", help="a run's output.dir")
+    parser.add_argument("--compare", nargs="+", metavar="DIR", default=[], help="two or more runs on one page")
+    parser.add_argument("--output", metavar="FILE", help="the page to write (DIR/report.html; comparison.html)")
+    parser.add_argument("--watch", metavar="SECONDS", type=float, help="write again at this interval until all runs end")
+    parser.add_argument("--tensorboard", metavar="OUT", help="a folder for TensorBoard's event files")
     options = parser.parse_args(arguments)
-    if options.watch is not None and not 0 < options.watch <= 86400:
-        raise Failure(USAGE, f"--watch is {options.watch:g}, expected seconds between 0 and 86400")
-    if len(options.dir) > 1:
-        raise Failure(USAGE, f"{len(options.dir)} folders, expected one; --compare takes several")
+    if options.watch is not None and not 1 <= options.watch <= 86400:
+        raise Failure(USAGE, f"--watch is {options.watch:g}, expected seconds from 1 to 86400")
+    if not options.compare and len(options.dir) != 1:
+        raise Failure(USAGE, f"{len(options.dir)} folders, expected one run's output.dir; --compare takes several")
+    options.compares = bool(options.compare)
+    options.dirs = options.dir + options.compare
+    if options.compares and len(options.dirs) < 2:
+        raise Failure(USAGE, "--compare has one folder, expected two or more")
+    default = "comparison.html" if options.compares else os.path.join(options.dirs[0], "report.html")
+    options.output = options.output or default
     return options
 
 
 def report_once(options):
-    found = read_run(options.dir[0], time.time())
-    state = verdict.state_of(found)
-    refresh = round(options.watch) if options.watch and state.kind == verdict.RUNNING else 0
-    page.write(options.output or os.path.join(options.dir[0], "report.html"), single.render(found, state, refresh))
-    return state
+    """Writes everything once; the states of the runs."""
+    runs = [read_run(folder, time.time()) for folder in options.dirs]
+    states = [verdict.state_of(one) for one in runs]
+    refresh = math.ceil(options.watch) if options.watch and goes_on(states) else 0
+    page.write(options.output, comparison.render(runs, refresh) if options.compares
+               else single.render(runs[0], states[0], refresh))
+    if options.tensorboard:
+        for one, name in zip(runs, comparison.unique_names(runs)):
+            tensorboard_files.write(one, name, options.tensorboard)
+    return states
+
+
+def goes_on(states):
+    return any(state.kind == verdict.RUNNING for state in states)
 
 
 def main(arguments):
+    if MISSING:
+        raise MISSING
     options = parse(arguments)
-    state = report_once(options)
-    while options.watch and state.kind == verdict.RUNNING:
+    states = report_once(options)
+    while options.watch and goes_on(states):
         time.sleep(options.watch)
-        state = report_once(options)
-    print(f"{options.output or os.path.join(options.dir[0], 'report.html')}: {state.text}", file=sys.stderr)
+        states = report_once(options)
+    print(f"{options.output}: {'; '.join(state.text for state in states)}", file=sys.stderr)
     return 0
 
 

@@ -8,10 +8,16 @@ import verdict
 
 
 def evaluations(run):
-    rows = [[name, f"{step:,}", units.figure(loss, 6), units.figure(perplexity, 6)]
-            for name, one in run.evaluations.items()
-            for step, loss, perplexity in zip(one.step, one.loss, one.perplexity)]
-    return html.table(["set", "step", "loss", "perplexity"], rows) if rows else ""
+    """A row a step, two columns a set."""
+    if not run.evaluations:
+        return ""
+    head, rows = ["step"], {}
+    for k, (name, one) in enumerate(run.evaluations.items()):
+        head += [f"loss on {name}", "perplexity"]
+        for step, *values in zip(one.step, one.loss, one.perplexity):
+            row = rows.setdefault(step, [units.NONE] * 2 * len(run.evaluations))
+            row[2 * k : 2 * k + 2] = (units.figure(value, 6) for value in values)
+    return html.table(head, [[f"{step:,}", *row] for step, row in sorted(rows.items())])
 
 
 def attempts(run):

@@ -51,7 +51,7 @@ def raw_and_smooth(name, axes, steps, values, tint, group=None):
     """The values themselves, pale, under their moving average."""
     if len(values) < 20:
         return [line(name, axes, steps, values, mode="lines+markers", line={"color": tint})]
-    pale = line(f"{name}, each step", axes, steps, values, line={"color": tint, "width": 1}, opacity=0.35)
+    pale = line(f"{name}, each step", axes, steps, values, line={"color": tint, "width": 1}, opacity=0.45)
     bold = line(f"{name}, smoothed", axes, steps, smoothed(values), line={"color": tint, "width": 2.2})
     if group:
         pale |= {"legendgroup": group, "showlegend": False}

@@ -33,9 +33,10 @@
     const given = panel.layout;
     const scale = panel.id === "loss" ? { type: choice("scale").value } : {};
     return {
-      margin: { l: 50, r: 16, t: 8, b: 40 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+      margin: { l: 50, r: 16, t: 34, b: 40 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: "inherit", size: 12.5, color: colour("--text") }, hovermode: "x unified",
       hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--line"), font: { color: colour("--text") } },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--soft"), activecolor: colour("--text") },
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
       showlegend: panel.traces.length > 1 && panel.traces[0].type !== "heatmap",
       ...given, ...marks(panel, axis),
@@ -50,7 +51,7 @@
     for (const panel of panels) {
       const traces = panel.traces.map(({ xs, ...trace }) => (xs ? { ...trace, x: xs[axis] } : trace));
       Plotly.react(panel.id, traces, layoutOf(panel, axis), { responsive: true, displaylogo: false,
-        modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] });
+        modeBarButtons: [["toImage", "resetScale2d"]] });
     }
   }
 
