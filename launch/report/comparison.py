@@ -86,9 +86,10 @@ def _drift_by_layer(members):
               for one in members if one.drifts]
     if not traces:
         return None
+    every = max(1, max(len(trace["x"]) for trace in traces) // 16)
     return panels.panel("drift_by_layer", "Drift by layer", traces, {"tickformat": ".3~p", "rangemode": "tozero"},
                         "mean of |m / m0 - 1| in the newest checkpoint",
-                        xaxis={"title": {"text": "layer"}, "tickformat": "d"})
+                        xaxis={"title": {"text": "layer"}, "tick0": 0, "dtick": every})
 
 
 def panels_of(members):
@@ -160,6 +161,6 @@ def render(runs, refresh_seconds=0):
     body = (html.section("Final figures", html.table(["", *names], figures(members)), "figures_table")
             + html.section("What differs", html.table(["key", *names], other) if other else
                            "<p>Their configurations are the same.</p>", "differing")
-            + html.frames(found) + html.bullets(told))
+            + html.bullets(told) + html.frames(found))
     return page.render(" against ".join(names) if len(names) <= 3 else f"{len(names)} runs",
                        " · ".join(run.folder for run in runs), body, found, refresh_seconds)

@@ -9,9 +9,18 @@ INSTALL = "run launch/install.sh report and use build/venv/bin/python"
 
 
 class Failure(Exception):
+    """A refusal: its message has what, where, what was expected and what to do."""
+
     def __init__(self, status, message):
         super().__init__(message)
         self.status = status
+
+
+class NothingYet(Failure):
+    """A run that has logged no step: an end for a report, a reason to wait for who watches."""
+
+    def __init__(self, message):
+        super().__init__(BAD_INPUT, message)
 
 
 def missing(problem):

@@ -47,7 +47,7 @@ def adapter(run):
     if run.logs.parameters:
         total, trained = run.logs.parameters
         method, rank = run.config.get("adapter.method", ""), run.config.get("adapter.rank", "")
-        detail = f"{trained / total:.3g} of {units.scaled(total)}" if method != "full" else "all weights"
+        detail = f"{trained / total:.3%} of {units.scaled(total)}" if method != "full" else "all weights"
         yield "Trained parameters", units.scaled(trained), f"{detail}; {method}" + (
             f", rank {rank}" if rank and method != "full" else "")
     drift, largest = last_of(run, "magnitude_drift.mean"), last_of(run, "magnitude_drift.max")

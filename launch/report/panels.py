@@ -59,7 +59,7 @@ def memory(run, axes):
     if values is None:
         return None
     return panel("memory", "Peak memory", [line("peak", axes, run.step, values, fill="tozeroy",
-                                                line={"color": colour(5), "width": 2})], BYTES, "of rank 0")
+                                                line={"color": colour(5), "width": 2})], BYTES, "of rank 0's process since its start")
 
 
 def drift(run, axes):

@@ -13,7 +13,7 @@ import os
 import sys
 import time
 
-from failure import USAGE, Failure, argument_error, missing, run
+from failure import USAGE, Failure, NothingYet, argument_error, missing, run
 
 try:
     import comparison
@@ -66,11 +66,21 @@ def goes_on(states):
     return any(state.kind == verdict.RUNNING for state in states)
 
 
+def wait_for_first_step(options):
+    """What report_once says; while nothing has been logged, asks again."""
+    while True:
+        try:
+            return report_once(options)
+        except NothingYet as nothing:
+            print(f"report.py: {nothing}", file=sys.stderr)
+            time.sleep(options.watch)
+
+
 def main(arguments):
     if MISSING:
         raise MISSING
     options = parse(arguments)
-    states = report_once(options)
+    states = wait_for_first_step(options) if options.watch else report_once(options)
     while options.watch and goes_on(states):
         time.sleep(options.watch)
         states = report_once(options)

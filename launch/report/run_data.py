@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 import metrics_file
-from failure import BAD_INPUT, IO, Failure
+from config_file import read_config, read_text
+from failure import BAD_INPUT, Failure, NothingYet
 from logs import Logs, read_logs
 
 PHASES = ("data", "forward", "backward", "norms", "reductions", "optimizer")
@@ -84,17 +85,6 @@ def evaluations_of(lines):
     return found
 
 
-def read_text(path):
-    """The file's text, None where there is none. Bytes that are no UTF-8 are replaced."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-    except OSError as problem:
-        raise Failure(IO, f"{path}: {problem.strerror}") from None
-
-
 def read_json(path, otherwise):
     """`otherwise` where the file is absent or empty."""
     text = read_text(path)
@@ -107,19 +97,6 @@ def read_json(path, otherwise):
     if isinstance(otherwise, dict) and not isinstance(value, dict):
         raise Failure(BAD_INPUT, f"{path}: is no JSON object, expected what shardora train writes; remove it")
     return value
-
-
-def read_config(path):
-    """The INI form of config.resolved.cfg as section.key -> value."""
-    section, config = "", {}
-    for line in (read_text(path) or "").splitlines():
-        line = line.strip()
-        if line.startswith("[") and line.endswith("]"):
-            section = line[1:-1] + "."
-        elif "=" in line and not line.startswith("#"):
-            key, value = line.split("=", 1)
-            config[section + key.strip()] = value.strip()
-    return config
 
 
 def read_checkpoints(folder):
@@ -150,7 +127,7 @@ def read_run(folder, now):
     kinds = {kind: [line for line in lines if metrics_file.kind_of(line) == kind]
              for kind in (metrics_file.STEP, metrics_file.EVALUATION, metrics_file.DRIFT)}
     if not kinds[metrics_file.STEP]:
-        raise Failure(BAD_INPUT, f"{path}: holds no step yet, expected one line a logged step; wait for the first step")
+        raise NothingYet(f"{path}: holds no step yet, expected one line a logged step; wait for the first one")
     return Run(
         folder=folder,
         name=os.path.basename(os.path.abspath(folder)),
