@@ -11,6 +11,7 @@ was sent stays as it was; none is sent twice.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -75,6 +76,9 @@ class Follower:
                 self._take(metrics_file.parse(metrics_file.decode(raw, where), where))
         return len(self._sent) - before
 
+    def close(self):
+        self._file.close()
+
     def _take(self, line):
         key = (line["step"], metrics_file.kind_of(line), line.get("eval_name"))
         if key not in self._sent:
@@ -89,13 +93,13 @@ def has_ended(folder):
 
 
 def follow(options, send):
-    follower = Follower(options.dir, send)
-    while True:
-        ended = has_ended(options.dir)  # asked before the lines are read: none can come after it
-        follower.poll()
-        if ended or options.once:
-            return
-        time.sleep(options.every)
+    with contextlib.closing(Follower(options.dir, send)) as follower:
+        while True:
+            ended = has_ended(options.dir)  # asked before the lines are read: none can come after it
+            follower.poll()
+            if ended or options.once:
+                return
+            time.sleep(options.every)
 
 
 def start(options):

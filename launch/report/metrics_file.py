@@ -10,12 +10,13 @@ import math
 from failure import BAD_INPUT, IO, Failure
 
 STEP, EVALUATION, DRIFT = "step", "evaluation", "layer drift"
+LAYERS = "magnitude_drift_by_layer"
 
 
 def kind_of(line):
     if "eval_loss" in line:
         return EVALUATION
-    return DRIFT if "magnitude_drift_by_layer" in line else STEP
+    return DRIFT if LAYERS in line else STEP
 
 
 def _finite(value):
@@ -36,7 +37,9 @@ def _require_numbers(line, where):
     for key, value in line.items():
         if isinstance(value, dict):
             _require_numbers({f"{key}.{inner}": number for inner, number in value.items()}, where)
-        elif key != "eval_name" and not isinstance(value, list):
+        elif key == LAYERS and isinstance(value, list):
+            _require_numbers({f"{key}[{k}]": number for k, number in enumerate(value)}, where)
+        elif key != "eval_name":
             _require_number(line, key, where)
 
 

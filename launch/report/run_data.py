@@ -133,7 +133,7 @@ def read_run(folder, now):
         name=os.path.basename(os.path.abspath(folder)),
         columns=columns_of(kinds[metrics_file.STEP]),
         evaluations=evaluations_of(kinds[metrics_file.EVALUATION]),
-        layer_drift=[(line["step"], line["magnitude_drift_by_layer"]) for line in kinds[metrics_file.DRIFT]],
+        layer_drift=[(line["step"], line[metrics_file.LAYERS]) for line in kinds[metrics_file.DRIFT]],
         config=read_config(os.path.join(folder, "config.resolved.cfg")),
         result=read_json(os.path.join(folder, "result.json"), {}),
         exit=read_json(os.path.join(folder, "exit.json"), {}),
