@@ -82,14 +82,13 @@ def _phases(members):
 
 def _drift_by_layer(members):
     traces = [{"type": "scatter", "mode": "lines+markers", "name": f"{one.name}, step {one.drifts[-1].step:,}",
-               "x": one.drifts[-1].layers, "y": series.numbers(one.drifts[-1].by_layer()), "line": {"color": one.tint}}
+               "x": [str(layer) for layer in one.drifts[-1].layers], "y": series.numbers(one.drifts[-1].by_layer()), "line": {"color": one.tint}}
               for one in members if one.drifts]
     if not traces:
         return None
-    every = max(1, max(len(trace["x"]) for trace in traces) // 16)
     return panels.panel("drift_by_layer", "Drift by layer", traces, {"tickformat": ".3~p", "rangemode": "tozero"},
                         "mean of |m / m0 - 1| in the newest checkpoint",
-                        xaxis={"title": {"text": "layer"}, "tick0": 0, "dtick": every})
+                        xaxis={"title": {"text": "layer"}, "type": "category"})
 
 
 def panels_of(members):
@@ -98,7 +97,7 @@ def panels_of(members):
         _loss(members, pale),
         _plain(members, "learning_rate", "Learning rate", "learning_rate", {"rangemode": "tozero", "tickformat": "~g"}),
         _over_each_other(members, "gradient_norm", "Gradient norm", "gradient_norm",
-                         {"type": "log", "dtick": "D2", "tickformat": "~g"}, "before clipping, smoothed, logarithmic"),
+                         {"type": "log", "tickformat": "~g"}, "before clipping, smoothed, logarithmic"),
         _over_each_other(members, "throughput", "Throughput", "tokens_per_second",
                          {"rangemode": "tozero", "tickformat": "~s"}, "tokens a second over all ranks, smoothed"),
         _plain(members, "memory", "Peak memory", "peak_memory_bytes", panels.BYTES, "of rank 0"),

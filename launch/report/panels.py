@@ -42,7 +42,7 @@ def gradient_norm(run, axes):
         ends = np.array([run.step[0], run.step[-1]])
         traces.append(line(f"clipped to {clip:g}", axes, ends, np.array([clip, clip]),
                            line={"color": colour(7), "width": 1.5, "dash": "dash"}))
-    return panel("gradient_norm", "Gradient norm", traces, {"type": "log", "dtick": "D2", "tickformat": "~g"},
+    return panel("gradient_norm", "Gradient norm", traces, {"type": "log", "tickformat": "~g"},
                  "before clipping, logarithmic")
 
 
