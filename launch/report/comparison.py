@@ -76,7 +76,7 @@ def _phases(members):
     if not traces:
         return None
     return panels.panel("phases", "Phases of a step", traces, {"autorange": "reversed", "type": "category"},
-                        "of rank 0, mean over the run", barmode="stack", hovermode="closest",
+                        "of rank 0, mean over the run", barmode="stack", legend={"traceorder": "normal"}, hovermode="closest",
                         xaxis={"title": {"text": "seconds"}})
 
 

@@ -37,8 +37,8 @@ def environment(run):
     parts = []
     for step, manifest in run.checkpoints.items():
         size = sum(file.get("bytes", 0) for file in manifest.get("files", {}).values())
-        parts.append([f"checkpoint of step {step:,}", f"{manifest.get('world', '')}; {manifest.get('threads', '?')} threads "
-                      f"a rank; {manifest.get('instruction_set', '')}; {units.memory(size)}"])
+        told = [str(manifest[key]) for key in ("world", "instruction_set") if key in manifest]
+        parts.append([f"checkpoint of step {step:,}", "; ".join([*told, units.memory(size)])])
     if run.holder:
         parts.append(["at work", json.dumps(run.holder)])
     found = html.table(["what", "said"], parts) if parts else ""

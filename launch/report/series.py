@@ -7,6 +7,7 @@ import verdict
 from downsample import kept, smooth
 
 COLOURS = ("#3d7eff", "#f0883a", "#2ba471", "#a56be0", "#e5484d", "#12a5b5", "#d6599b", "#8a8f98")
+_MOST_MARKERS = 60  # more would hide their line
 
 
 def colour(index):
@@ -60,5 +61,6 @@ def raw_and_smooth(name, axes, steps, values, tint, group=None):
 
 
 def evaluation(name, axes, one, tint, **style):
-    return line(name, axes, one.step, one.loss, mode="lines+markers", line={"color": tint, "width": 2},
+    mode = "lines+markers" if len(one.step) <= _MOST_MARKERS else "lines"
+    return line(name, axes, one.step, one.loss, mode=mode, line={"color": tint, "width": 2},
                 marker={"color": tint, "size": 8, "line": {"width": 1.5, "color": "rgba(255,255,255,0.9)"}}, **style)

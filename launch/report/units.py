@@ -9,7 +9,7 @@ NONE = "–"
 def figure(value, digits=4):
     if value is None or not math.isfinite(value):
         return NONE
-    return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+    return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:#.{digits}g}".rstrip(".")
 
 
 def scaled(value, unit="", step=1000, names=("", "k", "M", "G", "T", "P")):
@@ -23,6 +23,10 @@ def scaled(value, unit="", step=1000, names=("", "k", "M", "G", "T", "P")):
 
 def memory(value):
     return scaled(value, "B", 1024, ("", "Ki", "Mi", "Gi", "Ti"))
+
+
+def share(value):
+    return NONE if value is None or not math.isfinite(value) else f"{100 * value:.3g} %"
 
 
 def duration(seconds):

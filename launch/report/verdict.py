@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+import units
+
 RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
 _SILENT_SECONDS = 600  # without a new line a run counts as ended unless its steps are longer than a twentieth of this
 
@@ -125,5 +127,5 @@ def notices(run):
                          f"{one.loss[-1]:.4g} now; train.save_best = true keeps the best, fewer steps may do")
     clip, norm = clip_norm(run), run.column("gradient_norm")
     if clip > 0 and norm is not None and len(norm) >= 20 and (share := float(np.mean(norm > clip))) > 0.5:
-        found.append(f"Gradients were clipped at {share:.0%} of the steps (train.clip_norm = {clip:g})")
+        found.append(f"Gradients were clipped at {units.share(share)} of the steps (train.clip_norm = {clip:g})")
     return found + run.logs.warnings

@@ -248,7 +248,7 @@ class Comparing(InFolder):
         self.assertEqual(rows["steps"], ("30", "40"))
         self.assertEqual(rows["state"], ("Finished, step 30 of 30", "Stopped at step 40 of 40"))
         self.assertEqual(rows["best loss on stories"], ("2.0333 at step 30", "–"))
-        self.assertEqual(rows["training loss, last 5 %"][1], "48.5")
+        self.assertEqual(rows["training loss, last 5 %"][1], "48.500")
 
 
 if __name__ == "__main__":
