@@ -51,8 +51,7 @@ def flat(line, prefix=""):
 
 def record(line):
     """What W&B gets of a line: an evaluation's numbers under its name, a step's under train."""
-    kind = metrics_file.kind_of(line)
-    prefix = {metrics_file.STEP: "train/", metrics_file.EVALUATION: f"{line.get('eval_name') or 'eval'}/"}.get(kind, "")
+    prefix = "train/" if metrics_file.kind_of(line) == metrics_file.STEP else f"{line.get('eval_name') or 'eval'}/"
     return {"step": line["step"], **{prefix + name: value for name, value in flat(line)}}
 
 

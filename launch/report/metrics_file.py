@@ -9,14 +9,12 @@ import math
 
 from failure import BAD_INPUT, IO, Failure
 
-STEP, EVALUATION, DRIFT = "step", "evaluation", "layer drift"
+STEP, EVALUATION = "step", "evaluation"
 LAYERS = "magnitude_drift_by_layer"
 
 
 def kind_of(line):
-    if "eval_loss" in line:
-        return EVALUATION
-    return DRIFT if LAYERS in line else STEP
+    return EVALUATION if "eval_loss" in line else STEP
 
 
 def _finite(value):

@@ -76,8 +76,9 @@ def columns_of(lines):
 
 
 def evaluations_of(lines):
+    """The last one counts where a step was evaluated twice, as early stopping does at its end."""
     found = {}
-    for line in lines:
+    for line in {(line["step"], line.get("eval_name")): line for line in lines}.values():
         one = found.setdefault(line.get("eval_name") or "evaluation", Evaluations())
         one.step.append(line["step"])
         one.loss.append(np.nan if line["eval_loss"] is None else line["eval_loss"])
@@ -124,16 +125,17 @@ def read_run(folder, now):
     _require_run(folder)
     path = os.path.join(folder, "metrics.jsonl")
     lines = metrics_file.read(path) if os.path.exists(path) else []
-    kinds = {kind: [line for line in lines if metrics_file.kind_of(line) == kind]
-             for kind in (metrics_file.STEP, metrics_file.EVALUATION, metrics_file.DRIFT)}
-    if not kinds[metrics_file.STEP]:
+    steps, evaluations = ([line for line in lines if metrics_file.kind_of(line) == kind]
+                          for kind in (metrics_file.STEP, metrics_file.EVALUATION))
+    if not steps:
         raise NothingYet(f"{path}: holds no step yet, expected one line a logged step; wait for the first one")
     return Run(
         folder=folder,
         name=os.path.basename(os.path.abspath(folder)),
-        columns=columns_of(kinds[metrics_file.STEP]),
-        evaluations=evaluations_of(kinds[metrics_file.EVALUATION]),
-        layer_drift=[(line["step"], line[metrics_file.LAYERS]) for line in kinds[metrics_file.DRIFT]],
+        columns=columns_of(steps),
+        evaluations=evaluations_of(evaluations),
+        layer_drift=list({line["step"]: line[metrics_file.LAYERS] for line in evaluations
+                          if metrics_file.LAYERS in line}.items()),
         config=read_config(os.path.join(folder, "config.resolved.cfg")),
         result=read_json(os.path.join(folder, "result.json"), {}),
         exit=read_json(os.path.join(folder, "exit.json"), {}),

@@ -138,12 +138,20 @@ class OneRun(InFolder):
         self.assertEqual(page.trace("learning_rate", "learning rate")["xs"]["steps"], [1, 2, 3, 4, 5])
 
     def test_logged_drift_by_layer_is_shown(self):
-        lines = [made_run.step_line(1), {"step": 1, "magnitude_drift_by_layer": [0.1, None, 0.3]},
-                 made_run.step_line(2), {"step": 2, "magnitude_drift_by_layer": [0.2, None, 0.4]}]
+        lines = []
+        for step, layers in ((1, [0.1, None, 0.3]), (2, [0.2, None, 0.4])):
+            lines.append(made_run.step_line(step))
+            for name in ("held out", "stories"):
+                lines.append(made_run.evaluation_line(step, name, 2.0) | {"magnitude_drift_by_layer": layers})
         page = self.report(made_run.make(self.folder / "run", metrics=made_run.text_of(lines)))
         (found,) = page.panels["drift_by_layer"]["traces"]
         self.assertEqual(found["z"], [[0.1, 0.2], [None, None], [0.3, 0.4]])
         self.assertEqual(found["x"], ["1", "2"])
+
+    def test_a_step_that_was_evaluated_twice_counts_once(self):
+        lines = [made_run.step_line(1), made_run.evaluation_line(1, "a", 2.0), made_run.evaluation_line(1, "a", 2.0)]
+        page = self.report(made_run.make(self.folder / "run", metrics=made_run.text_of(lines)))
+        self.assertEqual(page.trace("loss", "a")["y"], [2.0])
 
     def test_text_of_the_run_stays_text(self):
         lines = [made_run.step_line(1), made_run.evaluation_line(1, "</script><b>bold", 2.0)]
