@@ -53,9 +53,9 @@ def _loss(members, pale):
     return panels.panel("loss", "Loss", traces, {"title": {"text": "nats a token"}}, "evaluations broken", wide=True)
 
 
-def _over_each_other(members, name, title, column, axis, note="", pale=False):
-    traces = [trace for one in members for trace in one.curves(column, pale)]
-    return panels.panel(name, title, traces, axis, note) if traces else None
+def _over_each_other(members, name, title, column, axis_of, note):
+    traces = [trace for one in members for trace in one.curves(column, pale=False)]
+    return panels.panel(name, title, traces, axis_of(traces), note) if traces else None
 
 
 def _plain(members, name, title, column, axis, note=""):
@@ -96,10 +96,10 @@ def panels_of(members):
     found = [
         _loss(members, pale),
         _plain(members, "learning_rate", "Learning rate", "learning_rate", {"rangemode": "tozero", "tickformat": "~g"}),
-        _over_each_other(members, "gradient_norm", "Gradient norm", "gradient_norm",
-                         {"type": "log", "tickformat": "~g"}, "before clipping, smoothed, logarithmic"),
+        _over_each_other(members, "gradient_norm", "Gradient norm", "gradient_norm", series.logarithmic,
+                         "before clipping, smoothed, logarithmic"),
         _over_each_other(members, "throughput", "Throughput", "tokens_per_second",
-                         {"rangemode": "tozero", "tickformat": "~s"}, "tokens a second over all ranks, smoothed"),
+                         lambda _: {"rangemode": "tozero", "tickformat": "~s"}, "tokens a second over all ranks, smoothed"),
         _plain(members, "memory", "Peak memory", "peak_memory_bytes", panels.BYTES, "of rank 0"),
         _phases(members),
         _plain(members, "drift", "Magnitude drift", "magnitude_drift.mean",

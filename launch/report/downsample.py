@@ -23,13 +23,15 @@ def kept(values, most=MOST_POINTS):
     return np.unique(chosen)
 
 
-def smooth(values, weight):
-    """Exponential moving average that starts unbiased; what is not finite is passed over."""
-    result = np.full(len(values), np.nan)
-    total = share = 0.0
-    for i, value in enumerate(values):
-        if np.isfinite(value):
-            total = weight * total + (1 - weight) * value
-            share = weight * share + (1 - weight)
-        result[i] = total / share if share else np.nan
-    return result
+def smooth(values, half):
+    """Mean over `half` values to either side, over fewer near the ends so that it never lags; what is not finite is
+    passed over."""
+    values = np.asarray(values, dtype=np.float64)
+    finite = np.isfinite(values)
+    sums = np.append(0, np.cumsum(np.where(finite, values, 0)))
+    counts = np.append(0, np.cumsum(finite))
+    at = np.arange(len(values))
+    reach = np.minimum(half, np.minimum(at, len(values) - 1 - at))
+    begin, end = at - reach, at + reach + 1
+    count = counts[end] - counts[begin]
+    return np.where(count > 0, (sums[end] - sums[begin]) / np.maximum(count, 1), np.nan)

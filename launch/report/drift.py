@@ -20,9 +20,11 @@ class Drift:
     layers: list  # layer numbers, rising
     projections: list  # names in the order of the files
     values: np.ndarray  # [layers, projections]; NaN where a layer lacks a projection
+    outputs: np.ndarray  # of which each is the mean; 0 there
 
     def by_layer(self):
-        return np.nanmean(self.values, axis=1)
+        """Over all outputs of a layer, as evaluation lines tell it."""
+        return np.nansum(self.values * self.outputs, axis=1) / np.maximum(self.outputs.sum(axis=1), 1)
 
 
 def _magnitudes(path, prefix):
@@ -33,8 +35,9 @@ def _magnitudes(path, prefix):
 
 
 def _mean_drift(now, initial):
-    told = initial != 0  # the program leaves these out as well
-    return float(np.mean(np.abs(now[told] / initial[told] - 1))) if told.any() else np.nan
+    """(mean, outputs) over those that began with a magnitude; the program leaves the others out as well."""
+    told = initial != 0
+    return (float(np.mean(np.abs(now[told] / initial[told] - 1))) if told.any() else np.nan, int(told.sum()))
 
 
 def of_checkpoint(folder, step):
@@ -60,9 +63,11 @@ def _table(step, drifts):
     layers = sorted({int(match[2]) for match in found.values()})
     projections = _in_reading_order({match[3] for match in found.values()})
     values = np.full((len(layers), len(projections)), np.nan)
+    outputs = np.zeros(values.shape)
     for name, match in found.items():
-        values[layers.index(int(match[2])), projections.index(match[3])] = drifts[name]
-    return Drift(step, layers, projections, values)
+        place = layers.index(int(match[2])), projections.index(match[3])
+        values[place], outputs[place] = drifts[name]
+    return Drift(step, layers, projections, values, outputs)
 
 
 def _in_reading_order(names):

@@ -8,6 +8,7 @@ from downsample import MOST_POINTS, kept
 from run_data import PHASES
 from series import Axes, colour, line, raw_and_smooth
 
+_FEW = 8  # columns of a heatmap that have room for a label each
 BYTES = {"tickformat": ".3~s", "ticksuffix": "B", "rangemode": "tozero"}
 
 
@@ -42,7 +43,7 @@ def gradient_norm(run, axes):
         ends = np.array([run.step[0], run.step[-1]])
         traces.append(line(f"clipped to {clip:g}", axes, ends, np.array([clip, clip]),
                            line={"color": colour(7), "width": 1.5, "dash": "dash"}))
-    return panel("gradient_norm", "Gradient norm", traces, {"type": "log", "tickformat": "~g"},
+    return panel("gradient_norm", "Gradient norm", traces, series.logarithmic(traces),
                  "before clipping, logarithmic")
 
 
@@ -79,7 +80,7 @@ def phases(run, axes):
         return None
     chosen = kept(sum(values for _, values in found))
     traces = [line(name, axes, run.step, values, chosen, stackgroup="phases",
-                   line={"width": 0.5, "color": colour(k)}) for k, (name, values) in enumerate(found)]
+                   line={"width": 0, "color": colour(k)}) for k, (name, values) in enumerate(found)]
     return panel("phases", "Phases of a step", traces, {"title": {"text": "seconds"}, "rangemode": "tozero",
                                                         "tickformat": "~g"}, "of rank 0, stacked", wide=True)
 
@@ -110,11 +111,13 @@ def drift_by_layer(run, drifts):
     most = max(2, MOST_POINTS // layers)
     rows = [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, most).astype(int))]
     values = np.array([values for _, values in rows], dtype=float).T
+    few = len(rows) <= _FEW
     source = "evaluations" if run.layer_drift else "checkpoints that are kept"
     return panel("drift_by_layer", "Drift by layer over steps",
-                 [_heatmap([f"{step:,}" for step, _ in rows], [f"layer {k}" for k in numbered], values)],
+                 [_heatmap([f"{step:,}" if few else step for step, _ in rows], [f"layer {k}" for k in numbered], values)],
                  {"autorange": "reversed"}, f"mean of |m / m0 - 1|, at the {source}",
-                 xaxis={"type": "category", "title": {"text": "step"}}, hovermode="closest")
+                 xaxis={"type": "category" if few else "linear", "tickformat": "" if few else ",", "title": {"text": "step"}},
+                 hovermode="closest")
 
 
 def of_run(run, drifts):

@@ -44,8 +44,8 @@ def line(name, axes, steps, values, chosen=None, **style):
 
 
 def smoothed(values):
-    """Over about a fiftieth of the run."""
-    return smooth(values, 1 - 1 / max(1.0, len(values) / 50))
+    """Over a fiftieth of the run to either side."""
+    return smooth(values, max(1, len(values) // 50))
 
 
 def raw_and_smooth(name, axes, steps, values, tint, group=None):
@@ -58,6 +58,14 @@ def raw_and_smooth(name, axes, steps, values, tint, group=None):
         pale |= {"legendgroup": group, "showlegend": False}
         bold |= {"legendgroup": group, "name": name}
     return [pale, bold]
+
+
+def logarithmic(traces):
+    """An axis for what the traces show: plotly's own choice of ticks is crowded, but where they span little."""
+    shown = [value for trace in traces for value in trace["y"] if value is not None and value > 0]
+    span = max(shown) / min(shown) if shown else 1
+    ticks = {} if span < 4 else {"dtick": "D2" if span < 500 else 1}
+    return {"type": "log", "tickformat": "~g", **ticks}
 
 
 def evaluation(name, axes, one, tint, **style):

@@ -34,6 +34,8 @@ def duration(seconds):
         return NONE
     if seconds < 60:
         return f"{seconds:.1f} s"
+    if seconds < 600:
+        return f"{int(seconds // 60)} min {int(seconds % 60):02} s"
     minutes, hours = round(seconds / 60), seconds / 3600
     if minutes < 60:
         return f"{minutes} min"

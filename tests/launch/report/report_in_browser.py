@@ -51,8 +51,10 @@ class InBrowser(unittest.TestCase):
             names = [f"model.layers.{k}.mlp.up_proj" for k in range(40)]
             drift_test.write_checkpoint(run, step, {name: [1.0] for name in names},
                                         {name: [1 + 0.001 * k * scale] for k, name in enumerate(names)})
-        made_run.make(cls.folder / "lora", steps=900, method="lora")
+        steep = [made_run.step_line(step, gradient_norm=0.9 + 30 / step) for step in range(1, 901)]
+        made_run.make(cls.folder / "lora", steps=900, method="lora", metrics=made_run.text_of(steep))
         cls.pages = {"report": cls.write(run, page=run / "report.html"),
+                     "lora": cls.write(cls.folder / "lora", page=cls.folder / "lora" / "report.html"),
                      "comparison": cls.write("--compare", run, cls.folder / "lora", page=cls.folder / "comparison.html")}
 
     @classmethod
@@ -79,7 +81,7 @@ class InBrowser(unittest.TestCase):
         wanted = {panel["id"] for panel in json.loads(self.browser.value("document.getElementById('figures').textContent"))}
         drawn = self.browser.value(DRAWN)
         self.assertEqual({plot["id"] for plot in drawn}, wanted)
-        self.assertGreaterEqual(len(wanted), 7)
+        self.assertGreaterEqual(len(wanted), 7, wanted)
         for plot in drawn:
             self.assertGreaterEqual(plot["drawings"], 1, plot)
             self.assertGreaterEqual(plot["marks"], 1, plot)
