@@ -31,7 +31,7 @@ def _magnitudes(path, prefix):
     """module -> m of those tensors whose name starts with the prefix."""
     with safe_open(path, framework="np") as file:
         names = [name for name in file.keys() if name.startswith(prefix) and _MAGNITUDE.fullmatch(name)]
-        return {name[len(prefix):]: file.get_tensor(name).astype(np.float64) for name in names}
+        return {name[len(prefix) :]: file.get_tensor(name).astype(np.float64) for name in names}
 
 
 def _mean_drift(now, initial):
@@ -53,8 +53,11 @@ def of_checkpoint(folder, step):
     except (SafetensorError, OSError) as problem:
         raise Failure(BAD_INPUT, f"{folder}: {problem}, expected a whole checkpoint; remove it") from None
     if any(name not in now or now[name].shape != value.shape for name, value in initial.items()):
-        raise Failure(BAD_INPUT, f"{folder}: adapter and {os.path.basename(state)} have different magnitudes, expected "
-                                 "one checkpoint's; remove it")
+        raise Failure(
+            BAD_INPUT,
+            f"{folder}: adapter and {os.path.basename(state)} have different magnitudes, expected "
+            "one checkpoint's; remove it",
+        )
     return _table(step, {name: _mean_drift(now[name], value) for name, value in initial.items()})
 
 

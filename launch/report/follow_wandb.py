@@ -13,7 +13,6 @@ was sent stays as it was; none is sent twice.
 import argparse
 import contextlib
 import os
-import sys
 import time
 
 import metrics_file
@@ -23,8 +22,11 @@ from growing_file import GrowingFile
 
 
 def parse(arguments):
-    parser = argument_error(argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False))
+    parser = argument_error(
+        argparse.ArgumentParser(
+            description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        )
+    )
     parser.add_argument("dir", metavar="DIR", help="a run's output.dir")
     parser.add_argument("--project", default="shardora", help="of W&B (shardora)")
     parser.add_argument("--name", help="of the run there (the folder's)")
@@ -107,11 +109,16 @@ def start(options):
     try:
         import wandb
     except ModuleNotFoundError:
-        raise Failure(USAGE, "Python package wandb is missing: run launch/install.sh --python wandb and use "
-                             "build/venv/bin/python") from None
+        raise Failure(
+            USAGE,
+            "Python package wandb is missing: run launch/install.sh --python wandb and use " "build/venv/bin/python",
+        ) from None
     try:
-        started = wandb.init(project=options.project, name=options.name,
-                             config=read_config(os.path.join(options.dir, "config.resolved.cfg")))
+        started = wandb.init(
+            project=options.project,
+            name=options.name,
+            config=read_config(os.path.join(options.dir, "config.resolved.cfg")),
+        )
     except wandb.Error as problem:
         raise Failure(IO, f"W&B does not start a run: {problem}; run `wandb login`, or leave out --online") from None
     started.define_metric("step")

@@ -21,8 +21,10 @@ def losses(run):
         best = one.best()
         if best is None:
             continue
-        detail = f"perplexity {figure(one.perplexity[-1])}, step {one.step[-1]:,}; best {figure(one.loss[best])} at step " \
-                 f"{one.step[best]:,}"
+        detail = (
+            f"perplexity {figure(one.perplexity[-1])}, step {one.step[-1]:,}; best {figure(one.loss[best])} at step "
+            f"{one.step[best]:,}"
+        )
         yield f"Loss on {name}", figure(one.loss[-1]), detail
 
 
@@ -37,7 +39,9 @@ def costs(run):
     use = last_of(run, "model_flops_utilisation")
     flops = last_of(run, "model_flops_per_second")
     detail = f"{units.scaled(flops, 'FLOP/s')} a rank at the end" if flops else ""
-    yield "Tokens a second", units.scaled(verdict.speed(run)), detail + (f", {units.share(use)} of the peak" if use else "")
+    yield "Tokens a second", units.scaled(verdict.speed(run)), detail + (
+        f", {units.share(use)} of the peak" if use else ""
+    )
     memory = run.column("peak_memory_bytes")
     if memory is not None:
         yield "Peak memory", units.memory(float(np.nanmax(memory))), "of rank 0"
@@ -49,7 +53,8 @@ def adapter(run):
         method, rank = run.config.get("adapter.method", ""), run.config.get("adapter.rank", "")
         detail = f"{units.share(trained / total)} of {units.scaled(total)}" if method != "full" else "all weights"
         yield "Trained parameters", units.scaled(trained), f"{detail}; {method}" + (
-            f", rank {rank}" if rank and method != "full" else "")
+            f", rank {rank}" if rank and method != "full" else ""
+        )
     drift, largest = last_of(run, "magnitude_drift.mean"), last_of(run, "magnitude_drift.max")
     if drift is not None and largest is not None:
         yield "Magnitude drift", units.share(drift), f"mean of |m / m0 - 1|; largest {units.share(largest)}"

@@ -8,13 +8,19 @@ def table(head, rows, search=False):
     cells = lambda row: "".join(f"<td>{escape(str(cell))}</td>" for cell in row)  # noqa: E731
     body = "".join(f"<tr>{cells(row)}</tr>" for row in rows)
     names = "".join(f"<th>{escape(name)}</th>" for name in head)
-    box = '<input type="search" class="search" placeholder="Search keys and values" aria-label="Search">' if search else ""
+    box = (
+        '<input type="search" class="search" placeholder="Search keys and values" aria-label="Search">'
+        if search
+        else ""
+    )
     return f'{box}<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def tile(label, value, detail):
-    return (f'<div class="tile"><div class="label">{escape(label)}</div><div class="value">{escape(value)}</div>'
-            f'<div class="detail">{escape(detail)}</div></div>')
+    return (
+        f'<div class="tile"><div class="label">{escape(label)}</div><div class="value">{escape(value)}</div>'
+        f'<div class="detail">{escape(detail)}</div></div>'
+    )
 
 
 def tiles(found):
@@ -24,8 +30,10 @@ def tiles(found):
 def frame(panel):
     wide = " wide" if panel["wide"] else ""
     note = f'<span class="note">{escape(panel["note"])}</span>' if panel["note"] else ""
-    return (f'<figure class="card{wide}"><figcaption><h2>{escape(panel["title"])}</h2>{note}</figcaption>'
-            f'<div class="plot" id="{escape(panel["id"])}"></div></figure>')
+    return (
+        f'<figure class="card{wide}"><figcaption><h2>{escape(panel["title"])}</h2>{note}</figcaption>'
+        f'<div class="plot" id="{escape(panel["id"])}"></div></figure>'
+    )
 
 
 def frames(panels):

@@ -47,11 +47,16 @@ def parse(text, where):
         line = json.loads(text)
     except (ValueError, RecursionError):
         shown = ascii(text[:40])
-        raise Failure(BAD_INPUT, f"{where}: {shown} is not JSON, expected one object a line as shardora train writes "
-                                 "it; remove the line") from None
+        raise Failure(
+            BAD_INPUT,
+            f"{where}: {shown} is not JSON, expected one object a line as shardora train writes " "it; remove the line",
+        ) from None
     if not isinstance(line, dict) or isinstance(line.get("step"), bool) or not isinstance(line.get("step"), int):
-        raise Failure(BAD_INPUT, f"{where}: no whole number `step`, expected one object a line as shardora train writes "
-                                 "it; remove the line")
+        raise Failure(
+            BAD_INPUT,
+            f"{where}: no whole number `step`, expected one object a line as shardora train writes "
+            "it; remove the line",
+        )
     _require_numbers(line, where)
     return _finite(line)
 

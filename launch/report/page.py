@@ -27,9 +27,16 @@ def in_script(value):
 def render(title, subtitle, body, panels, refresh_seconds=0):
     refresh = f'<meta http-equiv="refresh" content="{refresh_seconds}">' if refresh_seconds else ""
     return string.Template(_part("page.html")).substitute(
-        title=escape(title), subtitle=escape(subtitle), refresh=refresh, style=_part("page.css"), body=body,
-        made=time.strftime("%Y-%m-%d %H:%M:%S"), figures=in_script(panels), plotly=get_plotlyjs(),
-        script=_part("page.js"))
+        title=escape(title),
+        subtitle=escape(subtitle),
+        refresh=refresh,
+        style=_part("page.css"),
+        body=body,
+        made=time.strftime("%Y-%m-%d %H:%M:%S"),
+        figures=in_script(panels),
+        plotly=get_plotlyjs(),
+        script=_part("page.js"),
+    )
 
 
 def write(path, text):

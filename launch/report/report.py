@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """The report of a training run: one HTML file to open in a browser, during the run or after it.
 
-    report.py DIR                       DIR/report.html of the run in DIR (output.dir of shardora train)
-    report.py DIR --watch 30            and again every 30 seconds, until the run ends
-    report.py --compare DIR DIR…        several runs over each other, as comparison.html
-    report.py DIR --tensorboard OUT     TensorBoard's event files as well, in OUT, a folder a run
+report.py DIR                       DIR/report.html of the run in DIR (output.dir of shardora train)
+report.py DIR --watch 30            and again every 30 seconds, until the run ends
+report.py --compare DIR DIR…        several runs over each other, as comparison.html
+report.py DIR --tensorboard OUT     TensorBoard's event files as well, in OUT, a folder a run
 """
 
 import argparse
@@ -22,18 +22,24 @@ try:
     import tensorboard_files
     import verdict
     from run_data import read_run
+
     MISSING = None
 except ModuleNotFoundError as problem:
     MISSING = missing(problem)
 
 
 def parse(arguments):
-    parser = argument_error(argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False))
+    parser = argument_error(
+        argparse.ArgumentParser(
+            description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        )
+    )
     parser.add_argument("dir", nargs="*", metavar="DIR", help="a run's output.dir")
     parser.add_argument("--compare", nargs="+", metavar="DIR", default=[], help="two or more runs on one page")
     parser.add_argument("--output", metavar="FILE", help="the page to write (DIR/report.html; comparison.html)")
-    parser.add_argument("--watch", metavar="SECONDS", type=float, help="write again at this interval until all runs end")
+    parser.add_argument(
+        "--watch", metavar="SECONDS", type=float, help="write again at this interval until all runs end"
+    )
     parser.add_argument("--tensorboard", metavar="OUT", help="a folder for TensorBoard's event files")
     options = parser.parse_args(arguments)
     if options.watch is not None and not 1 <= options.watch <= 86400:
@@ -54,8 +60,10 @@ def report_once(options):
     runs = [read_run(folder, time.time()) for folder in options.dirs]
     states = [verdict.state_of(one) for one in runs]
     refresh = math.ceil(options.watch) if options.watch and goes_on(states) else 0
-    page.write(options.output, comparison.render(runs, refresh) if options.compares
-               else single.render(runs[0], states[0], refresh))
+    page.write(
+        options.output,
+        comparison.render(runs, refresh) if options.compares else single.render(runs[0], states[0], refresh),
+    )
     if options.tensorboard:
         for one, name in zip(runs, comparison.unique_names(runs)):
             tensorboard_files.write(one, name, options.tensorboard)

@@ -117,16 +117,21 @@ def _require_run(folder):
     if not os.path.isdir(folder):
         raise Failure(BAD_INPUT, f"{folder}: is no folder, expected the output.dir of shardora train")
     if not any(os.path.exists(os.path.join(folder, name)) for name in ("metrics.jsonl", "config.resolved.cfg")):
-        raise Failure(BAD_INPUT, f"{folder}: holds neither metrics.jsonl nor config.resolved.cfg, expected the output.dir "
-                                 "of shardora train; name that folder")
+        raise Failure(
+            BAD_INPUT,
+            f"{folder}: holds neither metrics.jsonl nor config.resolved.cfg, expected the output.dir "
+            "of shardora train; name that folder",
+        )
 
 
 def read_run(folder, now):
     _require_run(folder)
     path = os.path.join(folder, "metrics.jsonl")
     lines = metrics_file.read(path) if os.path.exists(path) else []
-    steps, evaluations = ([line for line in lines if metrics_file.kind_of(line) == kind]
-                          for kind in (metrics_file.STEP, metrics_file.EVALUATION))
+    steps, evaluations = (
+        [line for line in lines if metrics_file.kind_of(line) == kind]
+        for kind in (metrics_file.STEP, metrics_file.EVALUATION)
+    )
     if not steps:
         raise NothingYet(f"{path}: holds no step yet, expected one line a logged step; wait for the first one")
     return Run(
@@ -134,8 +139,9 @@ def read_run(folder, now):
         name=os.path.basename(os.path.abspath(folder)),
         columns=columns_of(steps),
         evaluations=evaluations_of(evaluations),
-        layer_drift=list({line["step"]: line[metrics_file.LAYERS] for line in evaluations
-                          if metrics_file.LAYERS in line}.items()),
+        layer_drift=list(
+            {line["step"]: line[metrics_file.LAYERS] for line in evaluations if metrics_file.LAYERS in line}.items()
+        ),
         config=read_config(os.path.join(folder, "config.resolved.cfg")),
         result=read_json(os.path.join(folder, "result.json"), {}),
         exit=read_json(os.path.join(folder, "exit.json"), {}),

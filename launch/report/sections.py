@@ -21,8 +21,17 @@ def evaluations(run):
 
 
 def attempts(run):
-    rows = [[k + 1, units.moment(one.begin), f"{one.first:,}", f"{one.last:,}", f"{one.data} x {one.tensor}",
-             units.duration(one.seconds)] for k, one in enumerate(verdict.attempts_of(run))]
+    rows = [
+        [
+            k + 1,
+            units.moment(one.begin),
+            f"{one.first:,}",
+            f"{one.last:,}",
+            f"{one.data} x {one.tensor}",
+            units.duration(one.seconds),
+        ]
+        for k, one in enumerate(verdict.attempts_of(run))
+    ]
     if not rows:
         return ""
     return html.table(["start", "at", "from step", "to step", "data x tensor", "time of its steps"], rows)
@@ -51,7 +60,9 @@ def environment(run):
 
 
 def of_run(run):
-    return (html.section("Evaluations", evaluations(run), "evaluations")
-            + html.section("Attempts", attempts(run), "attempts")
-            + html.section("Configuration", configuration(run), "configuration")
-            + html.section("Environment", environment(run), "environment"))
+    return (
+        html.section("Evaluations", evaluations(run), "evaluations")
+        + html.section("Attempts", attempts(run), "attempts")
+        + html.section("Configuration", configuration(run), "configuration")
+        + html.section("Environment", environment(run), "environment")
+    )

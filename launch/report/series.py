@@ -39,8 +39,14 @@ def numbers(values):
 def line(name, axes, steps, values, chosen=None, **style):
     """At most 2,000 of the points, or those chosen."""
     chosen = kept(values) if chosen is None else chosen
-    return {"type": "scatter", "mode": "lines", "name": name, "xs": axes.at(np.asarray(steps)[chosen]),
-            "y": numbers(np.asarray(values)[chosen]), **style}
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "xs": axes.at(np.asarray(steps)[chosen]),
+        "y": numbers(np.asarray(values)[chosen]),
+        **style,
+    }
 
 
 def smoothed(values):
@@ -70,5 +76,13 @@ def logarithmic(traces):
 
 def evaluation(name, axes, one, tint, **style):
     mode = "lines+markers" if len(one.step) <= _MOST_MARKERS else "lines"
-    return line(name, axes, one.step, one.loss, mode=mode, line={"color": tint, "width": 2},
-                marker={"color": tint, "size": 8, "line": {"width": 1.5, "color": "rgba(255,255,255,0.9)"}}, **style)
+    return line(
+        name,
+        axes,
+        one.step,
+        one.loss,
+        mode=mode,
+        line={"color": tint, "width": 2},
+        marker={"color": tint, "size": 8, "line": {"width": 1.5, "color": "rgba(255,255,255,0.9)"}},
+        **style,
+    )

@@ -35,8 +35,11 @@ def _fill(add, run):
         add(int(step), time, {tag: values[k] for tag, values in tags.items()})
     for name, one in run.evaluations.items():
         for step, loss, perplexity in zip(one.step, one.loss, one.perplexity):
-            add(step, np.interp(step, run.step, times), {_evaluation_tag(name, "loss"): loss,
-                                                         _evaluation_tag(name, "perplexity"): perplexity})
+            add(
+                step,
+                np.interp(step, run.step, times),
+                {_evaluation_tag(name, "loss"): loss, _evaluation_tag(name, "perplexity"): perplexity},
+            )
 
 
 def _write_events(run, folder):
@@ -70,5 +73,7 @@ def write(run, name, folder):
             for new in os.listdir(temporary):
                 os.replace(os.path.join(temporary, new), os.path.join(target, new))
     except OSError as problem:
-        raise Failure(OUTPUT, f"{target}: event files cannot be written: {problem.strerror}; choose another folder "
-                              "with --tensorboard") from None
+        raise Failure(
+            OUTPUT,
+            f"{target}: event files cannot be written: {problem.strerror}; choose another folder " "with --tensorboard",
+        ) from None

@@ -35,8 +35,11 @@ def state_of(run):
     if run.holder and not _holder_is_dead(run.holder) and run.age < patience:
         return State(RUNNING, f"Running, {at}")
     if run.holder or not run.exit:
-        return State(FAILED, f"Ended without a word at {at}: killed, or its host was lost. "
-                             "The same command continues from the last checkpoint")
+        return State(
+            FAILED,
+            f"Ended without a word at {at}: killed, or its host was lost. "
+            "The same command continues from the last checkpoint",
+        )
     status, reason = run.exit.get("status"), str(run.exit.get("reason", ""))
     if status == 0:
         return State(DONE, f"Finished, {at}" + (" (stopped early: no more gain)" if last < run.wanted_steps else ""))
@@ -123,8 +126,10 @@ def notices(run):
     for name, one in run.evaluations.items():
         best = one.best()
         if best is not None and best < len(one.loss) - 1 and one.loss[-1] > one.loss[best] * 1.005:
-            found.append(f"{name}: the loss was lowest at step {one.step[best]:,} ({one.loss[best]:.4g}) and is "
-                         f"{one.loss[-1]:.4g} now; train.save_best = true keeps the best, fewer steps may do")
+            found.append(
+                f"{name}: the loss was lowest at step {one.step[best]:,} ({one.loss[best]:.4g}) and is "
+                f"{one.loss[-1]:.4g} now; train.save_best = true keeps the best, fewer steps may do"
+            )
     clip, norm = clip_norm(run), run.column("gradient_norm")
     if clip > 0 and norm is not None and len(norm) >= 20 and (share := float(np.mean(norm > clip))) > 0.5:
         found.append(f"Gradients were clipped at {units.share(share)} of the steps (train.clip_norm = {clip:g})")

@@ -30,6 +30,7 @@
     const lines = { gridcolor: colour("--grid"), linecolor: colour("--line"), zerolinecolor: colour("--grid"),
       automargin: true };
     const byStep = panel.traces.some((trace) => trace.xs);
+    const stepAxis = { title: { text: titles[axis] }, tickformat: axis === "steps" ? "," : "~s" };
     const given = panel.layout;
     const scale = panel.id === "loss" ? { type: choice("scale").value } : {};
     return {
@@ -39,8 +40,7 @@
       modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--soft"), activecolor: colour("--text") },
       showlegend: panel.traces.length > 1 && panel.traces[0].type !== "heatmap",
       ...given, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", ...given.legend }, ...marks(panel, axis),
-      xaxis: { ...lines, ...(byStep ? { title: { text: titles[axis] }, tickformat: axis === "steps" ? "," : "~s" } : {}),
-        ...given.xaxis },
+      xaxis: { ...lines, ...(byStep ? stepAxis : {}), ...given.xaxis },
       yaxis: { ...lines, ...given.yaxis, ...scale },
     };
   }

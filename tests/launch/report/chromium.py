@@ -25,11 +25,24 @@ class Browser:
         self._profile = tempfile.TemporaryDirectory()
         reads_command, self._to = os.pipe()
         self._from, writes_answer = os.pipe()
-        command = ["bash", "-c", f'exec "$@" 3<&{reads_command} 4>&{writes_answer}', "bash", find(), "--headless=new",
-                   "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--remote-debugging-pipe",
-                   f"--user-data-dir={self._profile.name}", "about:blank"]
-        self._process = subprocess.Popen(command, pass_fds=(reads_command, writes_answer), stdout=subprocess.DEVNULL,
-                                         stderr=subprocess.DEVNULL)
+        command = [
+            "bash",
+            "-c",
+            f'exec "$@" 3<&{reads_command} 4>&{writes_answer}',
+            "bash",
+            find(),
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--remote-debugging-pipe",
+            f"--user-data-dir={self._profile.name}",
+            "about:blank",
+        ]
+        self._process = subprocess.Popen(
+            command, pass_fds=(reads_command, writes_answer), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         os.close(reads_command), os.close(writes_answer)
         self._buffer, self._number, self._session, self.events, self.problems = b"", 0, None, [], []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
@@ -80,13 +93,17 @@ class Browser:
             self.problems.append(json.dumps(told["args"])[:500])
         elif method == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
             self.problems.append(told["entry"]["text"])
-        elif method == "Network.requestWillBeSent" and not told["request"]["url"].startswith(("file:", "data:", "blob:")):
+        elif method == "Network.requestWillBeSent" and not told["request"]["url"].startswith(
+            ("file:", "data:", "blob:")
+        ):
             self.problems.append("fetches " + told["request"]["url"])
 
     def show(self, path, dark=False, width=1400):
         """Opens the file and waits until it has been drawn."""
-        self.call("Emulation.setEmulatedMedia",
-                  features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.call(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         self.events.clear()
         self.call("Page.navigate", url="file://" + os.path.abspath(path))

@@ -15,20 +15,27 @@ if not ABSENT:
     from failure import Failure
     from safetensors.numpy import save_file
 
-MODULES = {"model.layers.2.self_attn.q_proj": ([2.0, 4.0], [2.2, 3.0]),  # m0, m; drifts 0.1, 0.25
-           "model.layers.10.self_attn.q_proj": ([1.0, 0.0], [1.5, 7.0]),  # a row of zeros tells nothing
-           "model.layers.10.mlp.down_proj": ([1.0, -1.0], [1.0, -1.0])}
+MODULES = {
+    "model.layers.2.self_attn.q_proj": ([2.0, 4.0], [2.2, 3.0]),  # m0, m; drifts 0.1, 0.25
+    "model.layers.10.self_attn.q_proj": ([1.0, 0.0], [1.5, 7.0]),  # a row of zeros tells nothing
+    "model.layers.10.mlp.down_proj": ([1.0, -1.0], [1.0, -1.0]),
+}
 
 
 def write_checkpoint(folder, step, initial, now):
     place = folder / "checkpoints" / f"step-{step}"
     (place / "adapter").mkdir(parents=True)
     one = lambda values: np.array(values, dtype=np.float32)  # noqa: E731
-    save_file({f"initial.{name}.lora_magnitude_vector": one(m) for name, m in initial.items()}
-              | {f"moment1.{name}.lora_A": one([0]) for name in now}, place / "state.safetensors")
-    save_file({f"base_model.model.{name}.lora_magnitude_vector": one(m) for name, m in now.items()}
-              | {f"base_model.model.{name}.lora_A.weight": one([0]) for name in now},
-              place / "adapter" / "adapter_model.safetensors")
+    save_file(
+        {f"initial.{name}.lora_magnitude_vector": one(m) for name, m in initial.items()}
+        | {f"moment1.{name}.lora_A": one([0]) for name in now},
+        place / "state.safetensors",
+    )
+    save_file(
+        {f"base_model.model.{name}.lora_magnitude_vector": one(m) for name, m in now.items()}
+        | {f"base_model.model.{name}.lora_A.weight": one([0]) for name in now},
+        place / "adapter" / "adapter_model.safetensors",
+    )
     (place / "manifest.json").write_text(json.dumps({"step": step, "world": "2 ranks, tensor 1", "files": {}}))
 
 

@@ -28,8 +28,16 @@ class Follower(unittest.TestCase):
         return made
 
     def test_names_and_values_are_those_of_the_file(self):
-        made_run.make(self.folder, metrics=made_run.text_of([
-            made_run.step_line(3, loss=None), made_run.evaluation_line(3, "stories", 2.5), {"step": 4, "eval_loss": 1.5}]))
+        made_run.make(
+            self.folder,
+            metrics=made_run.text_of(
+                [
+                    made_run.step_line(3, loss=None),
+                    made_run.evaluation_line(3, "stories", 2.5),
+                    {"step": 4, "eval_loss": 1.5},
+                ]
+            ),
+        )
         self.follower().poll()
         step, named, unnamed = self.sent
         self.assertEqual(step["step"], 3)
@@ -58,7 +66,7 @@ class Follower(unittest.TestCase):
         os.replace(cut, self.path)
         self.assertEqual(follower.poll(), 0)
         with open(self.path, "a", encoding="utf-8") as file:
-            file.write(made_run.text_of(made_run.lines(10)[len(made_run.lines(4)):]))
+            file.write(made_run.text_of(made_run.lines(10)[len(made_run.lines(4)) :]))
         follower.poll()
         self.assertEqual(self.sent, [follow_wandb.record(line) for line in made_run.lines(10)])
 
@@ -82,8 +90,13 @@ class Follower(unittest.TestCase):
             self.follower().poll()
 
     def test_bad_arguments_end_in_one_line_and_the_programs_status(self):
-        for status, arguments in ((64, []), (64, ["--every", "0", "x"]), (64, ["--nonsense"]), (65, ["/nowhere"]),
-                                  (65, [self.folder.parent, "--once"])):
+        for status, arguments in (
+            (64, []),
+            (64, ["--every", "0", "x"]),
+            (64, ["--nonsense"]),
+            (65, ["/nowhere"]),
+            (65, [self.folder.parent, "--once"]),
+        ):
             done = made_run.run_script("follow_wandb.py", *arguments)
             self.assertEqual((done.returncode, done.stderr.count("\n")), (status, 1), done.stderr)
             self.assertTrue(done.stderr.startswith("follow_wandb.py: "), done.stderr)

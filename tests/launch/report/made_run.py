@@ -11,10 +11,10 @@ sys.path.insert(0, str(SCRIPTS))
 
 PHASES = ("data", "forward", "backward", "norms", "reductions", "optimizer")
 LOG = """2026-11-26T02:01:55.145+00:00 [rank 0] /models/tiny: 260032 parameters, 49240 trained (18.9 %)
-2026-11-26T02:01:55.146+00:00 [rank 0] 9 steps of 8 sequences, data parallel 1 x tensor parallel 2; step 1 takes 1 micro-batches
+2026-11-26T02:01:55.146+00:00 [rank 0] 9 steps of 8 sequences, data parallel 1 x tensor parallel 2; step 1 takes
 2026-11-26T02:01:56.000+00:00 [rank 0] warning: the <first> warning
 2026-11-26T02:02:11.636+00:00 [rank 0] continues from run/checkpoints/step-4 at step 4 of 9
-2026-11-26T02:02:11.637+00:00 [rank 0] 9 steps of 8 sequences, data parallel 4 x tensor parallel 1; step 1 takes 1 micro-batches
+2026-11-26T02:02:11.637+00:00 [rank 0] 9 steps of 8 sequences, data parallel 4 x tensor parallel 1; step 1 takes
 """
 CONFIG = """[model]
 path = /models/<tiny> & co
@@ -34,16 +34,30 @@ dir = run
 
 def step_line(step, **changes):
     loss = 3 + 5 / (step + 1) + 0.01 * (step * 7919 % 13)
-    line = {"step": step, "loss": loss, "learning_rate": 1e-3 / step, "gradient_norm": 0.1 + loss / 7, "tokens": 1000 + step,
-            "seconds": 0.5 + 0.001 * (step % 5), "tokens_per_second": 2000.0 + step, "model_flops_per_second": 1e9,
-            "peak_memory_bytes": 80000000 + step, "magnitude_drift": {"mean": 0.001 * step, "max": 0.01 * step},
-            "phases": {name: 0.01 * (k + 1) + 0.0001 * step for k, name in enumerate(PHASES)}}
+    line = {
+        "step": step,
+        "loss": loss,
+        "learning_rate": 1e-3 / step,
+        "gradient_norm": 0.1 + loss / 7,
+        "tokens": 1000 + step,
+        "seconds": 0.5 + 0.001 * (step % 5),
+        "tokens_per_second": 2000.0 + step,
+        "model_flops_per_second": 1e9,
+        "peak_memory_bytes": 80000000 + step,
+        "magnitude_drift": {"mean": 0.001 * step, "max": 0.01 * step},
+        "phases": {name: 0.01 * (k + 1) + 0.0001 * step for k, name in enumerate(PHASES)},
+    }
     return line | changes
 
 
 def evaluation_line(step, name, loss):
-    return {"step": step, "eval_name": name, "eval_loss": loss, "eval_perplexity": 2.718281828459045**loss,
-            "eval_tokens": 500}
+    return {
+        "step": step,
+        "eval_name": name,
+        "eval_loss": loss,
+        "eval_perplexity": 2.718281828459045**loss,
+        "eval_tokens": 500,
+    }
 
 
 def lines(steps):
@@ -81,8 +95,14 @@ def end(folder, steps, status):
 
 def run_script(name, *arguments, cwd=None):
     environment = os.environ | {"PYTHONWARNINGS": "ignore"}
-    return subprocess.run([sys.executable, SCRIPTS / name, *map(str, arguments)], capture_output=True, text=True, cwd=cwd,
-                          env=environment, timeout=120)
+    return subprocess.run(
+        [sys.executable, SCRIPTS / name, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        timeout=120,
+    )
 
 
 def needs(*packages):

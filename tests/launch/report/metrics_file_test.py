@@ -50,8 +50,9 @@ class Reading(InFolder):
 
     def test_what_is_not_finite_becomes_none(self):
         self.path.write_text('{"step":1,"loss":NaN,"gradient_norm":null,"phases":{"data":-Infinity}}\n')
-        self.assertEqual(metrics_file.read(self.path),
-                         [{"step": 1, "loss": None, "gradient_norm": None, "phases": {"data": None}}])
+        self.assertEqual(
+            metrics_file.read(self.path), [{"step": 1, "loss": None, "gradient_norm": None, "phases": {"data": None}}]
+        )
 
 
 class Growing(InFolder):

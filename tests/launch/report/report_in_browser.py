@@ -17,7 +17,8 @@ import chromium
 import made_run
 
 ABSENT = made_run.needs("numpy", "plotly", "safetensors") or (
-    None if chromium.find() else "no Chromium is installed: apt-get install chromium")
+    None if chromium.find() else "no Chromium is installed: apt-get install chromium"
+)
 DRAWN = """[...document.querySelectorAll('.plot')].map(plot => ({
   id: plot.id, drawings: plot.querySelectorAll('.main-svg').length,
   marks: plot.querySelectorAll('.scatterlayer .trace path, .barlayer path, .heatmaplayer image').length,
@@ -27,10 +28,12 @@ DRAWN = """[...document.querySelectorAll('.plot')].map(plot => ({
 OVERLAPS = """[...document.querySelectorAll('.plot')].flatMap(plot =>
   ['.xtick text', '.ytick text', '.legendtext'].flatMap(kind => {
     const boxes = [...plot.querySelectorAll(kind)].map(text => [text.textContent, text.getBoundingClientRect()]);
-    return boxes.flatMap(([one, a], k) => boxes.slice(k + 1).filter(([, b]) => a.left < b.right - 1 &&
-      b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3).map(([other]) => `${plot.id}: ${one} | ${other}`));
+    const over = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3;
+    return boxes.flatMap(([one, a], k) => boxes.slice(k + 1).filter(([, b]) => over(a, b))
+      .map(([other]) => `${plot.id}: ${one} | ${other}`));
   }))"""
-CHOOSE = "(choice => { const box = document.getElementById('%s'); box.value = '%s'; box.dispatchEvent(new Event('change')); })()"
+CHOOSE = """(() => { const box = document.getElementById('%s'); box.value = '%s';
+  box.dispatchEvent(new Event('change')); })()"""
 SETTLED = "new Promise(done => setTimeout(done, 300))"
 
 
@@ -46,16 +49,23 @@ class InBrowser(unittest.TestCase):
         cls.browser = chromium.Browser()
         cls.addClassCleanup(cls.browser.close)
         import drift_test
+
         run = made_run.make(cls.folder / "dora", steps=2500)
         for step, scale in ((1000, 1), (2500, 2)):
             names = [f"model.layers.{k}.mlp.up_proj" for k in range(40)]
-            drift_test.write_checkpoint(run, step, {name: [1.0] for name in names},
-                                        {name: [1 + 0.001 * k * scale] for k, name in enumerate(names)})
+            drift_test.write_checkpoint(
+                run,
+                step,
+                {name: [1.0] for name in names},
+                {name: [1 + 0.001 * k * scale] for k, name in enumerate(names)},
+            )
         steep = [made_run.step_line(step, gradient_norm=0.9 + 30 / step) for step in range(1, 901)]
         made_run.make(cls.folder / "lora", steps=900, method="lora", metrics=made_run.text_of(steep))
-        cls.pages = {"report": cls.write(run, page=run / "report.html"),
-                     "lora": cls.write(cls.folder / "lora", page=cls.folder / "lora" / "report.html"),
-                     "comparison": cls.write("--compare", run, cls.folder / "lora", page=cls.folder / "comparison.html")}
+        cls.pages = {
+            "report": cls.write(run, page=run / "report.html"),
+            "lora": cls.write(cls.folder / "lora", page=cls.folder / "lora" / "report.html"),
+            "comparison": cls.write("--compare", run, cls.folder / "lora", page=cls.folder / "comparison.html"),
+        }
 
     @classmethod
     def write(cls, *arguments, page):
@@ -78,7 +88,9 @@ class InBrowser(unittest.TestCase):
                 self.assertEqual(self.browser.problems, [])
 
     def require_drawn(self):
-        wanted = {panel["id"] for panel in json.loads(self.browser.value("document.getElementById('figures').textContent"))}
+        wanted = {
+            panel["id"] for panel in json.loads(self.browser.value("document.getElementById('figures').textContent"))
+        }
         drawn = self.browser.value(DRAWN)
         self.assertEqual({plot["id"] for plot in drawn}, wanted)
         self.assertGreaterEqual(len(wanted), 7, wanted)
@@ -124,9 +136,12 @@ class InBrowser(unittest.TestCase):
 
     def test_search_leaves_what_was_looked_for(self):
         self.browser.show(self.pages["report"])
-        self.browser.value("(box => { box.value = 'CLIP'; box.dispatchEvent(new Event('input')); })"
-                           "(document.querySelector('.search'))")
-        shown = "[...document.querySelectorAll('#configuration tbody tr')].filter(row => row.offsetHeight).map(r => r.innerText)"
+        self.browser.value(
+            "(box => { box.value = 'CLIP'; box.dispatchEvent(new Event('input')); })"
+            "(document.querySelector('.search'))"
+        )
+        rows = "[...document.querySelectorAll('#configuration tbody tr')]"
+        shown = rows + ".filter(row => row.offsetHeight).map(row => row.innerText)"
         self.assertEqual(self.browser.value(shown), ["train.clip_norm\t1"])
 
     def test_what_the_console_is_told_is_noticed(self):

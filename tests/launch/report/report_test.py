@@ -69,14 +69,15 @@ class OneRun(InFolder):
         page = self.report(made_run.make(self.folder / "run", steps=30))
         steps = [made_run.step_line(step) for step in range(1, 31)]
         for panel, trace, value in (
-                ("loss", "training, each step", lambda line: line["loss"]),
-                ("learning_rate", "learning rate", lambda line: line["learning_rate"]),
-                ("gradient_norm", "norm, each step", lambda line: line["gradient_norm"]),
-                ("throughput", "tokens/s, each step", lambda line: line["tokens_per_second"]),
-                ("memory", "peak", lambda line: line["peak_memory_bytes"]),
-                ("drift", "mean", lambda line: line["magnitude_drift"]["mean"]),
-                ("drift", "largest", lambda line: line["magnitude_drift"]["max"]),
-                *((("phases", name, lambda line, name=name: line["phases"][name])) for name in made_run.PHASES)):
+            ("loss", "training, each step", lambda line: line["loss"]),
+            ("learning_rate", "learning rate", lambda line: line["learning_rate"]),
+            ("gradient_norm", "norm, each step", lambda line: line["gradient_norm"]),
+            ("throughput", "tokens/s, each step", lambda line: line["tokens_per_second"]),
+            ("memory", "peak", lambda line: line["peak_memory_bytes"]),
+            ("drift", "mean", lambda line: line["magnitude_drift"]["mean"]),
+            ("drift", "largest", lambda line: line["magnitude_drift"]["max"]),
+            *((("phases", name, lambda line, name=name: line["phases"][name])) for name in made_run.PHASES),
+        ):
             found = page.trace(panel, trace)
             self.assertEqual(found["xs"]["steps"], list(range(1, 31)))
             self.assertEqual(found["y"], [value(line) for line in steps], trace)
@@ -110,8 +111,12 @@ class OneRun(InFolder):
         self.assertIn("the <first> warning", page.text)
 
     def test_state_says_how_it_ended(self):
-        for status, words in ((0, "Finished, step 9 of 9"), (75, "Stopped at step 9 of 9: stopped by a signal"),
-                              (76, "Failed with status 76"), (None, "Running, step 9 of 9")):
+        for status, words in (
+            (0, "Finished, step 9 of 9"),
+            (75, "Stopped at step 9 of 9: stopped by a signal"),
+            (76, "Failed with status 76"),
+            (None, "Running, step 9 of 9"),
+        ):
             page = self.report(made_run.make(self.folder / f"run{status}", status=status))
             self.assertIn(words, page.text)
 
@@ -196,8 +201,9 @@ class Watching(InFolder):
     def test_watch_writes_until_the_run_ends(self):
         folder = made_run.make(self.folder / "run", metrics="", status=None)
         page = folder / "report.html"
-        process = subprocess.Popen([sys.executable, made_run.SCRIPTS / "report.py", folder, "--watch", "1"],
-                                   stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, made_run.SCRIPTS / "report.py", folder, "--watch", "1"], stderr=subprocess.PIPE, text=True
+        )
         self.addCleanup(process.kill)
         self.wait_until(lambda: "holds no step yet" in process.stderr.readline())
         (folder / "metrics.jsonl").write_text(made_run.text_of(made_run.lines(2)))
@@ -212,8 +218,9 @@ class Watching(InFolder):
 
     def test_interrupt_ends_a_watch_without_a_word(self):
         folder = made_run.make(self.folder / "run", status=None)
-        process = subprocess.Popen([sys.executable, made_run.SCRIPTS / "report.py", folder, "--watch", "60"],
-                                   stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, made_run.SCRIPTS / "report.py", folder, "--watch", "60"], stderr=subprocess.PIPE, text=True
+        )
         self.addCleanup(process.kill)
         self.wait_until((folder / "report.html").exists)
         process.send_signal(signal.SIGINT)
@@ -236,8 +243,9 @@ class Comparing(InFolder):
         self.page = self.report("--compare", "a/run", "b/run", page=self.folder / "comparison.html")
 
     def test_every_plot_has_both_runs_under_names_that_tell_them_apart(self):
-        self.assertEqual(set(self.page.panels), {"loss", "learning_rate", "gradient_norm", "throughput", "memory",
-                                                 "phases", "drift"})
+        self.assertEqual(
+            set(self.page.panels), {"loss", "learning_rate", "gradient_norm", "throughput", "memory", "phases", "drift"}
+        )
         for name in ("loss", "learning_rate", "gradient_norm", "throughput", "memory", "drift"):
             self.assertLessEqual({"a/run", "b/run"}, {trace["name"] for trace in self.page.panels[name]["traces"]})
         self.assertEqual(self.page.trace("phases", "norms")["y"], ["a/run", "b/run"])

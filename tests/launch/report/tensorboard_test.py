@@ -26,6 +26,7 @@ class EventFiles(unittest.TestCase):
 
     def scalars(self, name="run"):
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
         reader = EventAccumulator(str(self.events / name), size_guidance={"scalars": 0})
         reader.Reload()
         return {tag: reader.Scalars(tag) for tag in reader.Tags()["scalars"]}
@@ -39,12 +40,14 @@ class EventFiles(unittest.TestCase):
         self.write(self.run_folder)
         found = self.scalars()
         lines = [made_run.step_line(step) for step in range(1, 31)]
-        for tag, value in (("train/loss", lambda line: line["loss"]),
-                           ("train/learning_rate", lambda line: line["learning_rate"]),
-                           ("train/gradient_norm", lambda line: line["gradient_norm"]),
-                           ("train/peak_memory_bytes", lambda line: line["peak_memory_bytes"]),
-                           ("magnitude_drift/max", lambda line: line["magnitude_drift"]["max"]),
-                           ("phases/backward", lambda line: line["phases"]["backward"])):
+        for tag, value in (
+            ("train/loss", lambda line: line["loss"]),
+            ("train/learning_rate", lambda line: line["learning_rate"]),
+            ("train/gradient_norm", lambda line: line["gradient_norm"]),
+            ("train/peak_memory_bytes", lambda line: line["peak_memory_bytes"]),
+            ("magnitude_drift/max", lambda line: line["magnitude_drift"]["max"]),
+            ("phases/backward", lambda line: line["phases"]["backward"]),
+        ):
             self.same(found[tag], {line["step"]: value(line) for line in lines})
         self.same(found["eval_held_out/loss"], {step: 3 + 1 / step for step in range(3, 31, 3)})
         self.same(found["eval_stories/loss"], {step: 2 + 1 / step for step in range(3, 31, 3)})
