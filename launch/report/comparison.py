@@ -1,5 +1,7 @@
 """The page of several runs: how they ended, what differs in their configuration, and the same plots over each other."""
 
+import os
+
 import numpy as np
 
 import html_parts as html
@@ -11,7 +13,7 @@ from comparison_panels import Member, panels_of
 
 def unique_names(runs):
     """A run is called after its folder; folders of one name, by as much of their path as tells them apart."""
-    paths = [run.folder.rstrip("/").split("/") for run in runs]
+    paths = [os.path.abspath(run.folder).strip("/").split("/") for run in runs]
     for depth in range(1, max(map(len, paths)) + 1):
         names = ["/".join(path[-depth:]) for path in paths]
         if len(set(names)) == len(names):

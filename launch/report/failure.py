@@ -3,8 +3,9 @@ status of the program's own table."""
 
 import os
 import sys
+import traceback
 
-USAGE, BAD_INPUT, OUTPUT, IO = 64, 65, 73, 74
+USAGE, BAD_INPUT, INTERNAL, OUTPUT, IO = 64, 65, 70, 73, 74
 INSTALL = "run launch/install.sh report and use build/venv/bin/python"
 
 
@@ -28,16 +29,24 @@ def missing(problem):
     return Failure(USAGE, f"Python package {problem.name} is missing: {INSTALL}")
 
 
+def _where(problem):
+    at = traceback.extract_tb(problem.__traceback__)[-1]
+    return f"{os.path.basename(at.filename)}:{at.lineno}"
+
+
 def run(main):
     """Calls main and ends the process with its status; what it refuses becomes one line."""
-    name = os.path.basename(sys.argv[0])
+    status, message = INTERNAL, ""
     try:
         sys.exit(main(sys.argv[1:]))
     except Failure as failure:
-        print(f"{name}: {' '.join(str(failure).split())}", file=sys.stderr)
-        sys.exit(failure.status)
+        status, message = failure.status, str(failure)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as problem:  # a fault of these scripts, told as briefly as any other
+        message = f"internal error at {_where(problem)}: {type(problem).__name__}: {problem}; please report it"
+    print(f"{os.path.basename(sys.argv[0])}: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(status)
 
 
 def argument_error(parser):

@@ -45,17 +45,24 @@ def _read_lines(path):
         return []
 
 
+def _stamped(line):
+    """(seconds since 1970, text); of a line without a time, (None, "")."""
+    if found := _STAMP.match(line):
+        try:
+            return datetime.fromisoformat(found[1]).timestamp(), found[2]
+        except ValueError:  # digits, but no time
+            pass
+    return None, ""
+
+
 def _read_first_rank(lines, logs):
     resumed, begin = 0, None
     for line in lines:
-        stamp = _STAMP.match(line)
-        if not stamp:
-            continue
-        time, text = datetime.fromisoformat(stamp[1]).timestamp(), stamp[2]
-        begin = begin or time
+        time, text = _stamped(line)
         if found := _RESUMED.search(text):
             resumed, begin = int(found[2]), time
         elif found := _PARAMETERS.search(text):
+            begin = begin or time
             logs.parameters = (int(found[1]), int(found[2]))
         elif found := _HELLO.search(text):
             logs.wanted_steps = int(found[1])

@@ -10,6 +10,7 @@ import math
 from failure import BAD_INPUT, IO, Failure
 
 STEP, EVALUATION = "step", "evaluation"
+_MOST = 2**63
 LAYERS = "magnitude_drift_by_layer"
 
 
@@ -27,7 +28,9 @@ def _finite(value):
 
 def _require_number(line, key, where):
     value = line.get(key)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+    if value is None or isinstance(value, float):
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= _MOST:
         raise Failure(BAD_INPUT, f"{where}: {key} is {json.dumps(value)[:60]}, expected a number or null")
 
 
@@ -39,6 +42,8 @@ def _require_numbers(line, where):
             _require_numbers({f"{key}[{k}]": number for k, number in enumerate(value)}, where)
         elif key != "eval_name":
             _require_number(line, key, where)
+        elif not isinstance(value, str):
+            raise Failure(BAD_INPUT, f"{where}: eval_name is {json.dumps(value)[:60]}, expected text")
 
 
 def parse(text, where):
@@ -49,7 +54,7 @@ def parse(text, where):
         shown = ascii(text[:40])
         raise Failure(
             BAD_INPUT,
-            f"{where}: {shown} is not JSON, expected one object a line as shardora train writes " "it; remove the line",
+            f"{where}: {shown} is not JSON, expected one object a line as shardora train writes it; remove the line",
         ) from None
     if not isinstance(line, dict) or isinstance(line.get("step"), bool) or not isinstance(line.get("step"), int):
         raise Failure(

@@ -1,5 +1,6 @@
 """One self-contained HTML file: style, plotly and the figures are inside, nothing is fetched."""
 
+import errno
 import json
 import os
 import string
@@ -9,7 +10,7 @@ from html import escape
 
 from plotly.offline import get_plotlyjs
 
-from failure import OUTPUT, Failure
+from failure import IO, OUTPUT, Failure
 
 _HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "page")
 
@@ -39,20 +40,32 @@ def render(title, subtitle, body, panels, refresh_seconds=0):
     )
 
 
+def _cannot_write(path, problem):
+    full = problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+    advice = "make room" if full else "choose another with --output"
+    return Failure(IO if full else OUTPUT, f"{path}: cannot be written: {problem.strerror}; {advice}")
+
+
+def _usual_mode():
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
 def write(path, text):
     """By a temporary file and rename: whoever has the page open never reads half of it."""
     folder, name = os.path.split(os.path.abspath(path))
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=".tmp", dir=folder)
     except OSError as problem:
-        raise Failure(OUTPUT, f"{path}: cannot be written: {problem.strerror}; choose another with --output") from None
+        raise _cannot_write(path, problem) from None
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, _usual_mode())
         os.replace(temporary, path)
     except OSError as problem:
-        raise Failure(OUTPUT, f"{path}: cannot be written: {problem.strerror}; choose another with --output") from None
+        raise _cannot_write(path, problem) from None
     finally:
         if os.path.exists(temporary):
             os.remove(temporary)

@@ -42,7 +42,7 @@ class Run:
     holder: dict  # who is at work in the folder; {} where nobody is
     checkpoints: dict  # step -> manifest
     logs: Logs
-    age: float  # seconds since the last line was written
+    age: float  # seconds since the last sign of life: a line, or the start of who is at work
 
     @property
     def step(self):
@@ -124,6 +124,16 @@ def _require_run(folder):
         )
 
 
+def _require_rising(steps, path):
+    for before, after in zip(steps, steps[1:]):
+        if after["step"] <= before["step"]:
+            raise Failure(
+                BAD_INPUT,
+                f"{path}: step {after['step']} follows step {before['step']}, expected rising steps, as one run writes "
+                "them; were two runs' files joined?",
+            )
+
+
 def read_run(folder, now):
     _require_run(folder)
     path = os.path.join(folder, "metrics.jsonl")
@@ -134,6 +144,9 @@ def read_run(folder, now):
     )
     if not steps:
         raise NothingYet(f"{path}: holds no step yet, expected one line a logged step; wait for the first one")
+    _require_rising(steps, path)
+    holder = read_json(os.path.join(folder, "run.lock"), {})
+    started = holder.get("started")
     return Run(
         folder=folder,
         name=os.path.basename(os.path.abspath(folder)),
@@ -146,8 +159,8 @@ def read_run(folder, now):
         result=read_json(os.path.join(folder, "result.json"), {}),
         exit=read_json(os.path.join(folder, "exit.json"), {}),
         attempts=read_json(os.path.join(folder, "attempts.json"), None),
-        holder=read_json(os.path.join(folder, "run.lock"), {}),
+        holder=holder,
         checkpoints=read_checkpoints(folder),
         logs=read_logs(os.path.join(folder, "logs")),
-        age=max(0.0, now - os.path.getmtime(path)),
+        age=now - max(os.path.getmtime(path), started if isinstance(started, (int, float)) else 0),
     )

@@ -46,6 +46,8 @@ class Reading(InFolder):
         self.refuses(good + '{"step": true}\n', r"metrics\.jsonl:3: no whole number `step`")
         self.refuses(good + '{"step": 3, "loss": "low"}\n', r'metrics\.jsonl:3: loss is "low", expected a number')
         self.refuses(good + '{"step": 3, "phases": {"data": []}}\n', r"metrics\.jsonl:3: phases.data is \[\]")
+        self.refuses(good + '{"step": 3, "loss": 1' + 400 * "0" + "}\n", r"metrics\.jsonl:3: loss is 1000")
+        self.refuses(good + '{"step": 3, "eval_name": 7, "eval_loss": 1}\n', r"metrics\.jsonl:3: eval_name is 7")
         self.refuses(good.encode() + b"\xff\xfe\n", r"metrics\.jsonl:3: is not UTF-8")
 
     def test_what_is_not_finite_becomes_none(self):

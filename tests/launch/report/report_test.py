@@ -3,6 +3,7 @@
 import html.parser
 import json
 import math
+import os
 import pathlib
 import re
 import signal
@@ -127,6 +128,18 @@ class OneRun(InFolder):
         (folder / "run.lock").write_text(json.dumps({"host": socket.gethostname(), "process": gone.pid}))
         self.assertIn("Ended without a word at step 9 of 9", self.report(folder).text)
 
+    def test_a_run_that_has_just_been_started_again_is_not_called_dead(self):
+        folder = made_run.make(self.folder / "run", status=None)
+        os.utime(folder / "metrics.jsonl", (0, 0))
+        self.assertIn("Ended without a word", self.report(folder).text)
+        (folder / "run.lock").write_text(json.dumps({"host": "elsewhere", "process": 1, "started": time.time()}))
+        self.assertIn("Running, step 9 of 9", self.report(folder).text)
+
+    def test_a_log_of_nonsense_is_no_fault(self):
+        folder = made_run.make(self.folder / "run")
+        (folder / "logs" / "rank-0.log").write_bytes(b"2026-99-26T02:01:55.145+00:00 [rank 0] x\n\xff\n")
+        self.assertIn("Finished, step 9 of 9", self.report(folder).text)
+
     def test_what_is_not_finite_is_a_gap_and_told(self):
         lines = [made_run.step_line(step) for step in range(1, 31)]
         lines[20]["loss"] = None
@@ -184,6 +197,8 @@ class Refusals(InFolder):
         self.refuses(65, "holds no step yet", made("none", metrics=""))
         self.refuses(65, "holds no step yet", made("torn", metrics='{"step": 1, "lo'))
         self.refuses(65, r"metrics\.jsonl:6: 'oops' is not JSON", made("bad", metrics=good + "oops\n"))
+        steps = made_run.text_of([made_run.step_line(2), made_run.step_line(2)])
+        self.refuses(65, "step 2 follows step 2, expected rising", made("twice", metrics=steps))
         broken = made("exit")
         (broken / "exit.json").write_text("{")
         self.refuses(65, "exit.json: is not JSON", broken)
@@ -194,6 +209,14 @@ class Refusals(InFolder):
         self.refuses(64, "2 folders", run, run)
         self.refuses(64, "--compare has one folder", "--compare", run)
         self.refuses(64, "unrecognized arguments", run, "--pink")
+
+
+class OwnFault(unittest.TestCase):
+    def test_a_fault_of_the_scripts_is_one_line_that_says_where(self):
+        code = f"import sys; sys.path.insert(0, {str(made_run.SCRIPTS)!r}); import failure; failure.run(lambda _: 1 / 0)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (70, 1), done.stderr)
+        self.assertIn("internal error at <string>:1: ZeroDivisionError: division by zero", done.stderr)
 
 
 @unittest.skipIf(ABSENT, ABSENT)
