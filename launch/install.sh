@@ -5,6 +5,7 @@
 #   launch/install.sh build tests lint   and what the tests and the checks of the sources need
 #   launch/install.sh build cuda         and what the CUDA backend takes from the Python index: the headers of cuDNN's front end
 #   launch/install.sh data               what launch/data and convert_config.py need, into build/venv
+#   launch/install.sh report             what launch/report/report.py makes its pages with, into build/venv
 #   launch/install.sh --python numpy …   packages from the Python index, into build/venv
 #
 # Nothing happens where everything is there already. Without apt-get, or without the right to use it, the packages that
@@ -19,6 +20,7 @@ lint_packages=(clang-format git)
 python_packages=(python3-venv)
 cuda_packages=(nvidia-cudnn-frontend)  # of the Python index
 data_packages=(numpy safetensors tokenizers transformers jinja2 ijson tqdm pyyaml)  # of the Python index
+report_packages=(plotly numpy safetensors tensorboardX)
 # Debian 12's own clang-tidy, 14, does not know std::source_location. OpenMP's package is for its header alone.
 if grep -qs '^VERSION_ID="12"' /etc/os-release; then
   lint_packages+=(clang-tidy-16 libomp-16-dev)
@@ -88,7 +90,8 @@ main() {
       lint) packages+=("${lint_packages[@]}") ;;
       cuda) python+=("${cuda_packages[@]}") ;;
       data) python+=("${data_packages[@]}") ;;
-      *) say "unknown set '$1': expected build, tests, lint, cuda, data or --python PACKAGE…"; exit 64 ;;
+      report) python+=("${report_packages[@]}") ;;
+      *) say "unknown set '$1': expected build, tests, lint, cuda, data, report or --python PACKAGE…"; exit 64 ;;
     esac
     shift
   done

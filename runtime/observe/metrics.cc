@@ -97,13 +97,14 @@ void Metrics::write(const StepMetrics& metrics) {
 }
 
 void Metrics::write_evaluation(std::int64_t step, const std::string& name, double loss, double perplexity,
-                               std::int64_t tokens) {
+                               std::int64_t tokens, const std::vector<double>& drift_by_layer) {
   if (!impl_) return;
   Json line{{"step", step}};
   if (!name.empty()) line["eval_name"] = name;
   line["eval_loss"] = loss;
   line["eval_perplexity"] = perplexity;
   line["eval_tokens"] = tokens;
+  if (!drift_by_layer.empty()) line["magnitude_drift_by_layer"] = drift_by_layer;
   impl_->write_line(line);
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "runtime/observe/phases.h"
 
@@ -37,8 +38,9 @@ class Metrics {
   Metrics(Metrics&&) noexcept;
   Metrics& operator=(Metrics&&) noexcept;
   void write(const StepMetrics& metrics);
-  void write_evaluation(std::int64_t step, const std::string& name, double loss, double perplexity,
-                        std::int64_t tokens);
+  // `drift_by_layer`: for DoRA, the mean of abs(m / m0 - 1) of each layer.
+  void write_evaluation(std::int64_t step, const std::string& name, double loss, double perplexity, std::int64_t tokens,
+                        const std::vector<double>& drift_by_layer = {});
   void sync();  // to the disk: before a checkpoint, so that no crash of the machine loses lines before its step
 
  private:

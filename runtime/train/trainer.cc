@@ -103,35 +103,14 @@ std::optional<double> Trainer::utilisation(double flops_per_second) const {
   return peak ? std::optional(flops_per_second / *peak) : std::nullopt;
 }
 
-// abs(m / m0 - 1) over all logical magnitudes; replicated ones are counted by tensor rank 0.
-std::optional<StepMetrics::Drift> Trainer::magnitude_drift() {
-  if (initial_magnitudes_.empty()) return std::nullopt;
-  const ParameterSet& parameters = instance_->parameters();
-  Communicator& tensor_group = *machine_.grid.tensor_group;
-  const InitialMagnitudes now = read_magnitudes(machine_.backend, parameters);
-  double sum = 0, largest = 0, count = 0;
-  for (const auto& [index, values] : now) {
-    if (parameters.all()[index].placement.axis < 0 && tensor_group.rank() != 0) continue;
-    const std::vector<float>& before = initial_magnitudes_.at(index);
-    for (std::size_t i = 0; i < values.size(); ++i) {
-      if (before[i] == 0) continue;
-      const double drift = std::abs(static_cast<double>(values[i]) / static_cast<double>(before[i]) - 1);
-      sum += drift, largest = std::max(largest, drift), count += 1;
-    }
-  }
-  sum = tensor_group.all_reduce(sum, Reduction::kSum);
-  count = tensor_group.all_reduce(count, Reduction::kSum);
-  return StepMetrics::Drift{.mean = count > 0 ? sum / count : 0,
-                            .max = tensor_group.all_reduce(largest, Reduction::kMax)};
-}
-
 void Trainer::evaluate_all(std::int64_t step) {
   evaluations_.clear();
   double total = 0, targets = 0;
+  const std::vector<double> drift = eval_sets_.empty() ? std::vector<double>() : drift_by_layer();
   for (std::size_t i = 0; i < eval_sets_.size(); ++i) {
     const Evaluation result =
         evaluate_dataset(*instance_, machine_, eval_sets_[i], options_.data.eval[i].name, packing_);
-    metrics_.write_evaluation(step, result.name, result.loss, result.perplexity, result.tokens);
+    metrics_.write_evaluation(step, result.name, result.loss, result.perplexity, result.tokens, drift);
     total += result.loss * static_cast<double>(result.tokens);
     targets += static_cast<double>(result.tokens);
     evaluations_.push_back(result);

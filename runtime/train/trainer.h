@@ -42,7 +42,6 @@ class Trainer {
   void say_hello() const;
   // trainer.cc
   void report(std::int64_t step, const TrainStep::Result& done);
-  std::optional<StepMetrics::Drift> magnitude_drift();
   double flops_per_second_of_a_rank(double flops, double seconds) const;
   std::optional<double> utilisation(double flops_per_second) const;
   void evaluate_all(std::int64_t step);
@@ -50,6 +49,11 @@ class Trainer {
     bool stop = false, save = false;
   };
   Decision decide(std::int64_t step, double step_seconds);
+  // trainer_drift.cc
+  template <class Use>
+  void for_own_magnitudes(const Use& use);  // use(name, m, m0), of this rank's shards
+  std::optional<StepMetrics::Drift> magnitude_drift();
+  std::vector<double> drift_by_layer();  // means; NaN where a layer has no magnitude; empty without DoRA
   // trainer_save.cc
   void save(std::int64_t step);
   TrainSummary finish(std::int64_t step, bool stopped_early);

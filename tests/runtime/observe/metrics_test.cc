@@ -82,6 +82,16 @@ TEST_F(MetricsTest, WhatIsAbsentIsNotWrittenAndWhatIsNotFiniteIsNull) {
   EXPECT_EQ(all[2].at("eval_name"), "held out");
 }
 
+TEST_F(MetricsTest, DriftByLayerStandsInEvaluationsAndWhatHasNoneIsNull) {
+  Metrics metrics(path_, 0);
+  metrics.write_evaluation(1, "", 0.5, 1.6, 100, {0.125, std::numeric_limits<double>::quiet_NaN(), 1.0 / 3});
+  const auto layers = lines().at(0).at("magnitude_drift_by_layer");
+  ASSERT_EQ(layers.size(), 3U);
+  EXPECT_EQ(layers[0].get<double>(), 0.125);
+  EXPECT_TRUE(layers[1].is_null());
+  EXPECT_EQ(layers[2].get<double>(), 1.0 / 3);
+}
+
 TEST_F(MetricsTest, AResumedRunCutsLinesPastItsCheckpoint) {
   {
     Metrics metrics(path_, 0);

@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""The report of a training run: one HTML file to open in a browser, during the run or after it.
+
+report.py DIR                       DIR/report.html of the run in DIR (output.dir of shardora train)
+report.py DIR --watch 30            and again every 30 seconds, until the run ends
+report.py --compare DIR DIR…        several runs over each other, as comparison.html
+report.py DIR --tensorboard OUT     TensorBoard's event files as well, in OUT, a folder a run
+"""
+
+import argparse
+import math
+import os
+import sys
+import time
+
+from failure import USAGE, Failure, NothingYet, argument_error, missing, run
+
+try:
+    import comparison
+    import page
+    import single
+    import tensorboard_files
+    import verdict
+    from run_data import read_run
+
+    MISSING = None
+except ModuleNotFoundError as problem:
+    MISSING = missing(problem)
+
+
+def parse(arguments):
+    parser = argument_error(
+        argparse.ArgumentParser(
+            description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+        )
+    )
+    parser.add_argument("dir", nargs="*", metavar="DIR", help="a run's output.dir")
+    parser.add_argument("--compare", nargs="+", metavar="DIR", default=[], help="two or more runs on one page")
+    parser.add_argument("--output", metavar="FILE", help="the page to write (DIR/report.html; comparison.html)")
+    parser.add_argument(
+        "--watch", metavar="SECONDS", type=float, help="write again at this interval until all runs end"
+    )
+    parser.add_argument("--tensorboard", metavar="OUT", help="a folder for TensorBoard's event files")
+    options = parser.parse_args(arguments)
+    if options.watch is not None and not 1 <= options.watch <= 86400:
+        raise Failure(USAGE, f"--watch is {options.watch:g}, expected seconds from 1 to 86400")
+    if not options.compare and len(options.dir) != 1:
+        raise Failure(USAGE, f"{len(options.dir)} folders, expected one run's output.dir; --compare takes several")
+    options.compares = bool(options.compare)
+    options.dirs = options.dir + options.compare
+    if options.compares and len(options.dirs) < 2:
+        raise Failure(USAGE, "--compare has one folder, expected two or more")
+    default = "comparison.html" if options.compares else os.path.join(options.dirs[0], "report.html")
+    options.output = options.output or default
+    return options
+
+
+def report_once(options):
+    """Writes everything once; the states of the runs."""
+    runs = [read_run(folder, time.time()) for folder in options.dirs]
+    states = [verdict.state_of(one) for one in runs]
+    refresh = math.ceil(options.watch) if options.watch and goes_on(states) else 0
+    page.write(
+        options.output,
+        comparison.render(runs, refresh) if options.compares else single.render(runs[0], states[0], refresh),
+    )
+    if options.tensorboard:
+        for one, name in zip(runs, comparison.unique_names(runs)):
+            tensorboard_files.write(one, name, options.tensorboard)
+    return states
+
+
+def goes_on(states):
+    return any(state.kind == verdict.RUNNING for state in states)
+
+
+def wait_for_first_step(options):
+    """What report_once says; while nothing has been logged, asks again."""
+    while True:
+        try:
+            return report_once(options)
+        except NothingYet as nothing:
+            print(f"report.py: {nothing}", file=sys.stderr)
+            time.sleep(options.watch)
+
+
+def main(arguments):
+    if MISSING:
+        raise MISSING
+    options = parse(arguments)
+    states = wait_for_first_step(options) if options.watch else report_once(options)
+    while options.watch and goes_on(states):
+        time.sleep(options.watch)
+        states = report_once(options)
+    print(f"{options.output}: {'; '.join(state.text for state in states)}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
