@@ -1,6 +1,31 @@
 #include "runtime/train/blueprint.h"
 
+#include <map>
+
 namespace shardora {
+
+namespace {
+
+void take_structure(const Blueprint::Parts& parts, Rehearsal& rehearsal) {
+  Decoder& decoder = *parts.decoder;
+  std::map<const Linear*, std::int64_t> ranks;
+  if (parts.adapter) {
+    for (const AdaptedModule& module : parts.adapter->modules()) ranks[module.linear] = module.rank;
+  }
+  for (const Linear* linear : decoder.linears()) {
+    const auto found = ranks.find(linear);
+    rehearsal.linears.push_back({.layer = layer_of(linear->name),
+                                 .in_features = linear->in_features,
+                                 .out_features = linear->out_features,
+                                 .adapter_rank = found == ranks.end() ? 0 : found->second});
+  }
+  rehearsal.lowest_trained_layer = parts.adapter ? decoder.lowest_trained_layer() : 0;
+  rehearsal.vocabulary = decoder.vocabulary().size;
+  rehearsal.chunk_rows = decoder.chunk_rows();
+  rehearsal.tensors = decoder.tensors();
+}
+
+}  // namespace
 
 Blueprint::Blueprint(const RunOptions& options, const ModelConfig& config, const PeftConfig* existing, const Site& site,
                      const InstancePlan& plan)
@@ -106,6 +131,7 @@ Rehearsal Blueprint::rehearse() const {
     // Under full the parameter set is laid out, and written, before values are read into it.
     if (full_ && (name == "parameters" || name == "gradients" || name == "optimizer")) memory.loading_bytes += bytes;
   }
+  take_structure(*parts, rehearsal);
   rehearsal.attention = parts->decoder->attention_plans(activation_plan(), plan_.positions);
   rehearsal.parameters = parts->parameters;
   return rehearsal;

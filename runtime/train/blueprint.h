@@ -20,13 +20,23 @@ struct InstancePlan {
   bool training = false;       // gradients, moments, and all layers' activations are kept
 };
 
+// A linear layer of this rank's shard.
+struct RehearsedLinear {
+  std::int64_t layer = 0, in_features = 0, out_features = 0;
+  std::int64_t adapter_rank = 0;  // 0: not adapted
+};
+
 // What a rank's rehearsal has shown.
 struct Rehearsal {
   Arena arena;                           // a measuring one: bytes by segment
   MemoryPlan memory;                     // what is there before, and attention's own workspace, are the device's to add
   std::vector<AttentionPlan> attention;  // each kind once
   ParameterSet parameters;               // sizes and placements; no values
-  Traffic micro_batch, step;             // over the tensor group: for each largest micro-batch, and once a step
+  std::vector<RehearsedLinear> linears;  // in order of the layers
+  std::int64_t lowest_trained_layer = 0, vocabulary = 0,
+               chunk_rows = 0;      // of the head: its columns, its rows at a time
+  std::vector<NamedShape> tensors;  // of the base model, logical ones
+  Traffic micro_batch, step;        // over the tensor group: for each largest micro-batch, and once a step
 };
 
 class Blueprint {
