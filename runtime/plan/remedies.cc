@@ -9,7 +9,7 @@
 namespace shardora {
 namespace {
 
-constexpr int kMostRanks = 4096;
+constexpr std::int64_t kMostRanks = 4096;
 
 // A change in how memory is used, cheapest in time first; false where it changes nothing.
 struct Change {
@@ -115,8 +115,14 @@ std::vector<Remedy> find_remedies(const Planner& planner, const RunOptions& opti
     }
   }
   if (!planner.device().gpu) return remedies;  // more ranks of a host share the same memory
-  for (int more = 2 * ranks; more <= kMostRanks; more *= 2) {
-    if (options.train.global_batch * planner.config().num_attention_heads < more || try_it(options, more)) break;
+  const std::int64_t most = std::min(kMostRanks, options.train.global_batch * planner.config().num_attention_heads);
+  for (std::int64_t more = 2 * ranks; more <= most; more *= 2) {
+    RunOptions changed = options;
+    bool fits = try_it(changed, static_cast<int>(more));
+    for (auto change = all.begin(); !fits && change != all.end(); ++change) {
+      fits = change->make(changed) && try_it(changed, static_cast<int>(more));
+    }
+    if (fits) break;
   }
   return remedies;
 }
