@@ -17,7 +17,9 @@ struct DeviceFigures {
   double link_bandwidth = 0;      // bytes/s each way to the other devices of a host
   double product_share = 0.8;     // of bf16_flops, in large products: 790 of 989 TFLOP/s on an H200
   double attention_share = 0.49;  // of bf16_flops, forward and backward, causal
-  double bandwidth_share = 0.8;   // of memory_bandwidth, in elementwise passes
+  int devices_of_host = 8;
+  double network_bandwidth = 50e9;  // bytes/s each way of a device to other hosts: 400 Gb/s
+  double bandwidth_share = 0.8;     // of memory_bandwidth, in elementwise passes
 };
 
 std::span<const DeviceFigures> device_table();

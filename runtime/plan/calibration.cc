@@ -107,7 +107,7 @@ double MeasuredSpeeds::memory() {
   return known("optimizer", [&] { return timed_optimizer(backend()); });
 }
 
-double MeasuredSpeeds::link() { return kLinkBytes; }
+double MeasuredSpeeds::link(int) { return kLinkBytes; }
 double MeasuredSpeeds::latency() { return kLinkSeconds; }
 
 void MeasuredSpeeds::save() const {

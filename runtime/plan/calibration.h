@@ -31,7 +31,7 @@ class MeasuredSpeeds final : public Speeds {
   double elementwise(std::int64_t rows, std::int64_t hidden, std::int64_t intermediate) override;
   double loss(std::int64_t rows, std::int64_t columns) override;
   double memory() override;
-  double link() override;
+  double link(int neighbours) override;
   double latency() override;
   const std::string& processor() const { return processor_; }
   // Writes what was measured to the file, if there is one. Throws Error(kIo).

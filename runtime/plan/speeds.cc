@@ -12,11 +12,11 @@ double product_seconds(const ProductWork& work, Speeds& speeds) {
 }
 
 // A ring sends and receives every byte nearly twice.
-double sum_seconds(const Traffic& traffic, int ranks, Speeds& speeds) {
+double sum_seconds(const Traffic& traffic, int ranks, int neighbours, Speeds& speeds) {
   if (ranks == 1) return 0;
   const double rounds = 2.0 * (ranks - 1) / ranks;
   return static_cast<double>(traffic.calls) * speeds.latency() +
-         rounds * static_cast<double>(traffic.bytes) / speeds.link();
+         rounds * static_cast<double>(traffic.bytes) / speeds.link(neighbours);
 }
 
 }  // namespace
@@ -25,6 +25,11 @@ double sum_seconds(const Traffic& traffic, int ranks, Speeds& speeds) {
 double TableSpeeds::adapter(const ProductShape& shape, std::int64_t rank) {
   const double a_byte = static_cast<double>(rank);  // 2 r FLOPs for a value of 2 bytes
   return std::min(product(shape, true), a_byte * memory());
+}
+
+double TableSpeeds::link(int neighbours) {
+  const bool one_host = neighbours <= device_.devices_of_host;
+  return (one_host ? device_.link_bandwidth : device_.network_bandwidth) * device_.bandwidth_share;
 }
 
 double StepTime::total() const {
@@ -51,9 +56,9 @@ StepTime step_time(const StepWork& work, int tensor_size, int data_size, Speeds&
     time.norms = work.norm_flops / speeds.adapter(typical.shape, typical.rank);
   }
   time.optimizer = work.optimizer_bytes / speeds.memory();
-  time.tensor_sums =
-      sum_seconds(work.tensor, tensor_size, speeds) + sum_seconds(work.tensor_gradients, tensor_size, speeds);
-  time.gradient_sums = sum_seconds(work.data, data_size, speeds);
+  time.tensor_sums = sum_seconds(work.tensor, tensor_size, tensor_size, speeds) +
+                     sum_seconds(work.tensor_gradients, tensor_size, tensor_size, speeds);
+  time.gradient_sums = sum_seconds(work.data, data_size, data_size * tensor_size, speeds);
   return time;
 }
 

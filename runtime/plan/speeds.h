@@ -20,8 +20,8 @@ class Speeds {
   virtual double elementwise(std::int64_t rows, std::int64_t hidden, std::int64_t intermediate) = 0;
   virtual double loss(std::int64_t rows, std::int64_t columns) = 0;
   virtual double memory() = 0;
-  // Sums over a group: bytes/s between two ranks, and seconds of one call.
-  virtual double link() = 0;
+  // Sums over groups whose ranks lie within so many neighbours: bytes/s between two of them, and seconds of one call.
+  virtual double link(int neighbours) = 0;
   virtual double latency() = 0;
 };
 
@@ -35,7 +35,7 @@ class TableSpeeds final : public Speeds {
   double elementwise(std::int64_t, std::int64_t, std::int64_t) override { return memory(); }
   double loss(std::int64_t, std::int64_t) override { return memory(); }
   double memory() override { return device_.memory_bandwidth * device_.bandwidth_share; }
-  double link() override { return device_.link_bandwidth * device_.bandwidth_share; }
+  double link(int neighbours) override;
   double latency() override { return 15e-6; }
 
  private:

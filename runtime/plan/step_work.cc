@@ -42,16 +42,16 @@ void add_layers(const RunShape& run, const RankWork& rank, StepWork& work) {
   }
 }
 
-// Bytes a token and layer: both norms and residuals 10 h, rotation and gains of q, k, v, SwiGLU with its gains; and
-// twice as much backwards.
+// Of all layers, a token. Forward: both norms 4 h, both residuals with their gains 6 h, rotation and gains of q, k and
+// v, SwiGLU. Backward: norms 8 h with their sums, gains 6 h, the others likewise.
 double elementwise_bytes(const RunShape& run, const StepWork& work, const AttentionShape& attention) {
   const auto hidden = static_cast<double>(work.hidden), inner = static_cast<double>(work.intermediate);
   const auto heads = static_cast<double>((attention.heads + 2 * attention.kv_heads) * attention.head_dim);
-  const double forward = 10 * hidden + 2 * heads + 4 * inner;
+  const double forward = 10 * hidden + 2 * heads + 3 * inner, backward = 14 * hidden + 3 * heads + 5 * inner;
   const double again = run.recompute == Recompute::kFull        ? forward
                        : run.recompute == Recompute::kSelective ? 4 * hidden + 3 * inner
                                                                 : 0;
-  return (3 * forward + again) * static_cast<double>(run.element_bytes) *
+  return (forward + backward + again) * static_cast<double>(run.element_bytes) *
          static_cast<double>(run.config.num_hidden_layers);
 }
 
