@@ -31,7 +31,7 @@ struct Choice {
 
 // All ranks alike: auto is CUDA where every rank sees a device.
 Choice choose(Communicator& world, const CommandInfo& command, const ParallelOptions& options) {
-  if (options.backend == "cpu" || command.bit == kMerge || command.bit == kInspect) return {};
+  if (options.backend == "cpu" || (command.bit & (kMerge | kInspect | kPlan)) != 0) return {};
   Choice cuda{.kind = BackendKind::kCuda};
   if (options.backend == "cuda") {
     agree(world, [&] { cuda.devices = cuda_devices(); });

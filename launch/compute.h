@@ -13,7 +13,8 @@ namespace shardora {
 class Compute {
  public:
   // Collective over the world. Throws AgreedError(kUnavailable) on all ranks, with found, needed and remedy, where
-  // parallel.backend = cuda cannot be had; auto takes the CPU then, and says why. merge and inspect are host work.
+  // parallel.backend = cuda cannot be had; auto takes the CPU then, and says why. merge, inspect and plan are host
+  // work.
   Compute(MpiSession& session, const CommandInfo& command, const RunOptions& options, const ProcessGrid& grid,
           const Binding& binding);
 

@@ -42,6 +42,8 @@ CommandFunction function_of(const CommandInfo& command) {
       return run_merge;
     case kGenerate:
       return run_generate;
+    case kPlan:
+      return run_plan;
     default:
       return run_inspect;
   }
@@ -74,8 +76,9 @@ ExitStatus run_command(MpiSession& session, const Words& words) {
   Invocation invocation;
   agree(world, [&] {
     invocation = parse_invocation(words);
-    if (invocation.command->bit == kInspect && world.size() > 1) {
-      refuse(ExitStatus::kUsage, "inspect runs on one rank, not on {}; start it without mpirun", world.size());
+    if ((invocation.command->bit & (kInspect | kPlan)) != 0 && world.size() > 1) {
+      refuse(ExitStatus::kUsage, "{} runs on one rank, not on {}; start it without mpirun", invocation.command->name,
+             world.size());
     }
   });
   RunOptions& options = invocation.options;
@@ -83,8 +86,10 @@ ExitStatus run_command(MpiSession& session, const Words& words) {
                             {"command", invocation.command->name},
                             {"configuration", agreed_config(options)}});
   if (invocation.command->bit == kTrain) stop_on_signals();
-  const ProcessGrid& grid = session.make_grid(options.parallel);
-  const Binding binding = bind_cores(session, options.parallel);
+  // A plan is of other ranks than this one.
+  const ParallelOptions here = invocation.command->bit == kPlan ? ParallelOptions{} : options.parallel;
+  const ProcessGrid& grid = session.make_grid(here);
+  const Binding binding = bind_cores(session, here);
   Compute compute(session, *invocation.command, options, grid, binding);
   resolve_dtype(options, compute.backend().kind());
   Log log(world.rank(), false);

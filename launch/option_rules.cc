@@ -17,11 +17,9 @@ void require(bool fits, const std::string& what) {
   if (!fits) refuse(ExitStatus::kUsage, "{}", what);
 }
 
+// What a training run asks of its keys; so does a plan of one.
 void check_training(const RunOptions& options) {
   const TrainOptions& train = options.train;
-  require((train.steps > 0) != (train.epochs > 0),
-          fmt::format("train.steps = {} and train.epochs = {}: expected exactly one of them above 0", train.steps,
-                      train.epochs));
   require(options.model.init == "load" || options.adapter.method == AdapterMethod::kFull,
           "model.init = random: expected adapter.method = full; an adapter of random weights learns nothing");
   const bool frozen = options.adapter.method != AdapterMethod::kFull;
@@ -51,6 +49,22 @@ void check_evaluation(const RunOptions& options) {
   }
 }
 
+void check_length(const TrainOptions& train) {
+  require((train.steps > 0) != (train.epochs > 0),
+          fmt::format("train.steps = {} and train.epochs = {}: expected exactly one of them above 0", train.steps,
+                      train.epochs));
+}
+
+void check_plan(const RunOptions& options) {
+  const TrainOptions& train = options.train;
+  const bool shape = !options.plan.shape.empty(), folder = !options.model.path.empty();
+  require(shape != folder, fmt::format("plan.shape = '{}' and model.path = '{}': expected exactly one of them",
+                                       options.plan.shape, options.model.path));
+  require(train.steps == 0 || train.epochs == 0,
+          fmt::format("train.steps = {} and train.epochs = {}: expected at most one of them above 0", train.steps,
+                      train.epochs));
+}
+
 void check_inspection(const RunOptions& options) {
   const bool checkpoint = options.output.resume != "auto" && options.output.resume != "never";
   require(!options.model.path.empty() || !options.adapter.path.empty() || !options.data.train.empty() ||
@@ -65,7 +79,9 @@ void check_options(const CommandInfo& command, const RunOptions& options) {
   require(options.model.dtype != "bfloat16" || options.model.weight_layouts != "two",
           "model.weight_layouts = two: expected auto or one with model.dtype = bfloat16, whose one copy serves both "
           "directions");
-  if (command.bit == kTrain) check_training(options);
+  if (command.bit == kTrain) check_length(options.train);
+  if (command.bit == kPlan) check_plan(options);
+  if ((command.bit & (kTrain | kPlan)) != 0) check_training(options);
   if (command.bit == kEval) check_evaluation(options);
   if (command.bit == kInspect) check_inspection(options);
 }

@@ -9,12 +9,13 @@
 
 namespace shardora {
 
-enum CommandBit : unsigned { kTrain = 1, kEval = 2, kMerge = 4, kGenerate = 8, kInspect = 16 };
+enum CommandBit : unsigned { kTrain = 1, kEval = 2, kMerge = 4, kGenerate = 8, kInspect = 16, kPlan = 32 };
 
 struct CommandInfo {
   std::string name;
   unsigned bit = 0;
   std::string summary;
+  unsigned accepts = 0;  // CommandBits whose keys it takes as well: a run's own command line
 };
 const std::vector<CommandInfo>& command_table();
 

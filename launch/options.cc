@@ -152,7 +152,7 @@ Invocation parse_invocation(const std::vector<std::string>& words) {
   add_command_line(settings, {words.begin() + 1, words.end()});
   for (const auto& [name, setting] : settings) {
     const OptionKey* option = find_option(name);
-    if (option == nullptr || (option->used_by & invocation.command->bit) != 0) continue;
+    if (option == nullptr || (option->used_by & (invocation.command->bit | invocation.command->accepts)) != 0) continue;
     refuse(ExitStatus::kUsage, "{} is not used by {}; shardora {} --help lists what is", name, words[0], words[0]);
   }
   add_environment(settings);

@@ -123,6 +123,15 @@ struct GenerateOptions {
   std::vector<std::int64_t> stop_tokens;  // empty: the model's end-of-sequence tokens
 };
 
+struct PlanOptions {
+  std::string shape;             // a preset, in the place of model.path
+  std::string device = "this";   // or a GPU's word: device_table.h
+  std::int64_t devices = 1;      // ranks: all tensor sizes that divide them are tried, or parallel.tensor above 1
+  double device_memory = 0;      // GiB of a device; 0: what the device has, or what is free here
+  std::int64_t tokens = 0;       // of one epoch, where data.train is not given
+  std::string calibration;       // a file of this or another machine's speeds; empty: measured each time
+};
+
 struct RunOptions {
   ModelOptions model;
   AdapterOptions adapter;
@@ -133,6 +142,7 @@ struct RunOptions {
   MergeOptions merge;
   EvalOptions eval;
   GenerateOptions generate;
+  PlanOptions plan;
 };
 
 }  // namespace shardora

@@ -41,11 +41,9 @@ Adapter::Adapter(Backend& backend, Decoder& decoder, int tensor_rank, const Adap
 void Adapter::declare(ParameterSet& parameters) {
   for (AdaptedModule& module : modules_) {
     const Linear& linear = *module.linear;
-    const NamedShape* weight = nullptr;
-    for (const NamedShape& tensor : logical_tensors_) {
-      if (tensor.name == linear.name + ".weight") weight = &tensor;
-    }
-    SHARDORA_CHECK(weight != nullptr);
+    const auto weight = std::find_if(logical_tensors_.begin(), logical_tensors_.end(),
+                                     [name = linear.name + ".weight"](const NamedShape& t) { return t.name == name; });
+    SHARDORA_CHECK(weight != logical_tensors_.end());
     const std::int64_t out = weight->shape[0], in = weight->shape[1];
     module.a = parameters.declare(rule_, tensor_rank_, linear.name + ".lora_A", {module.rank, in}, ParameterKind::kA);
     module.b = parameters.declare(rule_, tensor_rank_, linear.name + ".lora_B", {out, module.rank}, ParameterKind::kB);

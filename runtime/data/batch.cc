@@ -100,18 +100,25 @@ std::vector<Batch> micro_batches(std::span<const SequenceRef> sequences, std::sp
 
 BatchLimits batch_limits(std::span<const Dataset* const> datasets, std::int64_t global_batch,
                          const PackingOptions& options) {
-  SHARDORA_CHECK(!datasets.empty() && global_batch >= 1 && options.micro_batch_tokens >= 1);
-  std::int64_t longest = 0, shortest = std::numeric_limits<std::int64_t>::max();
+  SHARDORA_CHECK(!datasets.empty());
+  LengthRange lengths{.longest = 0, .shortest = std::numeric_limits<std::int64_t>::max()};
   for (const Dataset* dataset : datasets) {
-    longest = std::max(longest, dataset->longest());
-    for (std::int64_t i = 0; i < dataset->size(); ++i) shortest = std::min(shortest, dataset->length(i));
+    lengths.longest = std::max(lengths.longest, dataset->longest());
+    for (std::int64_t i = 0; i < dataset->size(); ++i) {
+      lengths.shortest = std::min(lengths.shortest, dataset->length(i));
+    }
   }
-  if (!options.packing) return {longest, 1};
+  return batch_limits(lengths, global_batch, options);
+}
+
+BatchLimits batch_limits(const LengthRange& lengths, std::int64_t global_batch, const PackingOptions& options) {
+  SHARDORA_CHECK(global_batch >= 1 && options.micro_batch_tokens >= 1 && lengths.shortest >= 1);
+  if (!options.packing) return {lengths.longest, 1};
   const std::int64_t most = options.micro_batch_tokens;
   // What a step has in all bounds a micro-batch too; divided instead of multiplied, which could overflow.
-  const bool step_fits = global_batch <= most / longest;
-  return {step_fits ? global_batch * longest : std::max(most, longest),
-          std::clamp<std::int64_t>(most / shortest, 1, global_batch)};
+  const bool step_fits = global_batch <= most / lengths.longest;
+  return {step_fits ? global_batch * lengths.longest : std::max(most, lengths.longest),
+          std::clamp<std::int64_t>(most / lengths.shortest, 1, global_batch)};
 }
 
 }  // namespace shardora

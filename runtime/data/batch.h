@@ -63,5 +63,10 @@ struct BatchLimits {
 };
 BatchLimits batch_limits(std::span<const Dataset* const> datasets, std::int64_t global_batch,
                          const PackingOptions& options);
+// The same of any sequences between these lengths.
+struct LengthRange {
+  std::int64_t longest = 0, shortest = 0;
+};
+BatchLimits batch_limits(const LengthRange& lengths, std::int64_t global_batch, const PackingOptions& options);
 
 }  // namespace shardora

@@ -1,9 +1,5 @@
 #include "runtime/observe/model_flops.h"
 
-#include <algorithm>
-#include <array>
-#include <utility>
-
 namespace shardora {
 namespace {
 
@@ -43,18 +39,6 @@ double ModelFlops::of_sequence(std::int64_t tokens) const {
                  causal_pairs(static_cast<double>(tokens), static_cast<double>(windows_[layer]));
   }
   return per_token_ * static_cast<double>(tokens) + attention;
-}
-
-std::optional<double> peak_bf16_flops(std::string_view device_name) {
-  constexpr std::array<std::pair<std::string_view, double>, 4> kPeaks = {
-      {{"NVIDIA A100", 312e12}, {"NVIDIA H100", 989.4e12}, {"NVIDIA H200", 989.4e12}, {"NVIDIA B200", 2250e12}}};
-  // Boards of the same names with less power, and slices of a device.
-  for (const std::string_view other : {"H100 PCIe", "NVL", "MIG"}) {
-    if (device_name.find(other) != std::string_view::npos) return std::nullopt;
-  }
-  const auto found =
-      std::find_if(kPeaks.begin(), kPeaks.end(), [&](const auto& peak) { return device_name.starts_with(peak.first); });
-  return found == kPeaks.end() ? std::nullopt : std::optional(found->second);
 }
 
 }  // namespace shardora

@@ -1,4 +1,4 @@
-// Floating-point operations that a model's training step cannot do without, and how much of a device's speed that is.
+// Floating-point operations that a model's training step cannot do without.
 //
 //   a token      4 |W| of each frozen matrix (2 forward, 2 input gradient), 6 |W| of one that trains,
 //                6 (|A| + |B|) of the adapters; |.| counts elements. The head counts for tokens that predict a target.
@@ -12,8 +12,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
-#include <string_view>
 #include <vector>
 
 #include "runtime/io/model_folder.h"
@@ -38,8 +36,5 @@ class ModelFlops {
   std::vector<std::int64_t> windows_;  // one a layer; 0: none
   std::int64_t lowest_layer_;
 };
-
-// Dense bfloat16 products of a device, in FLOP/s, as its vendor states them; empty for one that is not in the table.
-std::optional<double> peak_bf16_flops(std::string_view device_name);
 
 }  // namespace shardora

@@ -1,5 +1,6 @@
 #include "runtime/train/evaluate.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "runtime/comm/agreement.h"
@@ -16,6 +17,20 @@ Dataset open_dataset(const DataSource& source, const ModelConfig& config, const 
   }
   const std::int64_t longest = options.sequence_length > 0 ? options.sequence_length : limit;
   return Dataset(source.path, config.vocab_size, longest, options.overlong);
+}
+
+InstancePlan training_plan(std::span<const Dataset* const> train, std::span<const Dataset* const> eval,
+                           std::int64_t global_batch, const PackingOptions& packing) {
+  InstancePlan plan{.training = true};
+  const auto fit = [&](std::span<const Dataset* const> datasets, std::int64_t sequences) {
+    const BatchLimits limits = batch_limits(datasets, sequences, packing);
+    plan.limits.tokens = std::max(plan.limits.tokens, limits.tokens);
+    plan.limits.sequences = std::max(plan.limits.sequences, limits.sequences);
+    for (const Dataset* dataset : datasets) plan.positions = std::max(plan.positions, dataset->longest());
+  };
+  fit(train, global_batch);
+  for (const Dataset* const& dataset : eval) fit({&dataset, 1}, kEvaluationSequences);
+  return plan;
 }
 
 Evaluation evaluate_dataset(Instance& instance, const Machine& machine, const Dataset& dataset, const std::string& name,

@@ -16,4 +16,8 @@ Evaluation evaluate_dataset(Instance& instance, const Machine& machine, const Da
 // A dataset for this model: ids and lengths are checked against it.
 Dataset open_dataset(const DataSource& source, const ModelConfig& config, const DataOptions& options);
 
+// What a training run's instance is made for: the largest micro-batches of its own sequences and of its evaluations.
+InstancePlan training_plan(std::span<const Dataset* const> train, std::span<const Dataset* const> eval,
+                           std::int64_t global_batch, const PackingOptions& packing);
+
 }  // namespace shardora

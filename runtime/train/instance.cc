@@ -1,11 +1,8 @@
 #include "runtime/train/instance.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "runtime/comm/agreement.h"
-#include "runtime/comm/rehearsal_communicator.h"
 #include "runtime/io/files.h"
 #include "runtime/observe/metrics.h"
 
@@ -43,21 +40,15 @@ ModelFiles open_model_files(const RunOptions& options) {
 }
 
 Instance::Instance(const RunOptions& options, const Machine& machine, const ModelFiles& files, const InstancePlan& plan)
-    : options_(options),
-      machine_(machine),
-      full_(options.adapter.method == AdapterMethod::kFull && plan.training),
-      adapted_(files.adapter || (plan.training && !full_)),
-      config_(files.config) {
+    : options_(options), machine_(machine) {
   const ProcessGrid& grid = machine.grid;
   agree(*grid.world, [&] {
-    adapter_options_ = files.adapter ? options_of(files.adapter->config, options.adapter) : options.adapter;
-    structure_ = files.adapter ? files.adapter->config : to_peft_config(options.adapter);
-    structure_.base_model_name_or_path = options.model.path;
-    rule_ = std::make_unique<PlacementRule>(config_, grid.tensor.size, adapter_options_);
-    one_copy_ = options.model.weight_layouts == "one";
-    rehearse(plan);
+    const PeftConfig* const existing = files.adapter ? &files.adapter->config : nullptr;
+    const Blueprint::Site site{.backend = machine.backend.kind(), .tensor = grid.tensor};
+    blueprint_ = std::make_unique<Blueprint>(options, files.config, existing, site, plan);
+    rehearse();
   });
-  choose_copies(plan);
+  choose_copies();
   agree(*grid.world, [&] { require_fits(memory_, memory_to_take(), ranks_that_share_it()); });
   agree(*grid.world, [&] {
     arena_ = std::make_unique<Arena>(machine.backend, plan_.peak_bytes());
@@ -65,15 +56,13 @@ Instance::Instance(const RunOptions& options, const Machine& machine, const Mode
     if (files.weights) {
       source = std::make_unique<FolderWeights>(*files.weights);
     } else {
-      source = std::make_unique<RandomWeights>(machine.backend, config_.initializer_range, options.train.seed);
+      source = std::make_unique<RandomWeights>(machine.backend, files.config.initializer_range, options.train.seed);
     }
-    parts_ = assemble(machine.backend, *grid.tensor_group, *arena_, *source, plan);
-    for (const AttentionPlan& attention : decoder().attention_plans(activation_plan(plan), plan.positions)) {
-      prepare_attention(machine.backend, attention);
-    }
+    parts_ = blueprint_->assemble(machine.backend, *grid.tensor_group, *arena_, *source);
+    for (const AttentionPlan& attention : attention_) prepare_attention(machine.backend, attention);
     if (files.adapter) adapter()->load(files.adapter->tensors);
   });
-  if (!adapted_) return;
+  if (!blueprint_->adapted()) return;
   if (files.adapter) {
     refresh_norms();
   } else {
@@ -84,18 +73,13 @@ Instance::Instance(const RunOptions& options, const Machine& machine, const Mode
 Instance::~Instance() = default;
 
 // One copy on all ranks where two do not fit on one: unlike layouts would round unlike.
-void Instance::choose_copies(const InstancePlan& plan) {
-  if (full_ || on_device() || options_.model.weight_layouts != "auto") return;
+void Instance::choose_copies() {
+  if (!blueprint_->may_keep_two_copies()) return;
   const std::int64_t lacks = fits(memory_, memory_to_take(), ranks_that_share_it()) ? 0 : 1;
   if (machine_.grid.world->all_reduce(lacks, Reduction::kMax) == 0) return;
-  one_copy_ = true;
-  agree(*machine_.grid.world, [&] { rehearse(plan); });
+  blueprint_->keep_one_copy();
+  agree(*machine_.grid.world, [&] { rehearse(); });
 }
-
-bool Instance::on_device() const { return machine_.backend.kind() == BackendKind::kCuda; }
-
-// The CPU computes in fp32 whatever the weights are stored in; so do weights that train.
-DType Instance::activation_dtype() const { return on_device() && !full_ ? stored_dtype(options_.model) : DType::kF32; }
 
 HostMemory Instance::memory_to_take() const {
   if (!on_device()) return read_host_memory();
@@ -109,92 +93,18 @@ std::int64_t Instance::used_bytes() const {
   return on_device() ? memory.total_bytes - memory.free_bytes : peak_memory_bytes();
 }
 
-std::string Instance::weights_text() const {
-  if (full_) return {};
-  if (on_device()) {
-    return fmt::format("frozen weights, activations and products: {}",
-                       stored_dtype(options_.model) == DType::kBF16 ? "bfloat16, sums in float32" : "float32");
-  }
-  if (stored_dtype(options_.model) == DType::kBF16) return "frozen weights: bfloat16, one copy for both directions";
-  return one_copy_ ? "frozen weights: float32, one copy for both directions"
-                   : "frozen weights: float32, a copy for each direction where the layouts differ";
-}
-
-ActivationPlan Instance::activation_plan(const InstancePlan& plan) const {
-  return {.limits = plan.limits,
-          .training = plan.training,
-          .row_scores = plan.row_scores,
-          .dtype = activation_dtype(),
-          .recompute = options_.train.recompute};
-}
-
-std::unique_ptr<Instance::Parts> Instance::assemble(Backend& backend, Communicator& tensor_group, Arena& arena,
-                                                    WeightSource& source, const InstancePlan& plan) const {
-  auto parts = std::make_unique<Parts>();
-  parts->parallel = std::make_unique<TensorParallel>(backend, tensor_group);
-  parts->decoder = std::make_unique<Decoder>(backend, config_, *rule_, *parts->parallel);
-  const auto lay_out = [&] {
-    ParameterSet& set = parts->parameters;
-    set.layout(arena, plan.training, activation_dtype());
-    // The gaps between tensors as well: they take part in every sum.
-    for (const TensorView flat : {set.values(), set.gradients(), set.moments1(), set.moments2()}) {
-      if (flat) backend.zero(flat);
-    }
-  };
-  if (full_) {
-    parts->decoder->declare_parameters(parts->parameters);
-    lay_out();
-    parts->decoder->load_trainable(source, plan.positions, parts->parameters);
-  } else {
-    parts->decoder->load_frozen(source, plan.positions,
-                                {.typical_tokens = plan.limits.tokens,
-                                 .storage = stored_dtype(options_.model),
-                                 .one_copy = one_copy_,
-                                 .backend = machine_.backend.kind()});
-  }
-  if (adapted_) {
-    parts->adapter = std::make_unique<Adapter>(backend, *parts->decoder, tensor_group.rank(), adapter_options_,
-                                               structure_, options_.train.seed);
-    parts->adapter->declare(parts->parameters);
-    lay_out();
-    parts->adapter->connect(parts->parameters, arena);
-  }
-  parts->activations = parts->decoder->take_activations(arena, activation_plan(plan));
-  return parts;
-}
-
-// One step on the largest micro-batch, with operations that do nothing, counts every buffer that a real one will take.
-void Instance::rehearse(const InstancePlan& plan) {
-  const std::unique_ptr<Backend> backend = make_backend(BackendKind::kRehearsal, {});
-  RehearsalCommunicator tensor_group(machine_.grid.tensor.rank, machine_.grid.tensor.size);
-  Arena& arena = plan_ = Arena();
-  NoWeights source;
-  const std::unique_ptr<Parts> parts = assemble(*backend, tensor_group, arena, source, plan);
-  const Activations& activations = parts->activations;
-  const PassContext pass{*backend, *parts->parallel, arena, activations.storage.positions, activations.storage.places,
-                         1,        plan.training};
-  if (parts->adapter) parts->adapter->refresh_norms(tensor_group, arena);
-  parts->decoder->forward(pass, activations.storage, activations, {.gradients = plan.training});
-  if (plan.training) parts->decoder->backward(pass, activations.storage, activations);
-  if (parts->adapter && plan.training) parts->adapter->finish_gradients(tensor_group, arena);
+void Instance::rehearse() {
+  Rehearsal rehearsal = blueprint_->rehearse();
   const DeviceMemory device = machine_.backend.memory();
-  memory_ = {.resident_bytes = on_device() ? device.total_bytes - device.free_bytes : resident_memory_bytes(),
-             .largest_tensor_bytes = source.largest_bytes(),
-             .loading_bytes = parts->decoder->weight_bytes(),
-             .on_device = on_device(),
-             .training = plan.training,
-             .float32_frozen = !full_ && stored_dtype(options_.model) == DType::kF32};
-  memory_.segments.push_back({"weights", parts->decoder->weight_bytes()});
-  std::int64_t attention = 0;  // one workspace for all kinds of layers
-  for (const AttentionPlan& each : parts->decoder->attention_plans(activation_plan(plan), plan.positions)) {
-    attention = std::max(attention, attention_bytes(machine_.backend, each));
+  std::int64_t workspace = 0;  // one for all kinds of layers
+  for (const AttentionPlan& each : rehearsal.attention) {
+    workspace = std::max(workspace, attention_bytes(machine_.backend, each));
   }
-  if (attention > 0) memory_.segments.push_back({"attention", attention});
-  for (const auto& [name, bytes] : arena.segments()) {
-    memory_.segments.push_back({name, bytes});
-    // Under full the parameter set is laid out, and written, before values are read into it.
-    if (full_ && (name == "parameters" || name == "gradients" || name == "optimizer")) memory_.loading_bytes += bytes;
-  }
+  plan_ = std::move(rehearsal.arena);
+  memory_ = std::move(rehearsal.memory);
+  attention_ = std::move(rehearsal.attention);
+  memory_.resident_bytes = on_device() ? device.total_bytes - device.free_bytes : resident_memory_bytes();
+  if (workspace > 0) memory_.segments.push_back({"attention", workspace});
 }
 
 PassContext Instance::pass(const DeviceBatch& batch, std::int64_t step, bool training) {

@@ -7,8 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "runtime/adapter/adapter.h"
-#include "runtime/memory/memory_plan.h"
+#include "runtime/train/blueprint.h"
 #include "runtime/train/run.h"
 
 namespace shardora {
@@ -25,14 +24,6 @@ struct ModelFiles {
 // Throws Error naming the file. A checkpoint folder is taken for the adapter (or, under full, the model) in it.
 ModelFiles open_model_files(const RunOptions& options);
 
-// What an instance is made for.
-struct InstancePlan {
-  BatchLimits limits;          // largest micro-batch
-  std::int64_t positions = 0;  // longest sequence
-  bool training = false;       // gradients, moments, and all layers' activations are kept
-  bool row_scores = false;     // what gives each target's own loss is kept: Activations::row_scores
-};
-
 class Instance {
  public:
   // Plans memory, then reads the weights; the adapter, if there is one, is loaded from files.adapter or, where there is
@@ -45,15 +36,15 @@ class Instance {
   Adapter* adapter() { return parts_->adapter.get(); }  // null: method full, or a bare model
   ParameterSet& parameters() { return parts_->parameters; }
   const Activations& activations() const { return parts_->activations; }
-  const PeftConfig& structure() const { return structure_; }
-  const AdapterOptions& adapter_options() const { return adapter_options_; }
+  const PeftConfig& structure() const { return blueprint_->structure(); }
+  const AdapterOptions& adapter_options() const { return blueprint_->adapter_options(); }
   Arena& arena() { return *arena_; }
   const Arena& plan() const { return plan_; }  // the rehearsal's: bytes by segment
   const MemoryPlan& memory() const { return memory_; }
-  const PlacementRule& rule() const { return *rule_; }
+  const PlacementRule& rule() const { return blueprint_->rule(); }
 
-  DType activation_dtype() const;    // of what the products read and write
-  std::string weights_text() const;  // how frozen weights are kept; empty where none are
+  DType activation_dtype() const { return blueprint_->activation_dtype(); }
+  std::string weights_text() const { return blueprint_->weights_text(); }
   // What this rank holds where it computes: of the device, all that is taken there now; of the host, its peak.
   std::int64_t used_bytes() const;
 
@@ -62,34 +53,20 @@ class Instance {
   void finish_gradients();
 
  private:
-  struct Parts {  // built twice: for the rehearsal, and for real
-    std::unique_ptr<TensorParallel> parallel;
-    std::unique_ptr<Decoder> decoder;
-    std::unique_ptr<Adapter> adapter;
-    ParameterSet parameters;
-    Activations activations;
-  };
-  std::unique_ptr<Parts> assemble(Backend& backend, Communicator& tensor_group, Arena& arena, WeightSource& source,
-                                  const InstancePlan& plan) const;
-  void rehearse(const InstancePlan& plan);
-  void choose_copies(const InstancePlan& plan);
-  bool on_device() const;
-  ActivationPlan activation_plan(const InstancePlan& plan) const;
+  void rehearse();
+  void choose_copies();
+  bool on_device() const { return blueprint_->on_device(); }
   HostMemory memory_to_take() const;
   int ranks_that_share_it() const;
 
   RunOptions options_;
   Machine machine_;
-  bool full_, adapted_;
-  PeftConfig structure_;
-  AdapterOptions adapter_options_;
-  ModelConfig config_;
-  std::unique_ptr<PlacementRule> rule_;
+  std::unique_ptr<Blueprint> blueprint_;
   Arena plan_;
   MemoryPlan memory_;
-  bool one_copy_ = false;  // of a frozen weight, for both directions
+  std::vector<AttentionPlan> attention_;  // to be made ready for
   std::unique_ptr<Arena> arena_;
-  std::unique_ptr<Parts> parts_;
+  std::unique_ptr<Blueprint::Parts> parts_;
 };
 
 }  // namespace shardora

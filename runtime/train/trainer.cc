@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "runtime/comm/agreement.h"
+#include "runtime/observe/device_table.h"
 
 namespace shardora {
 namespace {
@@ -99,8 +100,8 @@ double Trainer::flops_per_second_of_a_rank(double flops, double seconds) const {
 // Of other products than bfloat16 ones, the device's peak is not known.
 std::optional<double> Trainer::utilisation(double flops_per_second) const {
   if (instance_->activation_dtype() != DType::kBF16) return {};
-  const std::optional<double> peak = peak_bf16_flops(machine_.backend.device_name());
-  return peak ? std::optional(flops_per_second / *peak) : std::nullopt;
+  const DeviceFigures* const device = find_device_by_name(machine_.backend.device_name());
+  return device != nullptr ? std::optional(flops_per_second / device->bf16_flops) : std::nullopt;
 }
 
 void Trainer::evaluate_all(std::int64_t step) {

@@ -125,18 +125,9 @@ void Trainer::warn_of_another_level(const std::string& saved) {
 }
 
 void Trainer::build_instance() {
-  InstancePlan plan{.training = true};
-  const auto fit = [&](std::span<const Dataset* const> datasets, std::int64_t sequences) {
-    const BatchLimits limits = batch_limits(datasets, sequences, packing_);
-    plan.limits.tokens = std::max(plan.limits.tokens, limits.tokens);
-    plan.limits.sequences = std::max(plan.limits.sequences, limits.sequences);
-    for (const Dataset* dataset : datasets) plan.positions = std::max(plan.positions, dataset->longest());
-  };
-  fit(train_views_, options_.train.global_batch);
-  for (const Dataset& dataset : eval_sets_) {
-    const Dataset* const one[] = {&dataset};
-    fit(one, kEvaluationSequences);
-  }
+  std::vector<const Dataset*> eval_views;
+  for (const Dataset& dataset : eval_sets_) eval_views.push_back(&dataset);
+  const InstancePlan plan = training_plan(train_views_, eval_views, options_.train.global_batch, packing_);
   RunOptions options = options_;
   if (!resume_from_.empty()) {
     // The checkpoint's own adapter, or under full its model, in place of where the run began.

@@ -16,9 +16,9 @@
 
 #include "kernels/weight_matrix.h"
 #include "runtime/model/decoder.h"
-#include "tests/bench/attention_floor.h"
+#include "runtime/plan/attention_floor.h"
 
-namespace shardora::bench {
+namespace shardora {
 
 // What a rank has to do in one step.
 struct StepLoad {
@@ -72,4 +72,4 @@ class ProductFloor {
 
 double median(std::vector<double> values);
 
-}  // namespace shardora::bench
+}  // namespace shardora

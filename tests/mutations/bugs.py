@@ -415,9 +415,9 @@ FILES = [
         "flops / seconds / machine_.grid.world->size()", "flops / seconds + 0 * machine_.grid.world->size()", "Speed"),
     Bug("m counted among the products", "model FLOPs", STEP,
         "if (parameter.kind == ParameterKind::kMagnitude) continue;", ";", "training"),
-    Bug("a slice of a device at the whole one's peak", "model FLOPs", "runtime/observe/model_flops.cc",
+    Bug("a slice of a device at the whole one's peak", "model FLOPs", "runtime/observe/device_table.cc",
         'for (const std::string_view other : {"H100 PCIe", "NVL", "MIG"}) {', 'for (const std::string_view other : {"H100 PCIe", "NVL"}) {',
-        "ModelFlops"),
+        "DeviceTable"),
 ]
 
 RANKS = [

@@ -6,7 +6,7 @@
 #include "kernels/random.h"
 #include "runtime/data/batch.h"
 
-namespace shardora::bench {
+namespace shardora {
 
 // Normal(0, 1) values, as many, of that type.
 DeviceBuffer random_values(Backend& backend, RandomKey key, std::int64_t elements, DType type);
@@ -34,4 +34,4 @@ class AttentionFloor {
   AttentionBackward op_;
 };
 
-}  // namespace shardora::bench
+}  // namespace shardora

@@ -1,10 +1,10 @@
-#include "tests/bench/attention_floor.h"
+#include "runtime/plan/attention_floor.h"
 
 #include <cmath>
 
 #include "kernels/elementwise.h"
 
-namespace shardora::bench {
+namespace shardora {
 
 DeviceBuffer random_values(Backend& backend, RandomKey key, std::int64_t elements, DType type) {
   DeviceBuffer values(backend, elements * size_bytes(DType::kF32));
@@ -51,4 +51,4 @@ TensorView AttentionFloor::take(std::int64_t heads, DType type, bool random) {
 void AttentionFloor::forward() { attention_forward(backend_, op_.forward); }
 void AttentionFloor::backward() { attention_backward(backend_, op_); }
 
-}  // namespace shardora::bench
+}  // namespace shardora

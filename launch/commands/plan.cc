@@ -1,0 +1,19 @@
+#include "runtime/plan/plan.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "launch/commands/commands.h"
+#include "launch/commands/result.h"
+
+namespace shardora {
+
+ExitStatus run_plan(const RunOptions& options, const Machine& machine) {
+  const RunPlan plan = make_plan(options);
+  fmt::print("{}", to_text(plan));
+  print_result(machine, to_json(plan));
+  return ExitStatus::kDone;
+}
+
+}  // namespace shardora

@@ -1,0 +1,120 @@
+#include "runtime/plan/calibration.h"
+
+#include <fmt/format.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "runtime/io/files.h"
+#include "runtime/io/json.h"
+#include "runtime/plan/timed_operations.h"
+
+namespace shardora {
+namespace {
+
+constexpr const char* kFormat = "shardora.calibration.v1";
+// Sums over a host's ranks through shared memory: no rank is there to measure them with.
+constexpr double kLinkBytes = 5e9, kLinkSeconds = 20e-6;
+
+std::string processor_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("model name")) return printable(line.substr(line.find(':') + 2));
+  }
+  return "unknown processor";
+}
+
+std::string machine_text(const BackendOptions& backend) {
+  const int threads = backend.threads > 0 ? backend.threads : static_cast<int>(std::thread::hardware_concurrency());
+  const std::string level = backend.instruction_set == "auto" ? instruction_sets().back() : backend.instruction_set;
+  return fmt::format("{}, {} threads, {}", processor_name(), threads, level);
+}
+
+std::string shape_text(const ProductShape& shape) {
+  return fmt::format("{} rows [{},{}]", shape.rows, shape.out, shape.in);
+}
+
+}  // namespace
+
+MeasuredSpeeds::MeasuredSpeeds(Machine machine)
+    : machine_(std::move(machine)), processor_(machine_text(machine_.backend)) {
+  if (machine_.file.empty() || !std::filesystem::exists(machine_.file)) return;
+  const nlohmann::ordered_json document = read_json(machine_.file);
+  const JsonFields fields(document, machine_.file.string());
+  if (fields.text("format") != kFormat) fields.refuse_value("format", kFormat);
+  const std::string measured_on = fields.text("machine");
+  const nlohmann::ordered_json* const figures = fields.find("figures");
+  if (figures == nullptr || !figures->is_object()) fields.refuse_value("figures", "an object of speeds by operation");
+  const JsonFields each(*figures, machine_.file.string());
+  for (const auto& [key, value] : figures->items()) figures_[key] = each.number(key, 1, 1e18);
+  other_ = measured_on != processor_;
+  processor_ = measured_on;
+}
+
+MeasuredSpeeds::~MeasuredSpeeds() = default;
+
+Backend& MeasuredSpeeds::backend() {
+  if (!backend_) backend_ = make_backend(BackendKind::kCpu, machine_.backend);
+  return *backend_;
+}
+
+// Of all ranks together: each has its part of it.
+double MeasuredSpeeds::known(const std::string& key, const std::function<double()>& measure) {
+  auto found = figures_.find(key);
+  if (found == figures_.end()) {
+    if (other_) {
+      refuse(ExitStatus::kMismatch,
+             "{}: has no figure for '{}', and cannot be measured here: it is of another machine ({}); plan this run "
+             "there once, with the same plan.calibration",
+             machine_.file.string(), key, processor_);
+    }
+    found = figures_.emplace(key, measure()).first;
+    changed_ = true;
+  }
+  return found->second / machine_.ranks;
+}
+
+double MeasuredSpeeds::product(const ProductShape& shape, bool forward) {
+  const std::string kept = machine_.weights.storage == DType::kBF16 ? "bfloat16"
+                           : machine_.weights.one_copy              ? "float32, one copy"
+                                                                    : "float32";
+  return known(fmt::format("{}, {}, {}", forward ? "product" : "input gradient", kept, shape_text(shape)),
+               [&] { return timed_product(backend(), machine_.weights, shape, forward); });
+}
+
+double MeasuredSpeeds::adapter(const ProductShape& shape, std::int64_t rank) {
+  return known(fmt::format("adapter of rank {}, {}", rank, shape_text(shape)),
+               [&] { return timed_adapter(backend(), shape, rank); });
+}
+
+double MeasuredSpeeds::attention(const AttentionShape& shape, bool forward) {
+  return known(fmt::format("attention {}, {} of {} tokens, {} on {} heads of {}", forward ? "forward" : "backward",
+                           shape.sequences, shape.length, shape.heads, shape.kv_heads, shape.head_dim),
+               [&] { return timed_attention(backend(), shape, forward); });
+}
+
+double MeasuredSpeeds::elementwise(std::int64_t rows, std::int64_t hidden, std::int64_t intermediate) {
+  return known(fmt::format("elementwise, {} rows of {} and {}", rows, hidden, intermediate),
+               [&] { return timed_elementwise(backend(), rows, hidden, intermediate); });
+}
+
+double MeasuredSpeeds::loss(std::int64_t rows, std::int64_t columns) {
+  return known(fmt::format("loss, {} rows of {}", rows, columns), [&] { return timed_loss(backend(), rows, columns); });
+}
+
+double MeasuredSpeeds::memory() {
+  return known("optimizer", [&] { return timed_optimizer(backend()); });
+}
+
+double MeasuredSpeeds::link(int) { return kLinkBytes; }
+double MeasuredSpeeds::latency() { return kLinkSeconds; }
+
+void MeasuredSpeeds::save() const {
+  if (!changed_ || machine_.file.empty()) return;
+  nlohmann::ordered_json document = {{"format", kFormat}, {"machine", processor_}};
+  for (const auto& [key, value] : figures_) document["figures"][key] = value;
+  replace_file(machine_.file, document.dump(1) + "\n");
+}
+
+}  // namespace shardora

@@ -1,0 +1,40 @@
+// A run before it is started: what each way to split it over the ranks takes of memory, time, network and disk, and
+// which is best. Loads nothing, allocates nothing of the run, and needs no other rank.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "runtime/plan/remedies.h"
+
+namespace shardora {
+
+struct TrainedKind {
+  std::string kind;  // A, B, m, or all weights
+  std::int64_t parameters = 0;
+};
+
+struct RunPlan {
+  std::string model, device;
+  std::int64_t parameters = 0;
+  std::vector<TrainedKind> trained;
+  int devices = 1;
+  double flops_per_token = 0;  // ModelFlops
+  double tokens_per_step = 0, steps = 0;
+  std::vector<SplitPlan> splits;
+  std::optional<std::size_t> best;
+  std::string why;
+  std::vector<Remedy> remedies;  // where nothing fits
+
+  std::int64_t trained_parameters() const;
+};
+
+// options.plan and a training run's options. Throws Error(kUsage) for what cannot be planned.
+RunPlan make_plan(const RunOptions& options);
+
+std::string to_text(const RunPlan& plan);
+nlohmann::ordered_json to_json(const RunPlan& plan);
+
+}  // namespace shardora

@@ -1,0 +1,141 @@
+#include "runtime/train/blueprint.h"
+
+#include <map>
+
+namespace shardora {
+
+namespace {
+
+void take_structure(const Blueprint::Parts& parts, Rehearsal& rehearsal) {
+  Decoder& decoder = *parts.decoder;
+  std::map<const Linear*, std::int64_t> ranks;
+  if (parts.adapter) {
+    for (const AdaptedModule& module : parts.adapter->modules()) ranks[module.linear] = module.rank;
+  }
+  for (const Linear* linear : decoder.linears()) {
+    const auto found = ranks.find(linear);
+    rehearsal.linears.push_back({.layer = layer_of(linear->name),
+                                 .in_features = linear->in_features,
+                                 .out_features = linear->out_features,
+                                 .adapter_rank = found == ranks.end() ? 0 : found->second});
+  }
+  rehearsal.lowest_trained_layer = parts.adapter ? decoder.lowest_trained_layer() : 0;
+  rehearsal.vocabulary = decoder.vocabulary().size;
+  rehearsal.chunk_rows = decoder.chunk_rows();
+  rehearsal.tensors = decoder.tensors();
+}
+
+}  // namespace
+
+Blueprint::Blueprint(const RunOptions& options, const ModelConfig& config, const PeftConfig* existing, const Site& site,
+                     const InstancePlan& plan)
+    : options_(options),
+      config_(config),
+      site_(site),
+      plan_(plan),
+      full_(options.adapter.method == AdapterMethod::kFull && plan.training),
+      adapted_(existing != nullptr || (plan.training && !full_)),
+      one_copy_(options.model.weight_layouts == "one"),
+      adapter_options_(existing != nullptr ? options_of(*existing, options.adapter) : options.adapter),
+      structure_(existing != nullptr ? *existing : to_peft_config(options.adapter)),
+      rule_(config, site.tensor.size, adapter_options_) {
+  structure_.base_model_name_or_path = options.model.path;
+}
+
+bool Blueprint::may_keep_two_copies() const {
+  return !full_ && !on_device() && options_.model.weight_layouts == "auto" && !one_copy_;
+}
+
+// The CPU computes in fp32 whatever the weights are stored in; so do weights that train.
+DType Blueprint::activation_dtype() const { return on_device() && !full_ ? stored_dtype(options_.model) : DType::kF32; }
+
+std::string Blueprint::weights_text() const {
+  if (full_) return {};
+  if (on_device()) {
+    return fmt::format("frozen weights, activations and products: {}",
+                       stored_dtype(options_.model) == DType::kBF16 ? "bfloat16, sums in float32" : "float32");
+  }
+  if (stored_dtype(options_.model) == DType::kBF16) return "frozen weights: bfloat16, one copy for both directions";
+  return one_copy_ ? "frozen weights: float32, one copy for both directions"
+                   : "frozen weights: float32, a copy for each direction where the layouts differ";
+}
+
+ActivationPlan Blueprint::activation_plan() const {
+  return {.limits = plan_.limits,
+          .training = plan_.training,
+          .row_scores = plan_.row_scores,
+          .dtype = activation_dtype(),
+          .recompute = options_.train.recompute};
+}
+
+std::unique_ptr<Blueprint::Parts> Blueprint::assemble(Backend& backend, Communicator& tensor_group, Arena& arena,
+                                                      WeightSource& source) const {
+  auto parts = std::make_unique<Parts>();
+  parts->parallel = std::make_unique<TensorParallel>(backend, tensor_group);
+  parts->decoder = std::make_unique<Decoder>(backend, config_, rule_, *parts->parallel);
+  const auto lay_out = [&] {
+    ParameterSet& set = parts->parameters;
+    set.layout(arena, plan_.training, activation_dtype());
+    // The gaps between tensors as well: they take part in every sum.
+    for (const TensorView flat : {set.values(), set.gradients(), set.moments1(), set.moments2()}) {
+      if (flat) backend.zero(flat);
+    }
+  };
+  if (full_) {
+    parts->decoder->declare_parameters(parts->parameters);
+    lay_out();
+    parts->decoder->load_trainable(source, plan_.positions, parts->parameters);
+  } else {
+    parts->decoder->load_frozen(source, plan_.positions,
+                                {.typical_tokens = plan_.limits.tokens,
+                                 .storage = stored_dtype(options_.model),
+                                 .one_copy = one_copy_,
+                                 .backend = site_.backend});
+  }
+  if (adapted_) {
+    parts->adapter = std::make_unique<Adapter>(backend, *parts->decoder, tensor_group.rank(), adapter_options_,
+                                               structure_, options_.train.seed);
+    parts->adapter->declare(parts->parameters);
+    lay_out();
+    parts->adapter->connect(parts->parameters, arena);
+  }
+  parts->activations = parts->decoder->take_activations(arena, activation_plan());
+  return parts;
+}
+
+Rehearsal Blueprint::rehearse() const {
+  const std::unique_ptr<Backend> backend = make_backend(BackendKind::kRehearsal, {});
+  RehearsalCommunicator tensor_group(site_.tensor.rank, site_.tensor.size);
+  Rehearsal rehearsal;
+  Arena& arena = rehearsal.arena;
+  NoWeights source;
+  const std::unique_ptr<Parts> parts = assemble(*backend, tensor_group, arena, source);
+  const Activations& activations = parts->activations;
+  const PassContext pass{*backend, *parts->parallel, arena, activations.storage.positions, activations.storage.places,
+                         1,        plan_.training};
+  if (parts->adapter) parts->adapter->refresh_norms(tensor_group, arena);
+  rehearsal.step = tensor_group.take_traffic();
+  parts->decoder->forward(pass, activations.storage, activations, {.gradients = plan_.training});
+  if (plan_.training) parts->decoder->backward(pass, activations.storage, activations);
+  rehearsal.micro_batch = tensor_group.take_traffic();
+  if (parts->adapter && plan_.training) parts->adapter->finish_gradients(tensor_group, arena);
+  rehearsal.step += tensor_group.take_traffic();
+  MemoryPlan& memory = rehearsal.memory;
+  memory = {.largest_tensor_bytes = source.largest_bytes(),
+            .loading_bytes = parts->decoder->weight_bytes(),
+            .on_device = on_device(),
+            .training = plan_.training,
+            .float32_frozen = !full_ && stored_dtype(options_.model) == DType::kF32};
+  memory.segments.push_back({"weights", parts->decoder->weight_bytes()});
+  for (const auto& [name, bytes] : arena.segments()) {
+    memory.segments.push_back({name, bytes});
+    // Under full the parameter set is laid out, and written, before values are read into it.
+    if (full_ && (name == "parameters" || name == "gradients" || name == "optimizer")) memory.loading_bytes += bytes;
+  }
+  take_structure(*parts, rehearsal);
+  rehearsal.attention = parts->decoder->attention_plans(activation_plan(), plan_.positions);
+  rehearsal.parameters = parts->parameters;
+  return rehearsal;
+}
+
+}  // namespace shardora
