@@ -11,7 +11,8 @@ ExitStatus run_merge(const RunOptions& options, const Machine& machine) {
                                    {"output", summary.output},
                                    {"tensors", summary.tensors},
                                    {"merged_modules", summary.merged_modules},
-                                   {"bytes", summary.bytes}};
+                                   {"bytes", summary.bytes},
+                                   {"seconds", summary.seconds}};
   if (summary.logit_difference) result["logit_difference"] = *summary.logit_difference;
   print_result(machine, result);
   return ExitStatus::kDone;

@@ -62,6 +62,7 @@ EvalSummary evaluate(const RunOptions& options, const Machine& machine);
 struct MergeSummary {
   std::string output;
   std::int64_t tensors = 0, merged_modules = 0, bytes = 0;
+  double seconds = 0;                      // of reading and writing
   std::optional<double> logit_difference;  // with merge.verify: see merge_verify.h
 };
 // model.path, adapter.path, output.dir, merge.*.
