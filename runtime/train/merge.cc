@@ -105,7 +105,7 @@ ModelFiles open_files(const RunOptions& options) {
 }
 
 // This rank's files of the folder. Returns their bytes.
-std::int64_t write_files(const fs::path& folder, const ModelFolderContent& content, const MergedTensors& merged,
+std::int64_t write_files(const fs::path& folder, const ModelFolderContent& content, MergedTensors& merged,
                          const Communicator& world) {
   std::int64_t bytes = 0;
   for (const std::size_t file : files_of_rank(content, world.rank(), world.size())) {

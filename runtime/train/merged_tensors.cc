@@ -6,7 +6,7 @@
 
 namespace shardora {
 
-void MergedTensors::write(const NamedShape& tensor, const std::string& dtype, const Sink& sink) const {
+void MergedTensors::write(const NamedShape& tensor, const std::string& dtype, const Sink& sink) {
   const SafetensorsFile& file = files_.weights->file_of(tensor.name);
   StoredRows stored(backend_, file, tensor);
   const auto for_each_block = [&](const auto& use) {
@@ -42,13 +42,13 @@ const FoldedModule* MergedTensors::module_of(const NamedShape& tensor) const {
   return found == modules_.end() ? nullptr : &found->second;
 }
 
-void MergedTensors::write_bytes(TensorView rows, const std::string& dtype, const Sink& sink) const {
+void MergedTensors::write_bytes(TensorView rows, const std::string& dtype, const Sink& sink) {
   const std::span<const float> values = rows.span<float>();
   if (dtype == "F32") return sink(std::as_bytes(values));
   if (dtype != "BF16") return sink(to_storage(values, dtype));
-  std::vector<std::uint16_t> bits(values.size());
-  convert(backend_, {.from = rows, .to = {bits.data(), DType::kBF16, rows.shape}});
-  sink(std::as_bytes(std::span(bits)));
+  bits_.resize(values.size());
+  convert(backend_, {.from = rows, .to = {bits_.data(), DType::kBF16, rows.shape}});
+  sink(std::as_bytes(std::span(bits_)));
 }
 
 }  // namespace shardora
