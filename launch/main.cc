@@ -42,6 +42,8 @@ CommandFunction function_of(const CommandInfo& command) {
       return run_merge;
     case kGenerate:
       return run_generate;
+    case kAnalyze:
+      return run_analyze;
     default:
       return run_inspect;
   }

@@ -51,6 +51,15 @@ void check_evaluation(const RunOptions& options) {
   }
 }
 
+void check_analysis(const RunOptions& options) {
+  const AnalyzeOptions& analyze = options.analyze;
+  const int given =
+      int{!options.adapter.path.empty()} + int{!analyze.tuned.empty()} + int{!analyze.checkpoints.empty()};
+  require(given == 1, fmt::format("analyze compares one thing with model.path, {} were given: expected one of "
+                                  "adapter.path, analyze.tuned and analyze.checkpoints",
+                                  given));
+}
+
 void check_inspection(const RunOptions& options) {
   const bool checkpoint = options.output.resume != "auto" && options.output.resume != "never";
   require(!options.model.path.empty() || !options.adapter.path.empty() || !options.data.train.empty() ||
@@ -67,6 +76,7 @@ void check_options(const CommandInfo& command, const RunOptions& options) {
           "directions");
   if (command.bit == kTrain) check_training(options);
   if (command.bit == kEval) check_evaluation(options);
+  if (command.bit == kAnalyze) check_analysis(options);
   if (command.bit == kInspect) check_inspection(options);
 }
 

@@ -9,7 +9,7 @@
 
 namespace shardora {
 
-enum CommandBit : unsigned { kTrain = 1, kEval = 2, kMerge = 4, kGenerate = 8, kInspect = 16 };
+enum CommandBit : unsigned { kTrain = 1, kEval = 2, kMerge = 4, kGenerate = 8, kInspect = 16, kAnalyze = 32 };
 
 struct CommandInfo {
   std::string name;

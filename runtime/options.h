@@ -123,6 +123,12 @@ struct GenerateOptions {
   std::vector<std::int64_t> stop_tokens;  // empty: the model's end-of-sequence tokens
 };
 
+struct AnalyzeOptions {
+  std::string tuned;        // a fully tuned model's folder, or a checkpoint of method full
+  std::string checkpoints;  // the folder of a run: all of its checkpoints
+  std::string csv;          // file for every layer's figures; empty: none
+};
+
 struct RunOptions {
   ModelOptions model;
   AdapterOptions adapter;
@@ -133,6 +139,7 @@ struct RunOptions {
   MergeOptions merge;
   EvalOptions eval;
   GenerateOptions generate;
+  AnalyzeOptions analyze;
 };
 
 }  // namespace shardora

@@ -76,12 +76,16 @@ std::string data_table(const RunRecords& records) {
   return text;
 }
 
+bool is(std::string_view key, std::string_view name) { return key == name; }
+
 std::string training_table(const RunRecords& records) {
   std::string text = "\n## Training\n\n" + table_head();
   for (const char* const key :
        {"train.steps", "train.epochs", "train.global_batch", "train.learning_rate", "train.schedule",
         "train.warmup_steps", "train.weight_decay", "adapter.dropout", "adapter.norm_gradient", "train.seed"}) {
-    text += row(key, printable(records.value(key)));
+    const std::string value = records.value(key);
+    const bool unset = value == "0" && (is(key, "train.steps") || is(key, "train.epochs"));
+    if (!unset) text += row(key, printable(value));
   }
   return text;
 }
