@@ -23,6 +23,9 @@ std::string reason_of(const std::string& refusal) {
   return refusal.starts_with(prefix) ? refusal.substr(prefix.size()) : refusal;
 }
 
+// What reads files and writes them.
+bool on_host(const CommandInfo& command) { return (command.bit & (kMerge | kAnalyze | kInspect | kPlan)) != 0; }
+
 struct Choice {
   BackendKind kind = BackendKind::kCpu;
   std::vector<CudaDevice> devices = {};  // that this rank sees; CUDA only
@@ -31,7 +34,7 @@ struct Choice {
 
 // All ranks alike: auto is CUDA where every rank sees a device.
 Choice choose(Communicator& world, const CommandInfo& command, const ParallelOptions& options) {
-  if (options.backend == "cpu" || (command.bit & (kMerge | kInspect | kPlan)) != 0) return {};
+  if (options.backend == "cpu" || on_host(command)) return {};
   Choice cuda{.kind = BackendKind::kCuda};
   if (options.backend == "cuda") {
     agree(world, [&] { cuda.devices = cuda_devices(); });

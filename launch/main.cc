@@ -44,6 +44,8 @@ CommandFunction function_of(const CommandInfo& command) {
       return run_generate;
     case kPlan:
       return run_plan;
+    case kAnalyze:
+      return run_analyze;
     default:
       return run_inspect;
   }

@@ -65,6 +65,15 @@ void check_plan(const RunOptions& options) {
                       train.epochs));
 }
 
+void check_analysis(const RunOptions& options) {
+  const AnalyzeOptions& analyze = options.analyze;
+  const int given =
+      int{!options.adapter.path.empty()} + int{!analyze.tuned.empty()} + int{!analyze.checkpoints.empty()};
+  require(given == 1, fmt::format("analyze compares one thing with model.path, {} were given: expected one of "
+                                  "adapter.path, analyze.tuned and analyze.checkpoints",
+                                  given));
+}
+
 void check_inspection(const RunOptions& options) {
   const bool checkpoint = options.output.resume != "auto" && options.output.resume != "never";
   require(!options.model.path.empty() || !options.adapter.path.empty() || !options.data.train.empty() ||
@@ -83,6 +92,7 @@ void check_options(const CommandInfo& command, const RunOptions& options) {
   if (command.bit == kPlan) check_plan(options);
   if ((command.bit & (kTrain | kPlan)) != 0) check_training(options);
   if (command.bit == kEval) check_evaluation(options);
+  if (command.bit == kAnalyze) check_analysis(options);
   if (command.bit == kInspect) check_inspection(options);
 }
 

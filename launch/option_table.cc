@@ -8,6 +8,7 @@ namespace shardora {
 namespace {
 
 constexpr unsigned kRuns = kTrain | kEval | kMerge | kGenerate;
+constexpr unsigned kParallel = kRuns | kAnalyze;
 
 // AT(train.steps): where RunOptions keeps it.
 #define SHARDORA_AT(member) field([](RunOptions & options) -> auto& { return options.member; })
@@ -22,12 +23,12 @@ using Keys = std::vector<OptionKey>;
 Keys model_keys() {
   return {
       {.name = "model.path",
-       .used_by = kRuns | kInspect | kPlan,
-       .needed_by = kRuns,
+       .used_by = kRuns | kAnalyze | kInspect | kPlan,
+       .needed_by = kRuns | kAnalyze,
        .help = "Hugging Face folder: config.json and *.safetensors",
        .value = text(SHARDORA_AT(model.path), "a model folder")},
       {.name = "model.dtype",
-       .used_by = kRuns | kPlan,
+       .used_by = kRuns | kAnalyze | kPlan,
        .help = "frozen weights, on GPUs also activations and products; auto: float32 on CPUs, bfloat16 on GPUs; "
                "bfloat16 on a CPU: half the memory, a fifth slower",
        .value = word(SHARDORA_AT(model.dtype), {"auto", "float32", "bfloat16"})},
@@ -93,7 +94,7 @@ Keys adapter_keys() {
        .help = "other alphas for modules whose name matches; the first match counts",
        .value = alpha_pattern(SHARDORA_AT(adapter.alpha_pattern))},
       {.name = "adapter.magnitude_axis",
-       .used_by = kTrain,
+       .used_by = kTrain | kAnalyze,
        .help = "m has one entry for each output feature, as PEFT, or for each input feature, as the paper's text",
        .value = choice<MagnitudeAxis>(SHARDORA_AT(adapter.magnitude_axis),
                                       {{"output", MagnitudeAxis::kOutput}, {"input", MagnitudeAxis::kInput}})},
@@ -103,7 +104,7 @@ Keys adapter_keys() {
        .value = choice<NormGradient>(SHARDORA_AT(adapter.norm_gradient),
                                      {{"detached", NormGradient::kDetached}, {"exact", NormGradient::kExact}})},
       {.name = "adapter.path",
-       .used_by = kRuns | kInspect | kPlan,
+       .used_by = kRuns | kAnalyze | kInspect | kPlan,
        .needed_by = kMerge,
        .help = "an existing PEFT adapter folder or checkpoint; for train: where to start from",
        .value = text(SHARDORA_AT(adapter.path), "an adapter folder")},
@@ -274,17 +275,17 @@ Keys parallel_keys() {
        .help = "several ranks may compute on one device",
        .value = yes_no(SHARDORA_AT(parallel.share_devices))},
       {.name = "parallel.threads",
-       .used_by = kRuns | kPlan,
+       .used_by = kParallel | kPlan,
        .may_differ = true,
        .help = "CPU threads of a rank; 0: the cores in its affinity mask",
        .value = whole(SHARDORA_AT(parallel.threads), from_to(0, 4096))},
       {.name = "parallel.bind",
-       .used_by = kRuns,
+       .used_by = kParallel,
        .may_differ = true,
        .help = "auto: widen a mask that is tighter than the rank's share of the host; keep: as the launcher set it",
        .value = word(SHARDORA_AT(parallel.bind), {"auto", "keep"})},
       {.name = "parallel.instruction_set",
-       .used_by = kRuns,
+       .used_by = kParallel,
        .help = "what the CPU's loops may use; auto: the highest level that every rank's processor has",
        .value = word(SHARDORA_AT(parallel.instruction_set), {"auto", "x86-64", "x86-64-v3", "x86-64-v4"})},
   };
@@ -383,12 +384,29 @@ Keys command_keys() {
   };
 }
 
+Keys analyze_keys() {
+  return {
+      {.name = "analyze.tuned",
+       .used_by = kAnalyze,
+       .help = "a fully tuned model to compare with the base, in the place of adapter.path",
+       .value = text(SHARDORA_AT(analyze.tuned), "a model folder")},
+      {.name = "analyze.checkpoints",
+       .used_by = kAnalyze,
+       .help = "all checkpoints of a run, in the place of adapter.path",
+       .value = text(SHARDORA_AT(analyze.checkpoints), "the folder of a run")},
+      {.name = "analyze.csv",
+       .used_by = kAnalyze,
+       .help = "table of dM and dD by layer and projection",
+       .value = text(SHARDORA_AT(analyze.csv), "a file")},
+  };
+}
+
 #undef SHARDORA_AT
 
 Keys all_keys() {
   Keys all;
-  for (auto* section :
-       {model_keys, adapter_keys, data_keys, length_keys, optimizer_keys, parallel_keys, output_keys, command_keys}) {
+  for (auto* section : {model_keys, adapter_keys, data_keys, length_keys, optimizer_keys, parallel_keys, output_keys,
+                        command_keys, analyze_keys}) {
     for (OptionKey& key : section()) all.push_back(std::move(key));
   }
   return all;
@@ -419,6 +437,7 @@ const std::vector<CommandInfo>& command_table() {
       {"merge", kMerge, "folds an adapter into its base model"},
       {"generate", kGenerate, "continues prompts given as token ids"},
       {"plan", kPlan, "memory, speed, traffic and disk of a training run, before it is started (one rank)", kTrain},
+      {"analyze", kAnalyze, "how far each layer has moved from its base, in magnitude and in direction"},
       {"inspect", kInspect, "what is in a model folder, an adapter, a dataset or a checkpoint (one rank)"},
   };
   return commands;

@@ -9,7 +9,15 @@
 
 namespace shardora {
 
-enum CommandBit : unsigned { kTrain = 1, kEval = 2, kMerge = 4, kGenerate = 8, kInspect = 16, kPlan = 32 };
+enum CommandBit : unsigned {
+  kTrain = 1,
+  kEval = 2,
+  kMerge = 4,
+  kGenerate = 8,
+  kInspect = 16,
+  kPlan = 32,
+  kAnalyze = 64
+};
 
 struct CommandInfo {
   std::string name;

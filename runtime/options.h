@@ -124,12 +124,18 @@ struct GenerateOptions {
 };
 
 struct PlanOptions {
-  std::string shape;             // a preset, in the place of model.path
-  std::string device = "this";   // or a GPU's word: device_table.h
-  std::int64_t devices = 1;      // ranks: all tensor sizes that divide them are tried, or parallel.tensor above 1
-  double device_memory = 0;      // GiB of a device; 0: what the device has, or what is free here
-  std::int64_t tokens = 0;       // of one epoch, where data.train is not given
-  std::string calibration;       // a file of this or another machine's speeds; empty: measured each time
+  std::string shape;            // a preset, in the place of model.path
+  std::string device = "this";  // or a GPU's word: device_table.h
+  std::int64_t devices = 1;     // ranks: all tensor sizes that divide them are tried, or parallel.tensor above 1
+  double device_memory = 0;     // GiB of a device; 0: what the device has, or what is free here
+  std::int64_t tokens = 0;      // of one epoch, where data.train is not given
+  std::string calibration;      // a file of this or another machine's speeds; empty: measured each time
+};
+
+struct AnalyzeOptions {
+  std::string tuned;        // a fully tuned model's folder, or a checkpoint of method full
+  std::string checkpoints;  // the folder of a run: all of its checkpoints
+  std::string csv;          // file for every layer's figures; empty: none
 };
 
 struct RunOptions {
@@ -143,6 +149,7 @@ struct RunOptions {
   EvalOptions eval;
   GenerateOptions generate;
   PlanOptions plan;
+  AnalyzeOptions analyze;
 };
 
 }  // namespace shardora

@@ -4,20 +4,33 @@
 #include "kernels/float_types.h"
 
 namespace shardora::cpu {
+namespace {
+
+// The types stand outside of the loop, so that it is one of vectors.
+template <class To, class From, class Element>
+void each_element(const Convert& op, const Element& element) {
+  const auto* const from = static_cast<const From*>(op.from.data);
+  auto* const to = static_cast<To*>(op.to.data);
+  const std::int64_t count = op.from.elements();
+#pragma omp parallel for simd schedule(static)
+  for (std::int64_t i = 0; i < count; ++i) to[i] = element(from[i]);
+}
+
+template <class From, class Read>
+void from_type(const Convert& op, const Read& read) {
+  if (op.to.dtype == DType::kF32) return each_element<float, From>(op, read);
+  each_element<std::uint16_t, From>(op, [read](From value) { return bf16_from_float(read(value)); });
+}
+
+}  // namespace
 
 void convert(const Convert& op) {
   SHARDORA_CHECK(op.from.shape == op.to.shape);
   SHARDORA_CHECK(op.to.dtype == DType::kF32 || op.to.dtype == DType::kBF16);
-  const std::int64_t count = op.from.elements();
-#pragma omp parallel for schedule(static)
-  for (std::int64_t i = 0; i < count; ++i) {
-    const float value = element_as_float(op.from, i);
-    if (op.to.dtype == DType::kF32) {
-      static_cast<float*>(op.to.data)[i] = value;
-    } else {
-      static_cast<std::uint16_t*>(op.to.data)[i] = bf16_from_float(value);
-    }
-  }
+  if (op.from.dtype == DType::kF32) return from_type<float>(op, [](float value) { return value; });
+  if (op.from.dtype == DType::kBF16) return from_type<std::uint16_t>(op, from_bf16);
+  SHARDORA_CHECK(op.from.dtype == DType::kF16);
+  from_type<std::uint16_t>(op, from_f16);
 }
 
 }  // namespace shardora::cpu

@@ -11,7 +11,8 @@ ExitStatus run_train(const RunOptions& options, const Machine& machine);
 ExitStatus run_eval(const RunOptions& options, const Machine& machine);
 ExitStatus run_merge(const RunOptions& options, const Machine& machine);
 ExitStatus run_generate(const RunOptions& options, const Machine& machine);
-ExitStatus run_plan(const RunOptions& options, const Machine& machine);     // on one rank
+ExitStatus run_plan(const RunOptions& options, const Machine& machine);  // on one rank
+ExitStatus run_analyze(const RunOptions& options, const Machine& machine);
 ExitStatus run_inspect(const RunOptions& options, const Machine& machine);  // on one rank
 
 }  // namespace shardora

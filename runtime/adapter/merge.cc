@@ -1,34 +1,57 @@
 #include "runtime/adapter/merge.h"
 
+#include <algorithm>
 #include <cmath>
 
-#include "kernels/dora.h"
-#include "kernels/linear.h"
-
 namespace shardora {
+namespace {
 
-void merge_linear(Backend& backend, const MergeInput& input) {
-  const auto view = [](std::span<const float> values, Shape shape) { return view_of(values, shape); };
-  const TensorView weight = view_of(input.weight, {input.out, input.in});
-  const TensorView a = view(input.a, {input.rank, input.in}), b = view(input.b, {input.out, input.rank});
-  matmul(backend, {.a = b, .b = a, .c = weight, .scale = input.scale, .accumulate = true});
-  if (input.magnitude.empty()) return;
-  // Squared norms with float64 sums; W + s B A stands in `weight` already.
-  std::vector<double> squared(input.magnitude.size(), 0.0);
-  for (std::int64_t o = 0; o < input.out; ++o) {
-    for (std::int64_t i = 0; i < input.in; ++i) {
-      const double v = static_cast<double>(input.weight[static_cast<std::size_t>(o * input.in + i)]);
-      squared[static_cast<std::size_t>(input.output_axis ? o : i)] += v * v;
+float gain(float magnitude, double squared_norm) {
+  return magnitude / std::max(static_cast<float>(std::sqrt(squared_norm)), 1e-12F);
+}
+
+// Four sums side by side: one alone would wait for each addition to end.
+double squared_norm(std::span<const float> row) {
+  double sums[4] = {0, 0, 0, 0};
+  std::size_t i = 0;
+  for (; i + 4 <= row.size(); i += 4) {
+    for (std::size_t lane = 0; lane < 4; ++lane) {
+      const auto value = static_cast<double>(row[i + lane]);
+      sums[lane] += value * value;
     }
   }
-  std::vector<float> gain(squared.size());
-  for (std::size_t j = 0; j < gain.size(); ++j) {
-    gain[j] = input.magnitude[j] / std::max(static_cast<float>(std::sqrt(squared[j])), 1e-12F);
+  for (; i < row.size(); ++i) sums[0] += static_cast<double>(row[i]) * static_cast<double>(row[i]);
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+}  // namespace
+
+void LayerMerge::measure(std::int64_t first, TensorView rows) {
+  add_low_rank(backend_, module_, first, rows);
+  squared_columns_.resize(static_cast<std::size_t>(module_.in));
+  for (std::int64_t o = 0; o < rows.size(0); ++o) {
+    const std::span<const float> row = rows.rows(o, 1).span<float>();
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      squared_columns_[i] += static_cast<double>(row[i]) * static_cast<double>(row[i]);
+    }
   }
-  for (std::int64_t o = 0; o < input.out; ++o) {
-    for (std::int64_t i = 0; i < input.in; ++i) {
-      input.weight[static_cast<std::size_t>(o * input.in + i)] *=
-          gain[static_cast<std::size_t>(input.output_axis ? o : i)];
+}
+
+void LayerMerge::fold(std::int64_t first, TensorView rows) {
+  add_low_rank(backend_, module_, first, rows);
+  if (module_.magnitude.empty()) return;
+  if (needs_measuring() && column_gains_.empty()) {
+    for (std::size_t i = 0; i < squared_columns_.size(); ++i) {
+      column_gains_.push_back(gain(module_.magnitude[i], squared_columns_[i]));
+    }
+  }
+  for (std::int64_t o = 0; o < rows.size(0); ++o) {
+    const std::span<float> row = rows.rows(o, 1).span<float>();
+    if (module_.output_axis) {
+      const float of_row = gain(module_.magnitude[static_cast<std::size_t>(first + o)], squared_norm(row));
+      for (float& value : row) value *= of_row;
+    } else {
+      for (std::size_t i = 0; i < row.size(); ++i) row[i] *= column_gains_[i];
     }
   }
 }

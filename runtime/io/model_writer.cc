@@ -24,10 +24,16 @@ std::int64_t storage_bytes(const NamedShape& tensor, const std::string& dtype) {
   return bytes;
 }
 
-// What a server needs beside the weights. Weights of other formats and old indices stay behind.
+constexpr const char* kTemplates = "additional_chat_templates";  // a folder, where a model has several
+
+// What a server needs beside the weights, and the terms that come with them. Weights of other formats and old indices
+// stay behind.
 bool accompanies(const fs::path& file) {
   const std::string name = file.filename().string(), extension = file.extension().string();
   if (name == "config.json" || name.ends_with(".index.json") || name.starts_with("adapter_")) return false;
+  for (const char* const terms : {"LICENSE", "NOTICE", "USE_POLICY"}) {
+    if (name.starts_with(terms)) return true;
+  }
   return extension == ".json" || extension == ".jinja" || extension == ".model" || name == "merges.txt" ||
          name == "vocab.txt";
 }
@@ -38,6 +44,9 @@ void copy_companions(const fs::path& base, const fs::path& to) {
       copy_file_synced(entry.path(), to / entry.path().filename());
     }
   }
+  if (!fs::is_directory(base / kTemplates)) return;
+  make_folders(to / kTemplates);
+  copy_companions(base / kTemplates, to / kTemplates);
 }
 
 void write_config(const fs::path& base, const fs::path& to, const std::string& dtype) {
@@ -49,7 +58,10 @@ void write_config(const fs::path& base, const fs::path& to, const std::string& d
   write_new_file(to / "config.json", config.dump(2) + "\n");
 }
 
-void write_index(const fs::path& to, const WeightLayout& layout, std::int64_t total_bytes) {
+void write_index(const fs::path& to, const ModelFolderContent& content) {
+  const WeightLayout& layout = content.layout;
+  std::int64_t total_bytes = 0;
+  for (std::size_t file = 0; file < layout.size(); ++file) total_bytes += content.bytes_of(file);
   nlohmann::ordered_json index = {{"metadata", {{"total_size", total_bytes}}}, {"weight_map", {}}};
   std::map<std::string, std::string> sorted;
   for (const auto& [file, names] : layout) {
@@ -57,6 +69,12 @@ void write_index(const fs::path& to, const WeightLayout& layout, std::int64_t to
   }
   for (const auto& [name, file] : sorted) index["weight_map"][name] = file;
   write_new_file(to / "model.safetensors.index.json", index.dump(2) + "\n");
+}
+
+std::map<std::string, const NamedShape*> by_name(const std::vector<NamedShape>& tensors) {
+  std::map<std::string, const NamedShape*> shapes;
+  for (const NamedShape& tensor : tensors) shapes[tensor.name] = &tensor;
+  return shapes;
 }
 
 }  // namespace
@@ -81,29 +99,45 @@ WeightLayout make_layout(const std::vector<NamedShape>& tensors, const std::stri
   return layout;
 }
 
-void write_model_folder(const fs::path& folder, const ModelFolderContent& content,
-                        const std::function<std::vector<std::byte>(const NamedShape&)>& produce) {
-  std::map<std::string, const NamedShape*> shapes;
-  for (const NamedShape& tensor : content.tensors) shapes[tensor.name] = &tensor;
+std::int64_t ModelFolderContent::bytes_of(std::size_t file) const {
+  std::map<std::string, const NamedShape*> shapes = by_name(tensors);
+  std::int64_t bytes = 0;
+  for (const std::string& name : layout[file].second) bytes += storage_bytes(*shapes.at(name), stored_as(name));
+  return bytes;
+}
+
+void write_weight_file(const fs::path& folder, const ModelFolderContent& content, std::size_t file,
+                       const ProduceTensor& produce) {
+  const std::map<std::string, const NamedShape*> shapes = by_name(content.tensors);
+  const auto& [file_name, names] = content.layout[file];
+  std::vector<SafetensorsWriter::Declaration> declarations;
+  for (const std::string& name : names) {
+    declarations.push_back({name, content.stored_as(name), shapes.at(name)->shape});
+  }
+  SafetensorsWriter writer(folder / file_name, declarations, {{"format", "pt"}});
+  for (const std::string& name : names) {
+    produce(*shapes.at(name), [&](std::span<const std::byte> bytes) { writer.write(bytes); });
+  }
+  writer.finish();
+}
+
+void write_companions(const fs::path& folder, const ModelFolderContent& content) {
+  // Readers look for a file of this name, and for an index where there is none.
+  const bool single = content.layout.size() == 1 && content.layout[0].first == "model.safetensors";
+  if (!single) write_index(folder, content);
+  write_config(content.base, folder, content.dtype);
+  copy_companions(content.base, folder);
+  sync_folder(folder);
+}
+
+void write_model_folder(const fs::path& folder, const ModelFolderContent& content, const ProduceTensor& produce) {
   const fs::path temporary = folder.string() + fmt::format(".tmp-{}", ::getpid());
   remove_tree(temporary);
   make_folders(temporary);
-  std::int64_t total_bytes = 0;
-  for (const auto& [file, names] : content.layout) {
-    std::vector<SafetensorsWriter::Declaration> declarations;
-    for (const std::string& name : names) {
-      const std::string dtype = content.dtype.empty() ? content.dtype_of(name) : content.dtype;
-      declarations.push_back({name, dtype, shapes.at(name)->shape});
-      total_bytes += storage_bytes(*shapes.at(name), dtype);
-    }
-    SafetensorsWriter writer(temporary / file, declarations, {{"format", "pt"}});
-    for (const std::string& name : names) writer.write(produce(*shapes.at(name)));
-    writer.finish();
+  for (std::size_t file = 0; file < content.layout.size(); ++file) {
+    write_weight_file(temporary, content, file, produce);
   }
-  if (content.layout.size() > 1) write_index(temporary, content.layout, total_bytes);
-  write_config(content.base, temporary, content.dtype);
-  copy_companions(content.base, temporary);
-  sync_folder(temporary);
+  write_companions(temporary, content);
   remove_tree(folder);
   rename_path(temporary, folder);
   sync_folder(fs::absolute(folder).parent_path());

@@ -1,15 +1,18 @@
-// merge: a Hugging Face folder that any server loads, from a base and an adapter.
-#include "runtime/adapter/merge.h"
-
+// merge: a Hugging Face folder that any server loads, from a base and an adapter. Each rank writes whole files; what is
+// in them does not depend on who writes.
 #include <fmt/format.h>
 
-#include <cmath>
+#include <algorithm>
+#include <numeric>
 
 #include "runtime/comm/agreement.h"
 #include "runtime/io/files.h"
-#include "runtime/io/model_writer.h"
-#include "runtime/train/instance.h"
+#include "runtime/io/json.h"
+#include "runtime/observe/metrics.h"
 #include "runtime/train/merge_verify.h"
+#include "runtime/train/merged_tensors.h"
+#include "runtime/train/model_card.h"
+#include "runtime/train/staged_folder.h"
 
 namespace shardora {
 namespace {
@@ -24,108 +27,132 @@ std::string storage_of(const std::string& dtype) {
   refuse(ExitStatus::kUsage, "merge.dtype = {}: expected base, float32, bfloat16 or float16", dtype);
 }
 
-class Merger {
- public:
-  Merger(Backend& backend, const ModelFiles& files, const ModelOptions& options)
-      : backend_(backend), files_(files), options_(options), source_(*files.weights) {
-    std::vector<std::string> modules;
-    for (const NamedShape& tensor : expected_tensors(files.config)) {
-      const bool linear = tensor.shape.size() == 2 && tensor.name.find("_proj.") != std::string::npos;
-      if (linear) modules.push_back(tensor.name.substr(0, tensor.name.rfind('.')));
-    }
-    for (const TargetModule& target : select_targets(files.adapter->config, modules)) targets_[target.name] = target;
-    const std::size_t expected = targets_.size() * (files.adapter->config.use_dora ? 3 : 2);
-    if (files.adapter->tensors.size() != expected) {
-      refuse(ExitStatus::kBadInput, "adapter: {} tensors, its configuration on this model needs {}",
-             files.adapter->tensors.size(), expected);
-    }
+bool lies_in(const fs::path& inner, const fs::path& outer) {
+  const fs::path relative = fs::weakly_canonical(inner).lexically_relative(fs::canonical(outer));
+  return !relative.empty() && *relative.begin() != "..";
+}
+
+void require_free(const RunOptions& options, const ModelFiles& files) {
+  const fs::path output = options.output.dir;
+  if (!fs::exists(output)) return;
+  if (fs::equivalent(output, files.folder)) {
+    refuse(ExitStatus::kUsage, "output.dir {} is the base model itself: choose another folder",
+           printable(output.string()));
   }
-
-  std::size_t modules() const { return targets_.size(); }
-
-  // The merged tensor in fp32.
-  std::vector<float> tensor(const NamedShape& shape) {
-    HostTensor base = source_.read(shape, -1, {});
-    std::vector<float> values = to_float32(base);
-    round_as_stored(options_, shape, values);  // what the adapter was trained on
-    const std::string module = shape.name.substr(0, shape.name.rfind('.'));
-    const auto target = targets_.find(module);
-    if (!shape.name.ends_with(".weight") || target == targets_.end()) return values;
-    const PeftConfig& config = files_.adapter->config;
-    const std::int64_t out = shape.shape[0], in = shape.shape[1], rank = target->second.rank;
-    const bool output_axis = config.magnitude_axis != "input";
-    const auto rank_root = config.use_rslora ? std::sqrt(static_cast<double>(rank)) : static_cast<double>(rank);
-    merge_linear(backend_, {.weight = values,
-                            .out = out,
-                            .in = in,
-                            .rank = rank,
-                            .a = adapter_tensor(module + ".lora_A", {rank, in}),
-                            .b = adapter_tensor(module + ".lora_B", {out, rank}),
-                            .magnitude = config.use_dora ? adapter_tensor(module + ".lora_magnitude_vector",
-                                                                          {output_axis ? out : in})
-                                                         : std::span<float>{},
-                            .scale = static_cast<float>(target->second.alpha / rank_root),
-                            .output_axis = output_axis});
-    return values;
+  if (!fs::is_directory(output)) {
+    refuse(ExitStatus::kOutputBusy, "output.dir {} is a file: choose a folder that does not exist yet",
+           printable(output.string()));
   }
-
- private:
-  std::span<float> adapter_tensor(const std::string& name, const std::vector<std::int64_t>& shape) {
-    const auto found = tensors().find(name);
-    if (found == tensors().end()) refuse(ExitStatus::kBadInput, "adapter: tensor {} is missing", name);
-    if (found->second.shape != shape) {
-      refuse(ExitStatus::kBadInput, "adapter: tensor {} has shape {}, this model needs {}: is it for another base?",
-             name, to_string(Shape(found->second.shape)), to_string(Shape(shape)));
-    }
-    return found->second.f32();
+  if (fs::is_empty(output)) return;
+  if (!options.output.overwrite) {
+    refuse(ExitStatus::kOutputBusy,
+           "output.dir {} is not empty: choose another folder, or set output.overwrite = true for one that merge made",
+           printable(output.string()));
   }
-  TensorMap& tensors() { return const_cast<TensorMap&>(files_.adapter->tensors); }
+  const bool holds_input = lies_in(files.folder, output) || lies_in(options.adapter.path, output);
+  if (holds_input || !has_model_card(output)) {
+    refuse(ExitStatus::kOutputBusy, "output.dir {}: overwrite removes only what merge has made, and this {}",
+           printable(output.string()), holds_input ? "holds the base or the adapter" : "has no model card of merge");
+  }
+}
 
-  Backend& backend_;
-  const ModelFiles& files_;
-  const ModelOptions& options_;
-  FolderWeights source_;
-  std::map<std::string, TargetModule> targets_;
-};
-
-void require_new_folder(const fs::path& output, const ModelFiles& files) {
+// Adapters are recorded with a path or with a name of the hub; another path to a folder of the same name is taken for
+// the same model.
+void warn_of_another_base(const RunOptions& options, const Machine& machine, const std::string& recorded) {
+  const auto last = [](const std::string& path) {
+    const fs::path folder = fs::path(path + "/").parent_path();
+    return folder.filename();
+  };
+  if (recorded.empty() || last(recorded) == last(options.model.path)) return;
   std::error_code ignored;
-  if (fs::exists(output) && fs::equivalent(output, files.folder, ignored)) {
-    refuse(ExitStatus::kUsage, "output.dir {} is the base model itself: choose another folder", output.string());
+  if (fs::equivalent(recorded, options.model.path, ignored)) return;
+  machine.log.warn(fmt::format(
+      "the adapter was trained on {}, and is merged into {}: if that is another model, the result is worthless; "
+      "merge.verify cannot tell",
+      printable(recorded), printable(options.model.path)));
+}
+
+// Whose file is whose: the largest first, each to the rank with the fewest bytes so far.
+std::vector<std::size_t> files_of_rank(const ModelFolderContent& content, int rank, int ranks) {
+  std::vector<std::size_t> order(content.layout.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return content.bytes_of(a) > content.bytes_of(b); });
+  std::vector<std::int64_t> bytes(static_cast<std::size_t>(ranks), 0);
+  std::vector<std::size_t> mine;
+  for (const std::size_t file : order) {
+    const auto least = std::min_element(bytes.begin(), bytes.end());
+    *least += content.bytes_of(file);
+    if (least - bytes.begin() == rank) mine.push_back(file);
   }
-  if (fs::exists(output) && !fs::is_empty(output)) {
-    refuse(ExitStatus::kOutputBusy, "output.dir {} is not empty: choose another folder, or remove it", output.string());
+  return mine;
+}
+
+ModelFolderContent content_of(const ModelFiles& files, const std::string& dtype) {
+  return {.base = files.folder,
+          .layout = files.weights->layout(),
+          .tensors = expected_tensors(files.config),
+          .dtype = storage_of(dtype),
+          .dtype_of = [&files](const std::string& name) { return files.weights->file_of(name).entry(name).dtype; }};
+}
+
+ModelFiles open_files(const RunOptions& options) {
+  ModelFiles files = open_model_files(options);
+  if (!files.adapter || !files.weights) {
+    refuse(ExitStatus::kUsage, "merge needs model.path with weights and adapter.path");
   }
+  return files;
+}
+
+// This rank's files of the folder. Returns their bytes.
+std::int64_t write_files(const fs::path& folder, const ModelFolderContent& content, MergedTensors& merged,
+                         const Communicator& world) {
+  std::int64_t bytes = 0;
+  for (const std::size_t file : files_of_rank(content, world.rank(), world.size())) {
+    write_weight_file(folder, content, file, [&](const NamedShape& tensor, const Sink& sink) {
+      merged.write(tensor, content.stored_as(tensor.name), sink);
+    });
+    bytes += content.bytes_of(file);
+  }
+  return bytes;
 }
 
 }  // namespace
 
 MergeSummary merge(const RunOptions& options, const Machine& machine) {
+  Communicator& world = *machine.grid.world;
+  const bool leads = world.rank() == 0;
   MergeSummary summary{.output = options.output.dir};
-  agree(*machine.grid.world, [&] {
-    if (machine.grid.world->rank() != 0) return;
-    const ModelFiles files = open_model_files(options);
-    if (!files.adapter || !files.weights) {
-      refuse(ExitStatus::kUsage, "merge needs model.path with weights and adapter.path");
-    }
-    require_new_folder(options.output.dir, files);
-    Merger merger(machine.backend, files, options.model);
-    ModelFolderContent content{.base = files.folder,
-                               .layout = files.weights->layout(),
-                               .tensors = expected_tensors(files.config),
-                               .dtype = storage_of(options.merge.dtype)};
-    content.dtype_of = [&](const std::string& name) { return files.weights->file_of(name).entry(name).dtype; };
-    write_model_folder(options.output.dir, content, [&](const NamedShape& tensor) {
-      const std::vector<float> values = merger.tensor(tensor);
-      const std::string dtype = content.dtype.empty() ? content.dtype_of(tensor.name) : content.dtype;
-      std::vector<std::byte> bytes = to_storage(values, dtype);
-      ++summary.tensors;
-      summary.bytes += std::ssize(bytes);
-      return bytes;
-    });
-    summary.merged_modules = static_cast<std::int64_t>(merger.modules());
+  ModelFiles files;
+  std::optional<MergedTensors> merged;
+  std::optional<StagedFolder> staged;
+  agree(world, [&] {
+    files = open_files(options);
+    merged.emplace(machine.backend, files, options.model);
+    if (leads) require_free(options, files);
   });
-  if (options.merge.verify) summary.logit_difference = verify_merge(options, machine);
+  warn_of_another_base(options, machine, files.adapter->config.base_model_name_or_path);
+  agree(world, [&] {
+    if (leads) staged.emplace(options.output.dir);
+  });
+  const fs::path folder = world.broadcast(leads ? staged->path().string() : std::string(), 0);
+  const ModelFolderContent content = content_of(files, options.merge.dtype);
+  const double begin = monotonic_seconds();
+  std::int64_t bytes = 0;
+  agree(world, [&] { bytes = write_files(folder, content, *merged, world); });
+  agree(world, [&] {
+    if (leads) write_companions(folder, content);
+  });
+  summary.tensors = std::ssize(content.tensors);
+  summary.merged_modules = merged->modules();
+  summary.bytes = world.all_reduce(bytes, Reduction::kSum);
+  summary.seconds = monotonic_seconds() - begin;
+  if (options.merge.verify) summary.logit_difference = verify_merge(options, machine, folder);
+  agree(world, [&] {
+    if (!leads) return;
+    write_new_file(folder / kModelCard, model_card(options, files.adapter->config, summary));
+    staged->publish();
+  });
   return summary;
 }
 

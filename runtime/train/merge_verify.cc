@@ -46,11 +46,11 @@ std::vector<float> logits_of(const RunOptions& options, const Machine& machine, 
 
 }  // namespace
 
-double verify_merge(const RunOptions& options, const Machine& machine) {
+double verify_merge(const RunOptions& options, const Machine& machine, const std::filesystem::path& folder) {
   bool ignored = false, half = false;
   const std::vector<float> adapted = logits_of(options, machine, ignored);
   RunOptions merged_options = options;
-  merged_options.model.path = options.output.dir;
+  merged_options.model.path = folder.string();
   merged_options.adapter.path.clear();
   merged_options.model.dtype = "auto";  // the merged weights as they are, not rounded once more
   const std::vector<float> merged = logits_of(merged_options, machine, half);
@@ -66,8 +66,8 @@ double verify_merge(const RunOptions& options, const Machine& machine) {
     if (!(apart <= tolerance)) {
       refuse(
           ExitStatus::kCorruption,
-          "{}: its logits differ from those of base and adapter by {:.2g} of the largest, expected at most {:.2g}: do "
-          "not use it; merge again, and report this if it stays",
+          "{}: the merged model's logits differ from those of base and adapter by {:.2g} of the largest, expected at "
+          "most {:.2g}: nothing was written; merge again, and report this if it stays",
           options.output.dir, apart, tolerance);
     }
   });

@@ -2,12 +2,14 @@
 // compared. Collective over the world.
 #pragma once
 
+#include <filesystem>
+
 #include "runtime/train/run.h"
 
 namespace shardora {
 
 // Largest difference of two logits over the largest logit. Throws AgreedError(kCorruption) where it is more than the
 // cast to the merged model's type explains.
-double verify_merge(const RunOptions& options, const Machine& machine);
+double verify_merge(const RunOptions& options, const Machine& machine, const std::filesystem::path& folder);
 
 }  // namespace shardora

@@ -62,6 +62,7 @@ EvalSummary evaluate(const RunOptions& options, const Machine& machine);
 struct MergeSummary {
   std::string output;
   std::int64_t tensors = 0, merged_modules = 0, bytes = 0;
+  double seconds = 0;                      // of reading and writing
   std::optional<double> logit_difference;  // with merge.verify: see merge_verify.h
 };
 // model.path, adapter.path, output.dir, merge.*.
@@ -69,5 +70,21 @@ MergeSummary merge(const RunOptions& options, const Machine& machine);
 
 // model.path, optional adapter.path, generate.*: greedy continuations, one a prompt, without the prompt.
 std::vector<std::vector<std::int32_t>> generate(const RunOptions& options, const Machine& machine);
+
+// One layer's weight at one point of training against the base: see runtime/adapter/decomposition.h.
+struct AnalyzedModule {
+  std::int64_t step = 0;  // of the checkpoint; 0: of a single adapter or model
+  std::string module;     // "model.layers.0.self_attn.q_proj"
+  std::string projection() const { return module.substr(module.rfind('.') + 1); }
+  std::int64_t layer = 0;
+  double magnitude = 0, direction = 0, base_magnitude = 0;  // dM, dD, mean of m_0
+};
+struct Analysis {
+  std::string method;                   // dora, lora, full
+  bool output_axis = true;              // vectors are rows
+  std::vector<AnalyzedModule> modules;  // by step, then in the model's order
+};
+// model.path, and one of adapter.path, analyze.tuned, analyze.checkpoints. The same at any number of ranks.
+Analysis analyze(const RunOptions& options, const Machine& machine);
 
 }  // namespace shardora

@@ -64,7 +64,7 @@ void Trainer::write_values(const fs::path& folder, PeftAdapter& adapter, TensorM
   write_model_folder(
       folder / "model",
       {.base = options_.model.path, .layout = make_layout(tensors, "F32"), .tensors = tensors, .dtype = "F32"},
-      [&](const NamedShape& tensor) { return model.at(tensor.name).bytes; });
+      [&](const NamedShape& tensor, const Sink& sink) { sink(model.at(tensor.name).bytes); });
 }
 
 void Trainer::save(std::int64_t step) {

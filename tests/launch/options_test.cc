@@ -140,6 +140,9 @@ const std::map<std::string, std::string> kSamples = {
     {"generate.prompts", "p.safetensors"},
     {"generate.max_new_tokens", "33"},
     {"generate.stop_tokens", "2, 151643"},
+    {"analyze.tuned", "some/model"},
+    {"analyze.checkpoints", "some/run"},
+    {"analyze.csv", "some/table.csv"},
 };
 
 TEST(OptionTable, EveryKeySetsItsOwnFieldAndNoOther) {
@@ -338,7 +341,8 @@ TEST(ParseInvocation, RefusesBrokenOrMissingFiles) {
 
 TEST(ParseInvocation, NamesTheCommandsAndTheMissingKey) {
   EXPECT_THAT(refusal({}), HasSubstr("a command is missing"));
-  EXPECT_THAT(refusal({"trian"}), AllOf(HasSubstr("'trian'"), HasSubstr("train, eval, merge, generate, inspect")));
+  EXPECT_THAT(refusal({"trian"}),
+              AllOf(HasSubstr("'trian'"), HasSubstr("train, eval, merge, generate, analyze, inspect")));
   EXPECT_THAT(refusal({"train", "--model.path=m", "--data.train=d", "--train.steps=1"}),
               AllOf(HasSubstr("output.dir is missing"), HasSubstr("train needs")));
   EXPECT_THAT(refusal({"eval", "--model.path=m"}), HasSubstr("nothing to evaluate: expected data.eval"));

@@ -184,11 +184,28 @@ ADAPTATION = [
     Bug("exact gradient misses the term through B", "norm gradient", EXACT_GRADIENT,
         "scale_columns_forward(backend_, {.u = terms, .gain = c, .bias = {}, .y = terms});\n  transpose(backend_, {.from = terms, .to = db});\n  add(backend_, {.x = db, .y = lent.db});",
         ";", golden("qwen2_output_exact")),
-    Bug("merge drops m", "merged = adapted", "runtime/adapter/merge.cc", "if (input.magnitude.empty()) return;", "return;",
-        "Golden.HeldOut.*/llama_dora( |$)"),
-    Bug("merge equals the base", "merged = adapted", "runtime/adapter/merge.cc",
-        "matmul(backend, {.a = b, .b = a, .c = weight, .scale = input.scale, .accumulate = true});", ";",
-        "Golden.HeldOut.*/llama_lora( |$)"),
+    Bug("merge drops m", "merged = adapted", "runtime/adapter/merge.cc", "if (module_.magnitude.empty()) return;",
+        "return;", "LayerMerged"),
+    Bug("merge equals the base", "merged = adapted", "runtime/adapter/folded_modules.cc",
+        ".scale = module.scale, .accumulate = true});", ".scale = 0, .accumulate = true});", "LayerMerged"),
+    Bug("each block takes the first rows of B", "merged = adapted", "runtime/adapter/folded_modules.cc",
+        "view_of(module.b, {module.out, module.rank}).rows(first, rows.size(0))",
+        "view_of(module.b, {module.out, module.rank}).rows(0 * first, rows.size(0))", "LayerMerged"),
+    Bug("each block's columns have a norm of their own", "merged = adapted", "runtime/adapter/merge.cc",
+        "squared_columns_.resize(static_cast<std::size_t>(module_.in));",
+        "squared_columns_.assign(static_cast<std::size_t>(module_.in), 0.0);", "LayerMerged"),
+    Bug("blocks after the first are read from the start", "all of a tensor", "runtime/model/stored_rows.cc",
+        "file_.read_rows(name_, first, count, bytes_);", "file_.read_rows(name_, 0, count, bytes_);", "StoredRows"),
+    Bug("two ranks write one file", "each file by one rank", "runtime/train/merge.cc",
+        "if (least - bytes.begin() == rank) mine.push_back(file);", "mine.push_back(file);", "Merge"),
+    Bug("a killed merge's files stay in the way", "whole or not at all", "runtime/train/staged_folder.cc",
+        "if (entry.path().filename() != kLock) remove_tree(entry.path());", ";", "Merge"),
+    Bug("a failed merge leaves its half", "whole or not at all", "runtime/train/staged_folder.cc",
+        "if (lock_ && !published_) fs::remove_all(partial_, ignored);", ";", "Merge"),
+    Bug("overwrite takes any folder", "what others made stays", "runtime/train/merge.cc",
+        "if (holds_input || !has_model_card(output)) {", "if (holds_input) {", "Merge"),
+    Bug("the card tells of another step", "a card tells what was done", "runtime/train/run_records.cc",
+        "figures.losses.upper_bound(records.step)", "figures.losses.lower_bound(records.step)", "Merge"),
 ]
 
 DROPOUT = [
@@ -514,7 +531,7 @@ RECOMPUTE = [
         "training|Recompute"),
 ]
 
-PACKED, MERGE = "kernels/cpu/loops/packed_product.cc", "runtime/train/merge.cc"
+PACKED, MERGED = "kernels/cpu/loops/packed_product.cc", "runtime/train/merged_tensors.cc"
 PRODUCTS = [
     Bug("columns that are done already are added again", "narrow products", PACKED,
         "for (std::int64_t j = strip.done; j < strip.width; ++j)", "for (std::int64_t j = 0; j < strip.width; ++j)",
@@ -528,8 +545,8 @@ PRODUCTS = [
         "bits_[i] = bf16_from_float(element_as_float(weight, i));",
         "bits_[i] = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(element_as_float(weight, i)) >> 16U);",
         "Weight"),
-    Bug("a merge into weights that were not stored", "stored weights", MERGE,
-        "round_as_stored(options_, shape, values);", ";", "StoredWeights"),
+    Bug("a merge into weights that were not stored", "stored weights", MERGED,
+        "round_as_stored(options_, tensor, rows.span<float>());", ";", "StoredWeights"),
 ]
 
 CUDA, EMULATED = "kernels/cuda/", r".*\.emulated"
