@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cross_entropy.h"
 #include "runtime/data/batch.h"
 #include "runtime/model/block.h"
 #include "runtime/model/parameters.h"
@@ -20,6 +21,7 @@ struct ActivationPlan {
   bool training = true;       // keep every layer; else two slots serve all layers in turn
   DType dtype = DType::kF32;  // of activations and their gradients; logits and statistics are fp32
   Recompute recompute = Recompute::kNone;
+  std::int64_t cache_rows = 0;  // tokens whose keys and values are kept: generation
 };
 
 struct Activations {
@@ -30,6 +32,7 @@ struct Activations {
   TensorView head_x, head_normed, head_rstd, d_head;  // rows that predict a target
   TensorView logits, dlogits, row_max, sums;          // one chunk of rows; dlogits in the type of the activations
   TensorView loss;                                    // float64 [2]: sum of losses, correct predictions
+  KvCache cache;                                      // empty without ActivationPlan::cache_rows
 };
 
 // How a forward pass treats the loss.
@@ -60,6 +63,8 @@ class Decoder {
   std::vector<AttentionPlan> attention_plans(const ActivationPlan& plan, std::int64_t longest) const;
   // Copies a micro-batch to the device; the views are of its size.
   DeviceBatch upload(const Batch& batch, const Activations& activations) const;
+  // The same for a batch that uses the activations' cache.
+  DeviceBatch upload(const Batch& batch, const CachePlaces& places, const Activations& activations) const;
 
   // Adds the micro-batch's losses and correct predictions to activations.loss.
   void forward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
@@ -72,6 +77,11 @@ class Decoder {
   // Logits over this rank's columns of the vocabulary at the batch's target rows, into activations.logits, which holds
   // them only if there are at most chunk_rows().
   TensorView logits(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
+  // Of those logits, over the whole vocabulary: each row's largest, and its sum of exp(logit - largest).
+  struct RowSums {
+    TensorView largest, sums;  // [rows]
+  };
+  RowSums row_sums(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
   std::int64_t chunk_rows() const;                  // rows of the head's input that are worked on at a time
   Range vocabulary() const { return vocabulary_; }  // this rank's columns
 
@@ -79,6 +89,7 @@ class Decoder {
   const std::vector<NamedShape>& tensors() const { return tensors_; }
 
  private:
+  KvCache take_cache(Arena& arena, const ActivationPlan& plan) const;
   std::vector<BlockSaved> take_slots(Arena& arena, const ActivationPlan& plan) const;
   void build_block(Block& block, std::int64_t layer);
   TensorView device_vector(WeightSource& source, const std::string& name, Range range);
@@ -87,6 +98,8 @@ class Decoder {
   void run_blocks(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
   void run_block(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
                  std::size_t layer) const;
+  CrossEntropy cross_entropy_of(const DeviceBatch& batch, const Activations& activations, Range rows) const;
+  void sum_rows(const PassContext& pass, const CrossEntropy& op) const;
   void head_input(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
   void head_chunk(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
                   const LossPlan& loss, Range rows) const;

@@ -124,7 +124,8 @@ ActivationPlan Instance::activation_plan(const InstancePlan& plan) const {
   return {.limits = plan.limits,
           .training = plan.training,
           .dtype = activation_dtype(),
-          .recompute = options_.train.recompute};
+          .recompute = options_.train.recompute,
+          .cache_rows = plan.cache_rows};
 }
 
 std::unique_ptr<Instance::Parts> Instance::assemble(Backend& backend, Communicator& tensor_group, Arena& arena,

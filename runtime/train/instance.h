@@ -29,6 +29,7 @@ ModelFiles open_model_files(const RunOptions& options);
 struct InstancePlan {
   BatchLimits limits;          // largest micro-batch
   std::int64_t positions = 0;  // longest sequence
+  std::int64_t cache_rows = 0;  // tokens whose keys and values are kept
   bool training = false;       // gradients, moments, and all layers' activations are kept
 };
 

@@ -53,7 +53,4 @@ struct MergeSummary {
 // model.path, adapter.path, output.dir, merge.*.
 MergeSummary merge(const RunOptions& options, const Machine& machine);
 
-// model.path, optional adapter.path, generate.*: greedy continuations, one a prompt, without the prompt.
-std::vector<std::vector<std::int32_t>> generate(const RunOptions& options, const Machine& machine);
-
 }  // namespace shardora

@@ -136,6 +136,12 @@ const std::map<std::string, std::string> kSamples = {
     {"merge.verify", "true"},
     {"generate.prompts", "p.safetensors"},
     {"generate.max_new_tokens", "33"},
+    {"generate.temperature", "0.7"},
+    {"generate.top_k", "40"},
+    {"generate.top_p", "0.9"},
+    {"generate.beams", "4"},
+    {"generate.seed", "9"},
+    {"generate.batch_tokens", "100"},
     {"generate.stop_tokens", "2, 151643"},
 };
 

@@ -31,8 +31,10 @@ const std::map<std::string, std::set<std::string>>& arrows() {
     may["runtime/train"] = may["runtime/adapter"];
     may["runtime/train"].insert("runtime/adapter");
     may["runtime/options.h"] = {};
-    may["launch"] = may["runtime/train"];
-    may["launch"].insert("runtime/train");
+    may["runtime/generate"] = may["runtime/train"];
+    may["runtime/generate"].insert("runtime/train");
+    may["launch"] = may["runtime/generate"];
+    may["launch"].insert("runtime/generate");
     return may;
   }();
   return built;
