@@ -105,6 +105,7 @@ void convert(Backend& backend, const Convert& op) { run(backend, op, cpu::conver
 void column_sum(Backend& backend, const ColumnSum& op) { run(backend, op, &cpu::Loops::column_sum, ON_CUDA(column_sum)); }
 void gather_rows(Backend& backend, const MoveRows& op) { run(backend, op, cpu::gather_rows, ON_CUDA(gather_rows)); }
 void scatter_rows(Backend& backend, const MoveRows& op) { run(backend, op, cpu::scatter_rows, ON_CUDA(scatter_rows)); }
+void write_rows(Backend& backend, const MoveRows& op) { run(backend, op, cpu::write_rows, ON_CUDA(write_rows)); }
 void fill_uniform(Backend& backend, const RandomFill& op) { run(backend, op, cpu::fill_uniform, ON_CUDA(fill_uniform)); }
 void fill_normal(Backend& backend, const RandomFill& op) { run(backend, op, cpu::fill_normal, ON_CUDA(fill_normal)); }
 void dropout(Backend& backend, const Dropout& op) { run(backend, op, &cpu::Loops::dropout, ON_CUDA(dropout)); }

@@ -25,7 +25,7 @@ struct ColumnSum {
 void column_sum(Backend& backend, const ColumnSum& op);
 
 // gather: to[i,:] = from[rows[i],:].   scatter: to[rows[i],:] = from[i,:], the other rows of `to` become 0; rows
-// ascend.
+// ascend.   write: to[rows[i],:] = from[i,:], the other rows of `to` stay; rows are distinct, in any order.
 struct MoveRows {
   TensorView from;
   TensorView rows;  // int32 [count]
@@ -33,5 +33,6 @@ struct MoveRows {
 };
 void gather_rows(Backend& backend, const MoveRows& op);
 void scatter_rows(Backend& backend, const MoveRows& op);
+void write_rows(Backend& backend, const MoveRows& op);
 
 }  // namespace shardora

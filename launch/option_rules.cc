@@ -74,6 +74,16 @@ void check_analysis(const RunOptions& options) {
                                   given));
 }
 
+void check_generation(const GenerateOptions& generate) {
+  require(generate.temperature > 0 || (generate.top_k == 0 && generate.top_p == 1),
+          "generate.top_k or generate.top_p is set: expected generate.temperature above 0, as nothing is drawn at 0");
+  require(
+      generate.beams == 1 || generate.temperature == 0,
+      fmt::format("generate.beams = {} and generate.temperature = {}: expected one of beams above 1 and temperature "
+                  "above 0",
+                  generate.beams, generate.temperature));
+}
+
 void check_inspection(const RunOptions& options) {
   const bool checkpoint = options.output.resume != "auto" && options.output.resume != "never";
   require(!options.model.path.empty() || !options.adapter.path.empty() || !options.data.train.empty() ||
@@ -93,6 +103,7 @@ void check_options(const CommandInfo& command, const RunOptions& options) {
   if ((command.bit & (kTrain | kPlan)) != 0) check_training(options);
   if (command.bit == kEval) check_evaluation(options);
   if (command.bit == kAnalyze) check_analysis(options);
+  if (command.bit == kGenerate) check_generation(options.generate);
   if (command.bit == kInspect) check_inspection(options);
 }
 

@@ -120,6 +120,12 @@ struct EvalOptions {
 struct GenerateOptions {
   std::string prompts;  // a dataset file: each sequence is a prompt
   std::int64_t max_new_tokens = 128;
+  double temperature = 0;                 // 0: the most probable token; else tokens are drawn
+  std::int64_t top_k = 0;                 // 0: from all
+  double top_p = 1;                       // 1: from all
+  std::int64_t beams = 1;                 // above 1: beam search
+  std::uint64_t seed = 0;                 // of drawing
+  std::int64_t batch_tokens = 8192;       // of prompts and continuations that a rank keeps at a time, over all beams
   std::vector<std::int64_t> stop_tokens;  // empty: the model's end-of-sequence tokens
 };
 

@@ -32,6 +32,7 @@ void embedding_scatter(const EmbeddingScatter& op);
 void convert(const Convert& op);
 void gather_rows(const MoveRows& op);
 void scatter_rows(const MoveRows& op);
+void write_rows(const MoveRows& op);
 
 void fill_uniform(const RandomFill& op);
 void fill_normal(const RandomFill& op);

@@ -67,4 +67,15 @@ void scatter_rows(const MoveRows& op) {
   });
 }
 
+void write_rows(const MoveRows& op) {
+  const RowMoves move = row_moves(op);
+  SHARDORA_CHECK(move.from_rows == move.count);
+  for (std::int64_t i = 0; i < move.count; ++i) SHARDORA_CHECK(move.rows[i] >= 0 && move.rows[i] < move.to_rows);
+  if (move.row_bytes == 0) return;
+  for_each_row(move.count, move.row_bytes / 4, [=](std::int64_t i) {
+    std::memcpy(move.to + move.rows[i] * move.row_bytes, move.from + i * move.row_bytes,
+                static_cast<std::size_t>(move.row_bytes));
+  });
+}
+
 }  // namespace shardora::cpu

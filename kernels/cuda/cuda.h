@@ -62,6 +62,7 @@ void convert(Backend& backend, const Convert& op);
 void column_sum(Backend& backend, const ColumnSum& op);
 void gather_rows(Backend& backend, const MoveRows& op);
 void scatter_rows(Backend& backend, const MoveRows& op);
+void write_rows(Backend& backend, const MoveRows& op);
 void fill_uniform(Backend& backend, const RandomFill& op);
 void fill_normal(Backend& backend, const RandomFill& op);
 void dropout(Backend& backend, const Dropout& op);

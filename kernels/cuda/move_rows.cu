@@ -15,6 +15,13 @@ __global__ void gather_rows_kernel(const Unit* from, const std::int32_t* rows, U
   to[place.row * work.items + place.item] = from[rows[place.row] * work.items + place.item];
 }
 
+template <class Unit>
+__global__ void write_rows_kernel(const Unit* from, const std::int32_t* rows, Unit* to, RowWork work) {
+  const RowPlace place(work);
+  if (place.item >= work.items) return;
+  to[rows[place.row] * work.items + place.item] = from[place.row * work.items + place.item];
+}
+
 // A row of `to` looks itself up among `rows`, which ascend.
 template <class Unit>
 __global__ void scatter_rows_kernel(const Unit* from, const std::int32_t* rows, std::int64_t count, Unit* to,
@@ -72,6 +79,17 @@ void scatter_rows(Backend& backend, const MoveRows& op) {
     over_rows(op.to.size(0), units, [&](dim3 grid, dim3 block, const RowWork& work) {
       launch(scatter_rows_kernel<Unit>, grid, block, 0, stream_of(backend), static_cast<const Unit*>(op.from.data),
              op.rows.as<std::int32_t>(), op.rows.elements(), static_cast<Unit*>(op.to.data), work);
+    });
+  });
+}
+
+void write_rows(Backend& backend, const MoveRows& op) {
+  SHARDORA_CHECK(op.from.size(0) == op.rows.elements());
+  with_unit(op, [&](auto unit, std::int64_t units) {
+    using Unit = decltype(unit);
+    over_rows(op.from.size(0), units, [&](dim3 grid, dim3 block, const RowWork& work) {
+      launch(write_rows_kernel<Unit>, grid, block, 0, stream_of(backend), static_cast<const Unit*>(op.from.data),
+             op.rows.as<std::int32_t>(), static_cast<Unit*>(op.to.data), work);
     });
   });
 }

@@ -42,7 +42,7 @@ def answer_of(continuation, end):
 def collect(kind, model, output):
     asked = questions.read(os.path.join(output, "data"))
     end = asked[0][1][-1]
-    said = {name: [answer_of(tokens, end) for tokens in result(output, "generate-" + name)["sequences"]]
+    said = {name: [answer_of(one["tokens"], end) for one in result(output, "generate-" + name)["sequences"]]
             for name in MODELS}
     wanted = [answer_of(answer, end) for _, answer in asked]
     exact = {name: sum(a == b for a, b in zip(said[name], wanted)) for name in MODELS}

@@ -12,7 +12,6 @@ using nlohmann::ordered_json;
 constexpr JsonLimits kConfigLimits = {.bytes = 16'000'000, .depth = 32, .values = 1'000'000};
 constexpr std::int64_t kMaxWidth = std::int64_t{1} << 24;
 constexpr std::int64_t kMaxVocabulary = std::int64_t{1} << 28;
-constexpr std::int64_t kMaxToken = std::numeric_limits<std::int32_t>::max();
 
 // What transformers assumes where a key is absent.
 struct Family {
@@ -113,17 +112,7 @@ void parse_tokens(const JsonFields& fields, const Family& family, ModelConfig& c
   const ordered_json* end = fields.find("eos_token_id");
   if (end == nullptr) return;
   config.eos_token_ids.clear();
-  if (end->is_null()) return;
-  if (!end->is_array()) {
-    config.eos_token_ids.push_back(fields.integer("eos_token_id", 0, kMaxToken));
-    return;
-  }
-  for (const ordered_json& token : *end) {
-    if (!token.is_number_unsigned() || token.get<std::uint64_t>() > static_cast<std::uint64_t>(kMaxToken)) {
-      fields.refuse_value("eos_token_id", "a token id or a list of them");
-    }
-    config.eos_token_ids.push_back(token.get<std::int64_t>());
-  }
+  if (!end->is_null()) config.eos_token_ids = parse_token_ids(fields, "eos_token_id");
 }
 
 std::string parse_dtype(const JsonFields& fields) {

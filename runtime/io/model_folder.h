@@ -42,6 +42,10 @@ struct ModelConfig {
 ModelConfig read_model_config(const std::filesystem::path& folder);
 ModelConfig parse_model_config(const std::string& text, const std::string& name);
 
+// What ends a text: generation_config.json's eos_token_id, one or a list, where the folder has that file and key; else
+// the config's. Throws Error(kBadInput) naming the file.
+std::vector<std::int64_t> read_stop_tokens(const std::filesystem::path& folder, const ModelConfig& config);
+
 // The logical tensors that a model of this config has on disk, with their shapes: the strict list that loading,
 // exporting and merging use. The head is absent where it is tied.
 struct NamedShape {

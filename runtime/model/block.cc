@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "kernels/elementwise.h"
 #include "kernels/gain.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
@@ -153,16 +154,25 @@ Block::QueryOrKey Block::query_of(const BlockSaved& s) const { return {q, s.q_sa
 Block::QueryOrKey Block::key_of(const BlockSaved& s) const { return {k, s.k_saved, k_norm, s.k_raw, s.k_rstd, s.k}; }
 
 AttentionForward Block::attention_call(const DeviceBatch& batch, const BlockSaved& s) const {
+  const bool looks_back = !batch.cache.layers.empty() && batch.cache.key_offsets;
+  const LayerCache keys = looks_back ? batch.cache.layers[static_cast<std::size_t>(number)] : LayerCache{s.k, s.v};
   return {.q = s.q,
-          .k = s.k,
-          .v = s.v,
-          .query_offsets = batch.offsets,
-          .key_offsets = batch.offsets,
+          .k = keys.k,
+          .v = keys.v,
+          .query_offsets = looks_back ? batch.cache.query_offsets : batch.offsets,
+          .key_offsets = looks_back ? batch.cache.key_offsets : batch.offsets,
           .longest = batch.longest,
           .mask = mask,
           .scale = 1.0F / std::sqrt(static_cast<float>(head_dim)),
           .o = s.attended,
           .lse = s.lse};
+}
+
+void Block::remember(const PassContext& pass, const CacheAccess& cache, const BlockSaved& s) const {
+  if (cache.layers.empty()) return;
+  const LayerCache& own = cache.layers[static_cast<std::size_t>(number)];
+  write_rows(pass.backend, {.from = s.k, .rows = cache.rows, .to = own.k});
+  write_rows(pass.backend, {.from = s.v, .rows = cache.rows, .to = own.v});
 }
 
 void Block::attention_forward_part(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& s) const {
@@ -175,6 +185,7 @@ void Block::attention_forward_part(const PassContext& pass, const DeviceBatch& b
   query_or_key_forward(pass, batch, query);
   query_or_key_forward(pass, batch, key);
   finish(pass, v.output(pass, s.v_saved, flat(s.v)), {}, flat(s.v));
+  remember(pass, batch.cache, s);
   attention_forward(pass.backend, attention_call(batch, s));
   o.forward(pass, flat(s.attended), s.o_saved, s.m);
   finish(pass, o.output(pass, s.o_saved, s.m), s.h, s.m);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/attention.h"
+#include "runtime/model/kv_cache.h"
 #include "runtime/model/linear.h"
 
 namespace shardora {
@@ -25,6 +26,7 @@ struct DeviceBatch {
   std::int64_t longest = 0;         // tokens of the longest sequence
   TensorView target_rows, targets;  // int32 [targets]
   TensorView cosines, sines;        // [positions, head_dim / 2]
+  CacheAccess cache;                // generation only
 };
 
 // What a layer keeps of one micro-batch. Under Recompute::kSelective x1, x2 and activated are empty.
@@ -41,6 +43,7 @@ class Block {
  public:
   Linear q, k, v, o, gate, up, down;
   NormWeight input_norm, post_norm, q_norm, k_norm;                     // q_norm, k_norm empty without
+  std::int64_t number = 0;                                              // from 0
   std::int64_t hidden_size = 0, heads = 0, kv_heads = 0, head_dim = 0;  // heads of this rank
   float epsilon = 0;
   AttentionMask mask;
@@ -82,6 +85,7 @@ class Block {
   void query_or_key_backward(const PassContext& pass, const DeviceBatch& batch, const QueryOrKey& part,
                              TensorView dy) const;
   AttentionForward attention_call(const DeviceBatch& batch, const BlockSaved& saved) const;
+  void remember(const PassContext& pass, const CacheAccess& cache, const BlockSaved& saved) const;
 };
 
 }  // namespace shardora

@@ -3,13 +3,20 @@
 
 #include <algorithm>
 
-#include "kernels/cross_entropy.h"
 #include "kernels/elementwise.h"
 #include "kernels/rms_norm.h"
 #include "runtime/observe/ranges.h"
 
 namespace shardora {
 namespace {
+
+// Into the first rows of its room.
+template <class T>
+TensorView upload_values(Backend& backend, TensorView room, const std::vector<T>& values) {
+  const TensorView device = room.rows(0, std::ssize(values));
+  backend.copy_from_host(device, view_of(std::span(values), device.shape));
+  return device;
+}
 
 constexpr std::int64_t kChunkElements = 4 << 20;  // logits of one chunk: 16 MiB
 constexpr std::int64_t kLeastChunkRows = 256;     // below this the head's products lose speed
@@ -65,7 +72,22 @@ Activations Decoder::take_activations(Arena& arena, const ActivationPlan& plan) 
   a.sums = take("logits", DType::kF32, {2 * rows});
   a.loss = take("logits", DType::kF64, {2});
   if (plan.row_scores) a.row_scores = take("logits", DType::kF32, {3, tokens});
+  a.cache = take_cache(arena, plan);
   return a;
+}
+
+KvCache Decoder::take_cache(Arena& arena, const ActivationPlan& plan) const {
+  KvCache cache;
+  if (plan.cache_rows == 0) return cache;
+  const auto take = [&](DType dtype, Shape shape) { return arena.take("cache", dtype, shape); };
+  for (const Block& block : blocks_) {
+    const Shape shape{plan.cache_rows, block.kv_heads, block.head_dim};
+    cache.layers.push_back({.k = take(plan.dtype, shape), .v = take(plan.dtype, shape)});
+  }
+  cache.rows = take(DType::kI32, {plan.limits.tokens});
+  cache.query_offsets = take(DType::kI32, {2 * plan.limits.tokens});
+  cache.key_offsets = take(DType::kI32, {2 * plan.limits.tokens});
+  return cache;
 }
 
 // Layers differ in what they save, as their adapters do: where all share memory, it is that of the largest.
@@ -107,11 +129,7 @@ std::vector<AttentionPlan> Decoder::attention_plans(const ActivationPlan& plan, 
 }
 
 DeviceBatch Decoder::upload(const Batch& batch, const Activations& activations) const {
-  const auto copy = [&](TensorView room, const auto& values) {
-    const TensorView device = room.rows(0, std::ssize(values));
-    backend_.copy_from_host(device, view_of(std::span(values), device.shape));
-    return device;
-  };
+  const auto copy = [&](TensorView room, const auto& values) { return upload_values(backend_, room, values); };
   const DeviceBatch& room = activations.storage;
   DeviceBatch on_device = room;
   on_device.tokens = copy(room.tokens, batch.tokens);
@@ -124,6 +142,16 @@ DeviceBatch Decoder::upload(const Batch& batch, const Activations& activations) 
   }
   on_device.target_rows = copy(room.target_rows, batch.target_rows);
   on_device.targets = copy(room.targets, batch.targets);
+  return on_device;
+}
+
+DeviceBatch Decoder::upload(const Batch& batch, const CachePlaces& places, const Activations& activations) const {
+  const KvCache& room = activations.cache;
+  DeviceBatch on_device = upload(batch, activations);
+  on_device.cache = {.layers = room.layers, .rows = upload_values(backend_, room.rows, places.rows)};
+  if (places.key_offsets.empty()) return on_device;
+  on_device.cache.query_offsets = upload_values(backend_, room.query_offsets, places.query_offsets);
+  on_device.cache.key_offsets = upload_values(backend_, room.key_offsets, places.key_offsets);
   return on_device;
 }
 
@@ -156,24 +184,33 @@ void Decoder::head_input(const PassContext& pass, const DeviceBatch& batch, cons
                                   .rstd = activations.head_rstd.rows(0, rows)});
 }
 
-void Decoder::head_chunk(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
-                         const LossPlan& loss, Range rows) const {
-  const WeightMatrix& head = head_ ? *head_ : *embedding_;
-  const TensorView x = activations.head_normed.rows(rows.begin, rows.size);
-  const CrossEntropy op{.logits = activations.logits.rows(0, rows.size),
-                        .dlogits = activations.dlogits.rows(0, rows.size),
-                        .targets = batch.targets.rows(rows.begin, rows.size),
-                        .first_column = vocabulary_.begin,
-                        .row_max = activations.row_max.rows(0, rows.size),
-                        .sums = activations.sums.rows(0, 2 * rows.size).reshaped({2, rows.size}),
-                        .loss = activations.loss,
-                        .gradient_scale = loss.gradient_scale,
-                        .write_gradient = loss.gradients};
-  head.forward(x, op.logits, false);
+CrossEntropy Decoder::cross_entropy_of(const DeviceBatch& batch, const Activations& activations, Range rows) const {
+  return {.logits = activations.logits.rows(0, rows.size),
+          .dlogits = activations.dlogits.rows(0, rows.size),
+          .targets = batch.targets.rows(rows.begin, rows.size),
+          .first_column = vocabulary_.begin,
+          .row_max = activations.row_max.rows(0, rows.size),
+          .sums = activations.sums.rows(0, 2 * rows.size).reshaped({2, rows.size}),
+          .loss = activations.loss};
+}
+
+// The passes that see the vocabulary of all ranks.
+void Decoder::sum_rows(const PassContext& pass, const CrossEntropy& op) const {
   cross_entropy_max(pass.backend, op);
   parallel_.join_row_max(op.row_max);
   cross_entropy_sum(pass.backend, op);
   parallel_.join_row_sums(op.sums);
+}
+
+void Decoder::head_chunk(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
+                         const LossPlan& loss, Range rows) const {
+  const WeightMatrix& head = head_ ? *head_ : *embedding_;
+  const TensorView x = activations.head_normed.rows(rows.begin, rows.size);
+  CrossEntropy op = cross_entropy_of(batch, activations, rows);
+  op.gradient_scale = loss.gradient_scale;
+  op.write_gradient = loss.gradients;
+  head.forward(x, op.logits, false);
+  sum_rows(pass, op);
   cross_entropy_finish(pass.backend, op);
   if (activations.row_scores) keep_row_scores(pass.backend, op, activations.row_scores, rows.begin);
   if (!loss.gradients) return;
@@ -201,6 +238,13 @@ TensorView Decoder::logits(const PassContext& pass, const DeviceBatch& batch, co
   const TensorView out = activations.logits.rows(0, rows);
   (head_ ? *head_ : *embedding_).forward(activations.head_normed.rows(0, rows), out, false);
   return out;
+}
+
+Decoder::RowSums Decoder::row_sums(const PassContext& pass, const DeviceBatch& batch,
+                                   const Activations& activations) const {
+  const CrossEntropy op = cross_entropy_of(batch, activations, {0, batch.target_rows.size(0)});
+  sum_rows(pass, op);
+  return {.largest = op.row_max, .sums = op.sums.rows(0, 1).reshaped(op.row_max.shape)};
 }
 
 std::int64_t Decoder::lowest_trained_layer() const {

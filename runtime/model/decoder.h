@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cross_entropy.h"
 #include "runtime/data/batch.h"
 #include "runtime/model/block.h"
 #include "runtime/model/parameters.h"
@@ -21,6 +22,7 @@ struct ActivationPlan {
   bool row_scores = false;    // keep what gives each target's own loss
   DType dtype = DType::kF32;  // of activations and their gradients; logits and statistics are fp32
   Recompute recompute = Recompute::kNone;
+  std::int64_t cache_rows = 0;  // tokens whose keys and values are kept: generation
 };
 
 struct Activations {
@@ -32,6 +34,7 @@ struct Activations {
   TensorView logits, dlogits, row_max, sums;          // one chunk of rows; dlogits in the type of the activations
   TensorView loss;                                    // float64 [2]: sum of losses, correct predictions
   TensorView row_scores;  // [3, tokens]: row_max and sums of all target rows; empty without ActivationPlan::row_scores
+  KvCache cache;          // empty without ActivationPlan::cache_rows
 };
 
 // How a forward pass treats the loss.
@@ -62,6 +65,8 @@ class Decoder {
   std::vector<AttentionPlan> attention_plans(const ActivationPlan& plan, std::int64_t longest) const;
   // Copies a micro-batch to the device; the views are of its size.
   DeviceBatch upload(const Batch& batch, const Activations& activations) const;
+  // The same for a batch that uses the activations' cache.
+  DeviceBatch upload(const Batch& batch, const CachePlaces& places, const Activations& activations) const;
 
   // Adds the micro-batch's losses and correct predictions to activations.loss.
   void forward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
@@ -74,6 +79,11 @@ class Decoder {
   // Logits over this rank's columns of the vocabulary at the batch's target rows, into activations.logits, which holds
   // them only if there are at most chunk_rows().
   TensorView logits(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
+  // Of those logits, over the whole vocabulary: each row's largest, and its sum of exp(logit - largest).
+  struct RowSums {
+    TensorView largest, sums;  // [rows]
+  };
+  RowSums row_sums(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
   std::int64_t chunk_rows() const;                  // rows of the head's input that are worked on at a time
   Range vocabulary() const { return vocabulary_; }  // this rank's columns
 
@@ -81,6 +91,7 @@ class Decoder {
   const std::vector<NamedShape>& tensors() const { return tensors_; }
 
  private:
+  KvCache take_cache(Arena& arena, const ActivationPlan& plan) const;
   std::vector<BlockSaved> take_slots(Arena& arena, const ActivationPlan& plan) const;
   void build_block(Block& block, std::int64_t layer);
   TensorView device_vector(WeightSource& source, const std::string& name, Range range);
@@ -89,6 +100,8 @@ class Decoder {
   void run_blocks(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
   void run_block(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
                  std::size_t layer) const;
+  CrossEntropy cross_entropy_of(const DeviceBatch& batch, const Activations& activations, Range rows) const;
+  void sum_rows(const PassContext& pass, const CrossEntropy& op) const;
   void head_input(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
   void head_chunk(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
                   const LossPlan& loss, Range rows) const;

@@ -59,6 +59,7 @@ void Decoder::build_block(Block& block, std::int64_t layer) {
   column(block.gate, "mlp.gate_proj");
   column(block.up, "mlp.up_proj");
   row(block.down, "mlp.down_proj");
+  block.number = layer;
   block.hidden_size = config_.hidden_size;
   block.heads = rule_.query_heads(parallel_.rank()).size;
   block.kv_heads = rule_.kv_heads(parallel_.rank()).size;

@@ -65,7 +65,8 @@ ActivationPlan Blueprint::activation_plan() const {
           .training = plan_.training,
           .row_scores = plan_.row_scores,
           .dtype = activation_dtype(),
-          .recompute = options_.train.recompute};
+          .recompute = options_.train.recompute,
+          .cache_rows = plan_.cache_rows};
 }
 
 std::unique_ptr<Blueprint::Parts> Blueprint::assemble(Backend& backend, Communicator& tensor_group, Arena& arena,

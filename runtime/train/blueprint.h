@@ -15,10 +15,11 @@ namespace shardora {
 
 // What an instance is made for.
 struct InstancePlan {
-  BatchLimits limits;          // largest micro-batch
-  std::int64_t positions = 0;  // longest sequence
-  bool training = false;       // gradients, moments, and all layers' activations are kept
-  bool row_scores = false;     // what gives each target's own loss is kept: Activations::row_scores
+  BatchLimits limits;           // largest micro-batch
+  std::int64_t positions = 0;   // longest sequence
+  std::int64_t cache_rows = 0;  // tokens whose keys and values are kept: generation
+  bool training = false;        // gradients, moments, and all layers' activations are kept
+  bool row_scores = false;      // what gives each target's own loss is kept: Activations::row_scores
 };
 
 // A linear layer of this rank's shard.

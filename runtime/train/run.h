@@ -68,9 +68,6 @@ struct MergeSummary {
 // model.path, adapter.path, output.dir, merge.*.
 MergeSummary merge(const RunOptions& options, const Machine& machine);
 
-// model.path, optional adapter.path, generate.*: greedy continuations, one a prompt, without the prompt.
-std::vector<std::vector<std::int32_t>> generate(const RunOptions& options, const Machine& machine);
-
 // One layer's weight at one point of training against the base: see runtime/adapter/decomposition.h.
 struct AnalyzedModule {
   std::int64_t step = 0;  // of the checkpoint; 0: of a single adapter or model

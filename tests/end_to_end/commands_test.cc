@@ -41,7 +41,7 @@ TEST_P(Trained, AdapterMergesIntoAModelOfTheSameLossAndWords) {
     Words generate = {"generate", "--model.path=" + model.string(), "--generate.prompts=" + kHeldOut.string(),
                       "--generate.max_new_tokens=5"};
     if (with) generate.push_back("--adapter.path=" + with->string());
-    return must_run(split, generate).at("sequences");
+    return tokens_of(must_run(split, generate));
   };
   const json one = words(kModel, adapter, {1, 1});
   EXPECT_EQ(one, words(kModel, adapter, {4, 4}));

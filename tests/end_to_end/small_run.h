@@ -48,6 +48,13 @@ inline std::vector<double> values(const fs::path& run, const char* key) {
 }
 inline std::vector<double> losses(const fs::path& run) { return values(run, "loss"); }
 
+// The new tokens of every prompt, as `generate` says them.
+inline json tokens_of(const json& result) {
+  json tokens = json::array();
+  for (const json& one : result.at("sequences")) tokens.push_back(one.at("tokens"));
+  return tokens;
+}
+
 inline std::string adapter_bytes(const fs::path& run) { return text_of(run / "adapter/adapter_model.safetensors"); }
 
 // Largest ||a - b|| / ||b - start|| over the tensors of two adapters.

@@ -24,7 +24,11 @@ TEST_F(Bf16Rows, GatherAndScatterMoveEveryBit) {
       scatter_rows(side.backend(), {.from = side.activations({3, width}, random_vector(3 * width, 2)),
                                     .rows = side.ints({1, 8, 15}),
                                     .to = scattered});
-      return Outputs{{"gathered", gathered, 1e-30}, {"scattered", scattered, 1e-30}};
+      const TensorView written = side.activations({17, width}, random_vector(17 * width, 6));
+      write_rows(side.backend(), {.from = side.activations({3, width}, random_vector(3 * width, 7)),
+                                  .rows = side.ints({15, 1, 8}),
+                                  .to = written});
+      return Outputs{{"gathered", gathered, 1e-30}, {"scattered", scattered, 1e-30}, {"written", written, 1e-30}};
     });
   }
 }

@@ -70,10 +70,23 @@ TEST_F(Elementwise, ScatterWritesTheNamedRowsAndZerosElsewhere) {
   }
 }
 
+TEST_F(Elementwise, WriteChangesTheNamedRowsAndNoOther) {
+  for (const std::vector<std::int64_t>& rows : {std::vector<std::int64_t>{}, {16}, {9, 3, 15}, {1, 0}}) {
+    const auto count = static_cast<std::int64_t>(rows.size());
+    const Vector from = support::random_vector(count * 5, 7);
+    Vector expected = support::random_vector(17 * 5, 8);
+    const TensorView to = floats({17, 5}, expected);
+    write_rows(*backend_, {.from = floats({count, 5}, from), .rows = ints(rows), .to = to});
+    for (std::size_t i = 0; i < from.size(); ++i) expected[index(rows[i / 5] * 5) + i % 5] = from[i];
+    support::expect_close(read(to), expected, 0, "to");
+  }
+}
+
 TEST_F(Elementwise, RowsOutsideTheMatrixAreRefused) {
   if (backend_->kind() != BackendKind::kCpu) GTEST_SKIP() << "a device does not check its indices";
   const TensorView small = floats({2, 3}, Vector(6));
   EXPECT_THROW(gather_rows(*backend_, {.from = small, .rows = ints({0, 2}), .to = small}), Error);
+  EXPECT_THROW(write_rows(*backend_, {.from = small, .rows = ints({0, 2}), .to = small}), Error);
   EXPECT_THROW(scatter_rows(*backend_, {.from = small, .rows = ints({1, 1}), .to = unwritten({4, 3})}), Error);
 }
 

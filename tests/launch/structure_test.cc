@@ -33,8 +33,10 @@ const std::map<std::string, std::set<std::string>>& arrows() {
     may["runtime/plan"] = may["runtime/train"];
     may["runtime/plan"].insert("runtime/train");
     may["runtime/options.h"] = {};
+    may["runtime/generate"] = may["runtime/train"];
+    may["runtime/generate"].insert("runtime/train");
     may["launch"] = may["runtime/plan"];
-    may["launch"].insert("runtime/plan");
+    may["launch"].insert({"runtime/plan", "runtime/generate"});
     return may;
   }();
   return built;

@@ -155,6 +155,23 @@ def evaluate(model, data):
     return total / count
 
 
+def continuations(model, prompts, new_tokens, beams=1, stop_tokens=None):
+    """[(new tokens, the stop token included; sum of their log-probabilities)] by transformers' generate, one by one."""
+    end = stop_tokens or model.generation_config.eos_token_id
+    found = []
+    for prompt in prompts:
+        ids = torch.tensor([[int(token) for token in prompt]])
+        with torch.no_grad(), precision(parameter_dtype(model)):
+            tokens = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=new_tokens,
+                                    num_beams=beams, do_sample=False, early_stopping=False, length_penalty=1.0,
+                                    eos_token_id=end, pad_token_id=0)
+            logits = model(input_ids=tokens, use_cache=False).logits[0, ids.shape[1] - 1:-1]
+        new = tokens[0, ids.shape[1]:]
+        chosen = torch.log_softmax(logits.double(), -1).gather(1, new[:, None])
+        found.append((new.tolist(), float(chosen.sum())))
+    return found
+
+
 # ---- adapters -------------------------------------------------------------------------------------------------------
 
 
