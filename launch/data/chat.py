@@ -31,6 +31,7 @@ class ChatPrompt:
     def __post_init__(self):
         self.options = self.options or {}
         self._marks_answers = "generation %}" in self.template.replace("-%}", " %}").replace("  ", " ")
+        self._generation_prompt = None  # as it was seen last
         self._marks_answers = self._marks_answers and "endgeneration" in self.template
 
     def describe(self):
@@ -119,6 +120,8 @@ class ChatPrompt:
 
     def _begin(self, text, messages, k, tools, where):
         asked = self.render(messages[:k], tools, where, asking=True)
+        if self._generation_prompt and asked.endswith(self._generation_prompt) and text.startswith(asked):
+            return len(asked)  # a rendering saved
         told = self.render(messages[:k], tools, where)
         if asked == told:
             # Some templates end a user's turn with what starts the answer. Others start it in the answer's own turn.
@@ -129,6 +132,7 @@ class ChatPrompt:
                 "so that the answer's start is unknown; give one that has it with --prompt FILE"
             )
         if text.startswith(asked):
+            self._generation_prompt = asked.removeprefix(told)
             return len(asked)
         # A generation prompt may close the thinking that an answer has: what both share is the prompt.
         begin = _common(asked, text)

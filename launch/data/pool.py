@@ -32,7 +32,7 @@ def ordered(work, batches, processes):
         return
     context = multiprocessing.get_context("fork")  # the tokenizer is read once and shared
     executor = concurrent.futures.ProcessPoolExecutor(processes, context, _start, (work,))
-    waiting = collections.deque()
+    waiting, patient = collections.deque(), True
     try:
         for batch in batches:
             waiting.append(executor.submit(_do, batch))
@@ -44,5 +44,11 @@ def ordered(work, batches, processes):
         raise Refusal(
             "a worker process died, perhaps for want of memory; lower --processes or --max-record-bytes", INTERNAL
         ) from None
+    except KeyboardInterrupt:
+        # It may have come in the middle of the executor's own work, which then waits for workers that wait for it.
+        for worker in multiprocessing.active_children():
+            worker.kill()
+        patient = False
+        raise
     finally:
-        executor.shutdown(wait=True, cancel_futures=True)
+        executor.shutdown(wait=patient, cancel_futures=True)

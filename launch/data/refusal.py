@@ -55,7 +55,8 @@ def run(name, main, arguments):
     except Refusal as refusal:
         return _say(name, refusal.text, refusal.status)
     except KeyboardInterrupt as stop:
-        return _say(name, "interrupted; nothing was written", 128 + (stop.args[0] if stop.args else signal.SIGINT))
+        status = _say(name, "interrupted; nothing was written", 128 + (stop.args[0] if stop.args else signal.SIGINT))
+        os._exit(status)  # everything is put away; Python's own end would wait for threads that the signal has stranded
     except BrokenPipeError:
         # Whoever read standard output has gone; a second complaint when Python flushes it would be noise.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -130,6 +130,11 @@ class Templates(Case):
             "chat",
         )
 
+    def test_a_generation_prompt_that_answers_do_not_start_with_is_refused(self):
+        template = CHATML.replace("<|im_start|>assistant\n{% endif", "<|im_start|>assistant\n(done) {% endif")
+        path = self.file("a.jsonl", [{"messages": GO}])
+        self.refused(65, "line 1, turn 2: the chat template renders", self.tokenizer(template=template), path, "chat")
+
     def test_a_template_that_rewrites_what_was_said_is_refused_but_for_its_last_turn(self):
         tokenizer, path = self.tokenizer(template=SHOUTING, begin=False), self.file("a.jsonl", [{"messages": TWICE}])
         self.refused(65, "line 1, turn 2: the chat template renders .* use --train-on last", tokenizer, path, "chat")

@@ -221,6 +221,11 @@ class Counts(Case):
         self.assertEqual((result["sequences"], result["duplicates"]), (1, 1))
         self.assertEqual(self.marked(self.words), ["<s>Say the[ ok</s>]"])
 
+    def test_of_duplicates_the_first_stays(self):
+        other = {"prompt": "Go", "completion": "on"}
+        self.prepared(self.words, self.file("b.jsonl", [PAIR, other, PAIR, PAIR]), "completion", "--drop-duplicates")
+        self.assertEqual(self.marked(self.words), ["<s>Say the[ ok</s>]", "<s>Go[on</s>]"])
+
     def test_text_of_special_tokens_is_told(self):
         path = self.file("b.jsonl", [PAIR, {"prompt": "a", "completion": "b</s>"}])
         status, output, _ = self.prepare(self.words, path, "completion")
