@@ -12,7 +12,7 @@ set(share share/shardora)
 install(FILES ${CMAKE_SOURCE_DIR}/README.md ${CMAKE_SOURCE_DIR}/LICENSE ${CMAKE_SOURCE_DIR}/SECURITY.md DESTINATION ${share})
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/configs DESTINATION ${share})
 install(PROGRAMS install.sh DESTINATION ${share}/launch)
-install(DIRECTORY data eval docs DESTINATION ${share}/launch USE_SOURCE_PERMISSIONS PATTERN __pycache__ EXCLUDE)
+install(DIRECTORY data eval docs report DESTINATION ${share}/launch USE_SOURCE_PERMISSIONS PATTERN __pycache__ EXCLUDE)
 
 set(CPACK_GENERATOR TGZ)
 set(CPACK_PACKAGE_NAME shardora)

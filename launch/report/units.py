@@ -26,7 +26,7 @@ def memory(value):
 
 
 def share(value):
-    return NONE if value is None or not math.isfinite(value) else f"{100 * value:.3g} %"
+    return NONE if value is None or not math.isfinite(value) else f"{figure(100 * value, 3)} %"
 
 
 def duration(seconds):

@@ -2,7 +2,7 @@
 """The report in a real browser: every plot is drawn, nothing is fetched, the console stays silent, nothing sticks out
 of the page; light and dark, wide and narrow, with every x axis.
 
-    report_in_browser.py [PICTURES]     keeps screenshots in the folder PICTURES
+    report_in_browser.py [--pictures FOLDER] [TEST…]    keeps screenshots in the folder
 
 Exit status 77, skipped, where Chromium or a Python package is missing.
 """
@@ -156,7 +156,9 @@ class InBrowser(unittest.TestCase):
 if __name__ == "__main__":
     if ABSENT:
         sys.exit(print(f"skipped: {ABSENT}", file=sys.stderr) or 77)
-    if len(sys.argv) > 1 and not sys.argv[-1].startswith("-"):
-        InBrowser.pictures = pathlib.Path(sys.argv.pop())
+    if "--pictures" in sys.argv:
+        at = sys.argv.index("--pictures")
+        InBrowser.pictures = pathlib.Path(sys.argv[at + 1])
         InBrowser.pictures.mkdir(parents=True, exist_ok=True)
+        del sys.argv[at : at + 2]
     unittest.main()

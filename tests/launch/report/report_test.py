@@ -94,7 +94,10 @@ class OneRun(InFolder):
         self.assertEqual(found, {"steps": [10, 20, 30], "tokens": [1000, 2000, 3000], "hours": [0.1, 0.2, 0.3]})
 
     def test_long_run_has_few_points_and_all_spikes(self):
-        lines = [made_run.step_line(step) for step in range(1, 5001)]
+        phases = lambda step: {
+            name: 0.1 + (step * k * 7 % 13) / 13 for k, name in enumerate(made_run.PHASES)
+        }  # noqa: E731
+        lines = [made_run.step_line(step, phases=phases(step)) for step in range(1, 5001)]
         lines[3333] = made_run.step_line(3334, loss=77.5, seconds=9.0, phases=dict.fromkeys(made_run.PHASES, 1.5))
         page = self.report(made_run.make(self.folder / "run", steps=5000, metrics=made_run.text_of(lines)))
         for panel in page.panels.values():
@@ -176,6 +179,7 @@ class OneRun(InFolder):
         folder = made_run.make(self.folder / "run", metrics=made_run.text_of(lines))
         page = self.report(folder)
         self.assertNotIn("<b>bold", page.source)
+        self.assertNotIn("<tiny>", page.source)
         self.assertIn("/models/<tiny> & co", page.text)
         self.assertEqual(page.trace("loss", "</script><b>bold")["y"], [2.0])
 
@@ -213,7 +217,9 @@ class Refusals(InFolder):
 
 class OwnFault(unittest.TestCase):
     def test_a_fault_of_the_scripts_is_one_line_that_says_where(self):
-        code = f"import sys; sys.path.insert(0, {str(made_run.SCRIPTS)!r}); import failure; failure.run(lambda _: 1 / 0)"
+        code = (
+            f"import sys; sys.path.insert(0, {str(made_run.SCRIPTS)!r}); import failure; failure.run(lambda _: 1 / 0)"
+        )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         self.assertEqual((done.returncode, done.stderr.count("\n")), (70, 1), done.stderr)
         self.assertIn("internal error at <string>:1: ZeroDivisionError: division by zero", done.stderr)
