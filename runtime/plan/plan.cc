@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <cmath>
@@ -36,6 +37,13 @@ PlanDevice gpu(const DeviceFigures& figures, const PlanOptions& plan) {
                      .process = {}},
           .resident_bytes = kDeviceResident,
           .speeds = std::make_shared<TableSpeeds>(figures)};
+}
+
+// That this process may use.
+int cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
 PlanDevice this_machine(const RunOptions& options, std::shared_ptr<MeasuredSpeeds> speeds) {
@@ -131,7 +139,7 @@ RunPlan make_plan(const RunOptions& asked) {
   const int ranks = static_cast<int>(options.plan.devices);
   std::shared_ptr<MeasuredSpeeds> measured;
   if (!on_gpu) {
-    const int threads = options.parallel.threads * ranks;
+    const int threads = options.parallel.threads > 0 ? options.parallel.threads * ranks : cores();
     measured = std::make_shared<MeasuredSpeeds>(MeasuredSpeeds::Machine{
         .backend = {.threads = threads, .instruction_set = options.parallel.instruction_set},
         .ranks = ranks,
