@@ -11,6 +11,7 @@
 #include "runtime/observe/model_flops.h"
 #include "runtime/plan/calibration.h"
 #include "runtime/plan/shapes.h"
+#include "runtime/train/start_table.h"
 
 namespace shardora {
 namespace {
@@ -78,26 +79,11 @@ void require_divisor(const RunOptions& options) {
   refuse(ExitStatus::kUsage, "parallel.tensor = {} does not divide plan.devices = {}", tensor, options.plan.devices);
 }
 
-void count_parameters(const Rehearsal& whole, RunPlan& plan) {
-  for (const NamedShape& tensor : whole.tensors) plan.parameters += Shape(tensor.shape).elements();
-  constexpr std::pair<ParameterKind, const char*> kKinds[] = {{ParameterKind::kA, "A"},
-                                                              {ParameterKind::kB, "B"},
-                                                              {ParameterKind::kMagnitude, "m"},
-                                                              {ParameterKind::kWeight, "weights"}};
-  for (const auto& [kind, name] : kKinds) {
-    std::int64_t count = 0;
-    for (const Parameter& parameter : whole.parameters.all()) {
-      if (parameter.kind == kind) count += Shape(parameter.logical_shape).elements();
-    }
-    if (count > 0) plan.trained.push_back({name, count});
-  }
-}
-
 double flops_per_token(const ModelConfig& config, const Rehearsal& whole, const RunPlan& plan, std::int64_t length) {
   ModelFlops::Training training{.lowest_layer = whole.lowest_trained_layer,
-                                .full = plan.trained.front().kind == "weights"};
-  for (const TrainedKind& kind : plan.trained) {
-    if (kind.kind == "A" || kind.kind == "B") training.adapter_elements += kind.parameters;
+                                .full = plan.trained.front().first == "weights"};
+  for (const auto& [kind, count] : plan.trained) {
+    if (kind == "A" || kind == "B") training.adapter_elements += count;
   }
   const ModelFlops flops(config, training);
   return (flops.of_sequence(length) + flops.of_targets(length)) / static_cast<double>(length);
@@ -126,7 +112,7 @@ void choose_best(RunPlan& plan) {
 
 std::int64_t RunPlan::trained_parameters() const {
   std::int64_t sum = 0;
-  for (const TrainedKind& kind : trained) sum += kind.parameters;
+  for (const auto& [kind, count] : trained) sum += count;
   return sum;
 }
 
@@ -154,7 +140,8 @@ RunPlan make_plan(const RunOptions& asked) {
                .tokens_per_step = planner.workload().tokens_per_step(),
                .steps = planner.workload().steps()};
   const Rehearsal whole = planner.rehearse_whole();
-  count_parameters(whole, plan);
+  for (const NamedShape& tensor : whole.tensors) plan.parameters += Shape(tensor.shape).elements();
+  plan.trained = trained_by_kind(whole.parameters);
   plan.flops_per_token = flops_per_token(config, whole, plan, planner.workload().longest());
   for (const int tensor : tensor_sizes(options, ranks)) plan.splits.push_back(planner.evaluate(options, ranks, tensor));
   choose_best(plan);

@@ -55,8 +55,8 @@ TEST(Plan, CountsTheTrainedParametersThatPeftCounts) {
 TEST(Plan, CountsOneMagnitudeForEachOutputFeature) {
   const RunPlan plan = make_plan(options_of("8B", "h200"));
   ASSERT_EQ(plan.trained.size(), 3U);
-  EXPECT_EQ(plan.trained[2].kind, "m");
-  EXPECT_EQ(plan.trained[2].parameters, 32 * (4096 + 1024 + 1024 + 4096 + 14336 + 14336 + 4096));
+  EXPECT_EQ(plan.trained[2].first, "m");
+  EXPECT_EQ(plan.trained[2].second, 32 * (4096 + 1024 + 1024 + 4096 + 14336 + 14336 + 4096));
 }
 
 // 790 TFLOP/s over the model's FLOPs: 23,200, 2,650 and 471 tokens/s on an H200 at r = 16 and 4,096 tokens.
