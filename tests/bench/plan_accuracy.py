@@ -185,7 +185,10 @@ def main():
     work = arguments.work or pathlib.Path(tempfile.mkdtemp())
     try:
         names = [name for name in CASES if all(word in name.split() for word in arguments.only)]
-        results = [measure_case(arguments, name, work) for name in names]
+        results = []
+        for name in names:
+            results.append(measure_case(arguments, name, work))
+            print(" | ".join(row_of(results[-1])), file=sys.stderr, flush=True)
     finally:
         if not arguments.work:
             shutil.rmtree(work)
