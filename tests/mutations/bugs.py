@@ -670,7 +670,7 @@ PLANS = [
     Bug("the lightest rank's work", "a plan's work", "runtime/plan/workload.cc",
         "if (tokens > most_tokens)", "if (most_tokens < 0 || tokens < most_tokens)", "Workload"),
     Bug("sums of a micro-batch once a step", "a plan's traffic", "runtime/plan/step_work.cc",
-        "std::llround(static_cast<double>(rehearsal.micro_batch.bytes) * share)", "rehearsal.micro_batch.bytes", "Plan"),
+        "const double share = rank.tokens / static_cast<double>(run.largest_micro_batch);", "const double share = 1;", "Plan"),
     Bug("m counted as A", "the table at the start", "runtime/train/start_table.cc",
         "if (parameter.kind == kind)", "if (parameter.kind == kind || parameter.kind == ParameterKind::kMagnitude)",
         "StartTable"),
