@@ -47,7 +47,7 @@ int cores() {
   return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
-PlanDevice this_machine(const RunOptions& options, std::shared_ptr<MeasuredSpeeds> speeds) {
+PlanDevice this_machine(const RunOptions& options, const std::shared_ptr<MeasuredSpeeds>& speeds) {
   HostMemory memory = read_host_memory();
   if (options.plan.device_memory > 0) {
     memory = {.shared = {.free_bytes = asked_memory(options.plan, 0) * options.plan.devices,
@@ -57,7 +57,7 @@ PlanDevice this_machine(const RunOptions& options, std::shared_ptr<MeasuredSpeed
   return {.name = "this machine: " + speeds->processor(),
           .memory = memory,
           .resident_bytes = resident_memory_bytes(),
-          .speeds = std::move(speeds)};
+          .speeds = speeds};
 }
 
 const DeviceFigures& known_gpu(const std::string& word) {
