@@ -4,7 +4,6 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "runtime/io/files.h"
 #include "runtime/io/json.h"
@@ -26,9 +25,8 @@ std::string processor_name() {
 }
 
 std::string machine_text(const BackendOptions& backend) {
-  const int threads = backend.threads > 0 ? backend.threads : static_cast<int>(std::thread::hardware_concurrency());
   const std::string level = backend.instruction_set == "auto" ? instruction_sets().back() : backend.instruction_set;
-  return fmt::format("{}, {} threads, {}", processor_name(), threads, level);
+  return fmt::format("{}, {}", processor_name(), level);
 }
 
 std::string shape_text(const ProductShape& shape) {
@@ -60,7 +58,8 @@ Backend& MeasuredSpeeds::backend() {
 }
 
 // Of all ranks together: each has its part of it.
-double MeasuredSpeeds::known(const std::string& key, const std::function<double()>& measure) {
+double MeasuredSpeeds::known(const std::string& operation, const std::function<double()>& measure) {
+  const std::string key = fmt::format("{} threads: {}", machine_.backend.threads, operation);
   auto found = figures_.find(key);
   if (found == figures_.end()) {
     if (other_) {

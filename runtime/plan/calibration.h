@@ -38,11 +38,11 @@ class MeasuredSpeeds final : public Speeds {
   void save() const;
 
  private:
-  double known(const std::string& key, const std::function<double()>& measure);
+  double known(const std::string& operation, const std::function<double()>& measure);
   Backend& backend();
 
   Machine machine_;
-  std::string processor_;                  // name, threads, instruction set
+  std::string processor_;                  // name, instruction set
   bool other_ = false;                     // the file is of another one
   std::map<std::string, double> figures_;  // by operation and shape
   bool changed_ = false;

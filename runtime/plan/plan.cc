@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <cmath>
@@ -10,6 +11,7 @@
 #include "runtime/observe/model_flops.h"
 #include "runtime/plan/calibration.h"
 #include "runtime/plan/shapes.h"
+#include "runtime/train/start_table.h"
 
 namespace shardora {
 namespace {
@@ -38,7 +40,14 @@ PlanDevice gpu(const DeviceFigures& figures, const PlanOptions& plan) {
           .speeds = std::make_shared<TableSpeeds>(figures)};
 }
 
-PlanDevice this_machine(const RunOptions& options, std::shared_ptr<MeasuredSpeeds> speeds) {
+// That this process may use.
+int cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+PlanDevice this_machine(const RunOptions& options, const std::shared_ptr<MeasuredSpeeds>& speeds) {
   HostMemory memory = read_host_memory();
   if (options.plan.device_memory > 0) {
     memory = {.shared = {.free_bytes = asked_memory(options.plan, 0) * options.plan.devices,
@@ -48,7 +57,7 @@ PlanDevice this_machine(const RunOptions& options, std::shared_ptr<MeasuredSpeed
   return {.name = "this machine: " + speeds->processor(),
           .memory = memory,
           .resident_bytes = resident_memory_bytes(),
-          .speeds = std::move(speeds)};
+          .speeds = speeds};
 }
 
 const DeviceFigures& known_gpu(const std::string& word) {
@@ -70,26 +79,11 @@ void require_divisor(const RunOptions& options) {
   refuse(ExitStatus::kUsage, "parallel.tensor = {} does not divide plan.devices = {}", tensor, options.plan.devices);
 }
 
-void count_parameters(const Rehearsal& whole, RunPlan& plan) {
-  for (const NamedShape& tensor : whole.tensors) plan.parameters += Shape(tensor.shape).elements();
-  constexpr std::pair<ParameterKind, const char*> kKinds[] = {{ParameterKind::kA, "A"},
-                                                              {ParameterKind::kB, "B"},
-                                                              {ParameterKind::kMagnitude, "m"},
-                                                              {ParameterKind::kWeight, "weights"}};
-  for (const auto& [kind, name] : kKinds) {
-    std::int64_t count = 0;
-    for (const Parameter& parameter : whole.parameters.all()) {
-      if (parameter.kind == kind) count += Shape(parameter.logical_shape).elements();
-    }
-    if (count > 0) plan.trained.push_back({name, count});
-  }
-}
-
 double flops_per_token(const ModelConfig& config, const Rehearsal& whole, const RunPlan& plan, std::int64_t length) {
   ModelFlops::Training training{.lowest_layer = whole.lowest_trained_layer,
-                                .full = plan.trained.front().kind == "weights"};
-  for (const TrainedKind& kind : plan.trained) {
-    if (kind.kind == "A" || kind.kind == "B") training.adapter_elements += kind.parameters;
+                                .full = plan.trained.front().first == "weights"};
+  for (const auto& [kind, count] : plan.trained) {
+    if (kind == "A" || kind == "B") training.adapter_elements += count;
   }
   const ModelFlops flops(config, training);
   return (flops.of_sequence(length) + flops.of_targets(length)) / static_cast<double>(length);
@@ -118,7 +112,7 @@ void choose_best(RunPlan& plan) {
 
 std::int64_t RunPlan::trained_parameters() const {
   std::int64_t sum = 0;
-  for (const TrainedKind& kind : trained) sum += kind.parameters;
+  for (const auto& [kind, count] : trained) sum += count;
   return sum;
 }
 
@@ -131,7 +125,7 @@ RunPlan make_plan(const RunOptions& asked) {
   const int ranks = static_cast<int>(options.plan.devices);
   std::shared_ptr<MeasuredSpeeds> measured;
   if (!on_gpu) {
-    const int threads = options.parallel.threads * ranks;
+    const int threads = options.parallel.threads > 0 ? options.parallel.threads * ranks : cores();
     measured = std::make_shared<MeasuredSpeeds>(MeasuredSpeeds::Machine{
         .backend = {.threads = threads, .instruction_set = options.parallel.instruction_set},
         .ranks = ranks,
@@ -146,7 +140,8 @@ RunPlan make_plan(const RunOptions& asked) {
                .tokens_per_step = planner.workload().tokens_per_step(),
                .steps = planner.workload().steps()};
   const Rehearsal whole = planner.rehearse_whole();
-  count_parameters(whole, plan);
+  for (const NamedShape& tensor : whole.tensors) plan.parameters += Shape(tensor.shape).elements();
+  plan.trained = trained_by_kind(whole.parameters);
   plan.flops_per_token = flops_per_token(config, whole, plan, planner.workload().longest());
   for (const int tensor : tensor_sizes(options, ranks)) plan.splits.push_back(planner.evaluate(options, ranks, tensor));
   choose_best(plan);

@@ -11,15 +11,10 @@
 
 namespace shardora {
 
-struct TrainedKind {
-  std::string kind;  // A, B, m, or all weights
-  std::int64_t parameters = 0;
-};
-
 struct RunPlan {
   std::string model, device;
   std::int64_t parameters = 0;
-  std::vector<TrainedKind> trained;
+  std::vector<std::pair<std::string, std::int64_t>> trained;  // by kind: A, B, m, or weights
   int devices = 1;
   double flops_per_token = 0;  // ModelFlops
   double tokens_per_step = 0, steps = 0;

@@ -63,7 +63,7 @@ ordered_json to_json(const RunPlan& plan) {
                        {"best", nullptr},
                        {"splits", ordered_json::array()},
                        {"remedies", ordered_json::array()}};
-  for (const TrainedKind& kind : plan.trained) json["trained"][kind.kind] = kind.parameters;
+  for (const auto& [kind, count] : plan.trained) json["trained"][kind] = count;
   for (const SplitPlan& split : plan.splits) json["splits"].push_back(split_json(plan, split));
   if (plan.best) {
     json["best"] = split_json(plan, plan.splits[*plan.best]);

@@ -26,7 +26,7 @@ std::string head_text(const RunPlan& plan) {
   std::string text =
       fmt::format("{}: {} parameters, {} trained ({:.3g} %):", plan.model, plan.parameters, plan.trained_parameters(),
                   100 * static_cast<double>(plan.trained_parameters()) / static_cast<double>(plan.parameters));
-  for (const TrainedKind& kind : plan.trained) text += fmt::format(" {} {}", kind.kind, kind.parameters);
+  for (const auto& [kind, count] : plan.trained) text += fmt::format(" {} {}", kind, count);
   return text + fmt::format("\n{} of {}; {:.0f} tokens a step, {:.4g} GFLOP a token\n", plan.devices, plan.device,
                             plan.tokens_per_step, 1e-9 * plan.flops_per_token);
 }
@@ -42,11 +42,10 @@ std::string split_row(const RunPlan& plan, std::size_t index) {
 }
 
 std::string details(const RunPlan& plan, const SplitPlan& split) {
-  std::string text = to_text(split.memory) + "\n";
-  text += fmt::format("a step of {}: {}", seconds_text(split.time.total()), split.work.micro_batches);
-  text = to_text(split.memory) +
-         fmt::format("\na step: {} in {:.3g} micro-batches a rank; floor of products and attention {}",
-                     seconds_text(split.time.total()), split.work.micro_batches, seconds_text(split.time.floor()));
+  std::string text =
+      to_text(split.memory) +
+      fmt::format("\na step: {} in {:.3g} micro-batches a rank; floor of products and attention {}",
+                  seconds_text(split.time.total()), split.work.micro_batches, seconds_text(split.time.floor()));
   for (const auto& [name, part] : kTimeParts) {
     if (split.time.*part > 0) text += fmt::format("\n  {:<28} {:>14}", name, seconds_text(split.time.*part));
   }

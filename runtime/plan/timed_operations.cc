@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <functional>
+#include <limits>
 
 #include "kernels/adamw.h"
 #include "kernels/cross_entropy.h"
@@ -21,22 +22,20 @@ constexpr double kMostElements = 64e6;  // of a weight: 256 MB
 constexpr double kMostProduct = 20e9;   // rows * out * in: a fifth of a second
 constexpr double kFp32 = 4;
 
-// Seconds of one pass: the median, once the first has made what it needs.
-double median_seconds(Backend& backend, const std::function<void()>& pass) {
+// Seconds of one pass: the shortest, as other work on the machine only ever adds; once a first has made what it needs.
+double shortest_seconds(Backend& backend, const std::function<void()>& pass) {
   pass();
   backend.synchronize();
-  std::vector<double> seconds;
-  double sum = 0;
-  while (std::ssize(seconds) < kLeastPasses || sum < kLeastSeconds) {
+  double shortest = std::numeric_limits<double>::infinity(), sum = 0;
+  for (int passes = 0; passes < kLeastPasses || sum < kLeastSeconds; ++passes) {
     const double begin = monotonic_seconds();
     pass();
     backend.synchronize();
-    seconds.push_back(monotonic_seconds() - begin);
-    sum += seconds.back();
+    const double seconds = monotonic_seconds() - begin;
+    shortest = std::min(shortest, seconds);
+    sum += seconds;
   }
-  const auto middle = seconds.begin() + std::ssize(seconds) / 2;
-  std::nth_element(seconds.begin(), middle, seconds.end());
-  return *middle;
+  return shortest;
 }
 
 // Random buffers that live as long as a measurement.
@@ -78,7 +77,7 @@ double timed_product(Backend& backend, const FrozenMatrixPlan& like, const Produ
   const auto weight = make_frozen_matrix(backend, plan, values.take({part.out, part.in}));
   const TensorView x = values.take({part.rows, part.in}), y = values.take({part.rows, part.out});
   const double seconds =
-      median_seconds(backend, [&] { forward ? weight->forward(x, y, false) : weight->input_gradient(y, x, false); });
+      shortest_seconds(backend, [&] { forward ? weight->forward(x, y, false) : weight->input_gradient(y, x, false); });
   return 2 * product_of(part) / seconds;
 }
 
@@ -89,7 +88,7 @@ double timed_adapter(Backend& backend, const ProductShape& shape, std::int64_t r
                    dz = values.take({rows, rank}), a = values.take({rank, shape.in}),
                    b = values.take({shape.out, rank}), da = values.take({rank, shape.in}),
                    db = values.take({shape.out, rank});
-  const double seconds = median_seconds(backend, [&] {
+  const double seconds = shortest_seconds(backend, [&] {
     matmul(backend, {.a = x, .b = a, .c = z, .transpose_b = true});
     matmul(backend, {.a = z, .b = b, .c = y, .transpose_b = true, .accumulate = true});
     matmul(backend, {.a = y, .b = b, .c = dz});
@@ -110,7 +109,7 @@ double timed_attention(Backend& backend, const AttentionShape& shape, bool forwa
       backend, {.heads = shape.heads, .kv_heads = shape.kv_heads, .head_dim = shape.head_dim, .type = DType::kF32},
       batch);
   attention.forward();
-  const double seconds = median_seconds(backend, [&] { forward ? attention.forward() : attention.backward(); });
+  const double seconds = shortest_seconds(backend, [&] { forward ? attention.forward() : attention.backward(); });
   const double width = static_cast<double>(shape.heads * shape.head_dim);
   return (forward ? 2 : 5) * width * attention.squared_lengths() / seconds;
 }
@@ -125,7 +124,7 @@ double timed_elementwise(Backend& backend, std::int64_t rows, std::int64_t hidde
   const LinearProduct gate_product{.u = gate, .gain = wide_gain, .bias = {}},
       up_product{.u = up, .gain = wide_gain, .bias = {}};
   const TensorView dgate = values.take({rows, intermediate}), dup = values.take({rows, intermediate});
-  const double seconds = median_seconds(backend, [&] {
+  const double seconds = shortest_seconds(backend, [&] {
     rms_norm_forward(backend, {.x = x, .weight = weight, .y = y, .rstd = rstd});
     scale_columns_forward(backend, {.u = y, .gain = gain, .bias = {}, .residual = x, .y = dx});
     swiglu_forward(backend, {.gate = gate_product, .up = up_product, .y = act});
@@ -153,7 +152,7 @@ double timed_loss(Backend& backend, std::int64_t rows, std::int64_t columns) {
                         .loss = {loss.data(), DType::kF64, {2}}};
   backend.zero(op.targets);
   backend.zero(op.loss);
-  const double seconds = median_seconds(backend, [&] {
+  const double seconds = shortest_seconds(backend, [&] {
     cross_entropy_max(backend, op);
     cross_entropy_sum(backend, op);
     cross_entropy_finish(backend, op);
@@ -168,7 +167,7 @@ double timed_optimizer(Backend& backend) {
                    moment1 = values.take({kParameters}), moment2 = values.take({kParameters});
   backend.zero(moment1);
   backend.zero(moment2);
-  const double seconds = median_seconds(
+  const double seconds = shortest_seconds(
       backend, [&] { adamw(backend, {.value = value, .gradient = gradient, .moment1 = moment1, .moment2 = moment2}); });
   return 7 * kFp32 * static_cast<double>(kParameters) / seconds;
 }

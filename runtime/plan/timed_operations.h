@@ -1,5 +1,5 @@
-// How fast the operations of a training step are on a backend, measured: FLOP/s or bytes/s on random values, the median
-// of a few passes. Large shapes are measured in part, in rows and columns enough for full speed.
+// How fast the operations of a training step are on a backend, measured: FLOP/s or bytes/s on random values, in the
+// fastest of a few passes. Large shapes are measured in part, in rows and columns enough for full speed.
 #pragma once
 
 #include "kernels/weight_matrix.h"

@@ -80,7 +80,8 @@ InstancePlan Workload::instance_plan(const PackingOptions& packing) const {
 RankWork Workload::of_one_length(int data_size, const PackingOptions& packing) const {
   const std::int64_t sequences = (global_batch_ + data_size - 1) / data_size;
   const std::int64_t in_one = packing.packing ? std::max<std::int64_t>(1, packing.micro_batch_tokens / longest_) : 1;
-  return {.micro_batches = static_cast<double>((sequences + in_one - 1) / in_one),
+  const std::int64_t micro_batches = (sequences + in_one - 1) / in_one;
+  return {.micro_batches = static_cast<double>(micro_batches),
           .tokens = static_cast<double>(sequences * longest_),
           .targets = static_cast<double>(sequences * (longest_ - 1)),
           .lengths = std::vector<std::int64_t>(static_cast<std::size_t>(sequences), longest_)};

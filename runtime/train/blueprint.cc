@@ -52,12 +52,12 @@ DType Blueprint::activation_dtype() const { return on_device() && !full_ ? store
 std::string Blueprint::weights_text() const {
   if (full_) return {};
   if (on_device()) {
-    return fmt::format("frozen weights, activations and products: {}",
-                       stored_dtype(options_.model) == DType::kBF16 ? "bfloat16, sums in float32" : "float32");
+    return stored_dtype(options_.model) == DType::kBF16 ? "bfloat16, as activations and products; sums in float32"
+                                                        : "float32, as activations and products";
   }
-  if (stored_dtype(options_.model) == DType::kBF16) return "frozen weights: bfloat16, one copy for both directions";
-  return one_copy_ ? "frozen weights: float32, one copy for both directions"
-                   : "frozen weights: float32, a copy for each direction where the layouts differ";
+  if (stored_dtype(options_.model) == DType::kBF16) return "bfloat16, one copy for both directions";
+  return one_copy_ ? "float32, one copy for both directions"
+                   : "float32, a copy for each direction where the layouts differ";
 }
 
 ActivationPlan Blueprint::activation_plan() const {

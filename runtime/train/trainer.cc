@@ -51,15 +51,15 @@ void Trainer::record_failure(const Error& error) {
 
 TrainSummary Trainer::loop() {
   say_hello();
-  Progress progress(writes(), counters_.step + 1, steps_);
   bool stopped_early = false, enough = false;
   std::int64_t step = counters_.step;
+  std::optional<Progress> progress(std::in_place, writes(), step + 1, steps_);
   while (step < steps_ && !stopped_early && !enough) {
     ++step;
     const TrainStep::Result done = step_->run(step);
     counters_.step = step;
     report(step, done);
-    progress.step(step, done.loss, static_cast<double>(done.tokens) / done.seconds);
+    progress->step(step, done.loss, static_cast<double>(done.tokens) / done.seconds);
     const bool evaluates = options_.train.eval_every > 0 && step % options_.train.eval_every == 0 && step < steps_;
     if (evaluates) evaluate_all(step);
     enough = options_.train.early_stopping > 0 && counters_.evaluations_without_gain >= options_.train.early_stopping;
@@ -67,6 +67,7 @@ TrainSummary Trainer::loop() {
     stopped_early = decision.stop && step < steps_ && !enough;
     if (decision.save || stopped_early) save(step);
   }
+  progress.reset();  // its last line stands before what is said at the end
   return finish(step, stopped_early);
 }
 

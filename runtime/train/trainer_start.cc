@@ -6,6 +6,7 @@
 #include "runtime/comm/agreement.h"
 #include "runtime/io/files.h"
 #include "runtime/io/json.h"
+#include "runtime/train/start_table.h"
 #include "runtime/train/summary.h"
 #include "runtime/train/trainer.h"
 
@@ -161,22 +162,23 @@ void Trainer::resume() {
 }
 
 void Trainer::say_hello() const {
-  const ParameterSet& parameters = instance_->parameters();
   std::int64_t total = 0;
   for (const NamedShape& tensor : instance_->decoder().tensors()) total += Shape(tensor.shape).elements();
-  machine_.log.info(
-      fmt::format("{}: {} parameters, {} trained ({:.3g} %)", options_.model.path, total, parameters.logical_elements(),
-                  100.0 * static_cast<double>(parameters.logical_elements()) / static_cast<double>(total)));
-  if (const std::string text = instance_->weights_text(); !text.empty()) machine_.log.info(text);
-  // Once more: which attention serves has been decided for this run's sequences and type.
-  if (machine_.backend.kind() == BackendKind::kCuda) machine_.log.info(machine_.backend.description());
-  machine_.log.info(to_text(instance_->memory()));
-  const auto most =
-      micro_batches(sampler_->plan(1).sequences, train_views_, 0, machine_.grid.data.size, packing_).size();
-  machine_.log.info(
-      fmt::format("{} steps of {} sequences, data parallel {} x tensor parallel {}; step 1 takes {} "
-                  "micro-batches on rank 0",
-                  steps_, options_.train.global_batch, machine_.grid.data.size, machine_.grid.tensor.size, most));
+  const std::int64_t first = std::min(counters_.step + 1, steps_);
+  const auto batches =
+      micro_batches(sampler_->plan(first).sequences, train_views_, 0, machine_.grid.data.size, packing_).size();
+  // The device's description once more: which attention serves has been decided for this run's sequences and type.
+  machine_.log.info(start_table({.model = options_.model.path,
+                                 .weights = instance_->weights_text(),
+                                 .device = machine_.backend.description(),
+                                 .parameters = total,
+                                 .trained = instance_->parameters(),
+                                 .grid = machine_.grid,
+                                 .first_step = first,
+                                 .steps = steps_,
+                                 .sequences = options_.train.global_batch,
+                                 .micro_batches = static_cast<std::int64_t>(batches),
+                                 .memory = instance_->memory()}));
 }
 
 }  // namespace shardora

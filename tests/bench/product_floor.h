@@ -18,7 +18,7 @@
 #include "runtime/model/decoder.h"
 #include "runtime/plan/attention_floor.h"
 
-namespace shardora {
+namespace shardora::bench {
 
 // What a rank has to do in one step.
 struct StepLoad {
@@ -72,4 +72,4 @@ class ProductFloor {
 
 double median(std::vector<double> values);
 
-}  // namespace shardora
+}  // namespace shardora::bench

@@ -6,20 +6,12 @@
 #include <boost/program_options.hpp>
 #include <sstream>
 
+#include "runtime/plan/shapes.h"
+
 namespace shardora::bench {
 namespace {
 
 namespace po = boost::program_options;
-
-struct Preset {
-  const char* name;
-  std::int64_t hidden, intermediate, layers, heads, kv_heads, vocabulary;
-  bool tied;
-};
-constexpr Preset kPresets[] = {
-    {"260K", 64, 172, 5, 8, 4, 512, true},        {"15M", 288, 768, 6, 6, 6, 32000, true},
-    {"110M", 768, 2048, 12, 12, 12, 32000, true}, {"1B", 2048, 8192, 16, 32, 8, 128256, true},
-    {"3B", 3072, 8192, 28, 24, 8, 128256, true},  {"8B", 4096, 14336, 32, 32, 8, 128256, false}};
 
 struct Words {
   std::string method, axis, norm_gradient;
@@ -32,7 +24,7 @@ po::options_description described(TrainArguments& a, Words& words) {
   const auto size = [] { return po::value<std::int64_t>(); };
   all.add_options()("help", "this text");
   all.add_options()("shape", po::value(&a.shape)->default_value("110M"),
-                    "260K, 15M, 110M, 1B, 3B or 8B; sizes below win");
+                    "260K, 110M, 8B or another name that plan.shape knows; sizes below win");
   all.add_options()("hidden", size(), "")("intermediate", size(), "")("layers", size(), "")("heads", size(), "");
   all.add_options()("kv-heads", size(), "")("vocabulary", size(), "")("tied", po::value<bool>(), "true or false");
   all.add_options()("method", po::value(&words.method)->default_value("dora"), "dora or lora");
@@ -71,32 +63,29 @@ Value one_of(const char* key, const std::string& word, const char* first, Value 
 }
 
 ModelConfig model_of(const std::string& shape, const po::variables_map& given) {
-  const auto* const preset = std::find_if(std::begin(kPresets), std::end(kPresets),
-                                          [&](const Preset& candidate) { return shape == candidate.name; });
-  if (preset == std::end(kPresets)) {
-    refuse(ExitStatus::kUsage, "--shape = {}: expected 260K, 15M, 110M, 1B, 3B or 8B", shape);
-  }
+  ModelConfig config = shape_preset(shape, "--shape");
   const auto size = [&](const char* key, std::int64_t otherwise) {
     const std::int64_t value = given.count(key) > 0 ? given[key].as<std::int64_t>() : otherwise;
     if (value < 1) refuse(ExitStatus::kUsage, "--{} = {}: expected at least 1", key, value);
     return value;
   };
-  ModelConfig config{.model_type = "llama",
-                     .hidden_size = size("hidden", preset->hidden),
-                     .intermediate_size = size("intermediate", preset->intermediate),
-                     .num_hidden_layers = size("layers", preset->layers),
-                     .num_attention_heads = size("heads", preset->heads),
-                     .vocab_size = size("vocabulary", preset->vocabulary)};
+  const std::int64_t preset_kv_heads = config.num_key_value_heads, preset_heads = config.num_attention_heads;
+  config.hidden_size = size("hidden", config.hidden_size);
+  config.intermediate_size = size("intermediate", config.intermediate_size);
+  config.num_hidden_layers = size("layers", config.num_hidden_layers);
+  config.num_attention_heads = size("heads", preset_heads);
+  config.vocab_size = size("vocabulary", config.vocab_size);
   // A preset's KV heads belong to its heads.
   config.num_key_value_heads =
-      size("kv-heads", given.count("heads") > 0 ? config.num_attention_heads : preset->kv_heads);
-  config.tie_word_embeddings = given.count("tied") > 0 ? given["tied"].as<bool>() : preset->tied;
+      size("kv-heads", given.count("heads") > 0 ? config.num_attention_heads : preset_kv_heads);
+  if (given.count("tied") > 0) config.tie_word_embeddings = given["tied"].as<bool>();
   if (config.hidden_size % config.num_attention_heads != 0 ||
       config.num_attention_heads % config.num_key_value_heads != 0) {
     refuse(ExitStatus::kUsage, "--hidden = {}, --heads = {}, --kv-heads = {}: each must divide the one before",
            config.hidden_size, config.num_attention_heads, config.num_key_value_heads);
   }
-  config.head_dim = config.hidden_size / config.num_attention_heads;
+  if (given.count("hidden") + given.count("heads") > 0)
+    config.head_dim = config.hidden_size / config.num_attention_heads;
   config.sliding_windows.assign(static_cast<std::size_t>(config.num_hidden_layers), 0);
   return config;
 }

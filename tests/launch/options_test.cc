@@ -149,6 +149,12 @@ const std::map<std::string, std::string> kSamples = {
     {"analyze.tuned", "some/model"},
     {"analyze.checkpoints", "some/run"},
     {"analyze.csv", "some/table.csv"},
+    {"plan.shape", "8B"},
+    {"plan.device", "h200"},
+    {"plan.devices", "16"},
+    {"plan.device_memory", "40"},
+    {"plan.tokens", "1000000000"},
+    {"plan.calibration", "node.json"},
 };
 
 TEST(OptionTable, EveryKeySetsItsOwnFieldAndNoOther) {
@@ -356,6 +362,8 @@ TEST(ParseInvocation, NamesTheCommandsAndTheMissingKey) {
   EXPECT_THAT(refusal({"generate", "--model.path=m"}), HasSubstr("generate.prompts is missing"));
   EXPECT_THAT(refusal({"inspect"}), HasSubstr("nothing to inspect"));
   EXPECT_EQ(refusal({"inspect", "--output.resume=runs/a/checkpoints/step-5"}), "(accepted)");
+  EXPECT_THAT(refusal({"plan"}), HasSubstr("expected exactly one of them"));
+  EXPECT_THAT(refusal({"plan", "--plan.shape=8B", "--merge.verify=true"}), HasSubstr("is not used by plan"));
 }
 
 TEST(ParseInvocation, RefusesKeysThatDoNotFitTogether) {
@@ -369,6 +377,15 @@ TEST(ParseInvocation, RefusesKeysThatDoNotFitTogether) {
   EXPECT_THAT(refusal(ten_steps({"--train.save_best=true"})), HasSubstr("expected data.eval"));
   EXPECT_THAT(refusal(ten_steps({"--train.eval_every=5"})), HasSubstr("expected data.eval"));
   EXPECT_THAT(refusal(ten_steps({"--train.early_stopping=5", "--data.eval=e"})), HasSubstr("train.eval_every"));
+}
+
+TEST(ParseInvocation, APlanTakesTheCommandLineOfTheRunThatItIsOf) {
+  Words words = ten_steps({"--train.clip_norm=2", "--output.overwrite=true"});
+  EXPECT_EQ(refusal(words), "(accepted)");
+  words[0] = "plan";
+  EXPECT_EQ(refusal(words), "(accepted)");
+  words.emplace_back("--plan.shape=8B");
+  EXPECT_THAT(refusal(words), HasSubstr("expected exactly one of them"));
 }
 
 TEST(ResolvedConfig, GivenAsAFileGivesTheSameOptionsAgain) {

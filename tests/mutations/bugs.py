@@ -649,4 +649,33 @@ DEVICE_ATTENTION = [
         "static_cast<int>(blockIdx.y) * Sizes::kWidth;", "0;", OF_ATTENTION),
 ]
 
-BUGS = DEVICE_ATTENTION + ON_THE_DEVICE + PRODUCTS + SUMS + MEMORY + FIT + RECOMPUTE + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS
+PLANS = [
+    Bug("full recomputation for nothing", "a plan's time", "runtime/plan/step_work.cc",
+        "const double forward = run.recompute == Recompute::kFull ? 2 : 1,", "const double forward = 1,", "Plan"),
+    Bug("a ring that sends every byte once", "a plan's time", "runtime/plan/speeds.cc",
+        "2.0 * (ranks - 1) / ranks", "1.0 * (ranks - 1) / ranks", "StepTime"),
+    Bug("every link as fast as a host's own", "a plan's time", "runtime/plan/speeds.cc",
+        "neighbours <= device_.devices_of_host", "neighbours > 0", "TableSpeeds"),
+    Bug("backward at the speed of forward", "a plan's time", "runtime/plan/speeds.cc",
+        "work.backward * work.flops() / speeds.product(work.shape, false)",
+        "work.backward * work.flops() / speeds.product(work.shape, true)", "StepTime"),
+    Bug("a host's memory for each of its ranks", "a plan's memory", "runtime/plan/split_plan.cc",
+        "const int sharers = device_.gpu ? 1 : ranks;", "const int sharers = 1;", "Plan"),
+    Bug("the fastest split, though it does not fit", "a plan's choice", "runtime/plan/plan.cc",
+        "if (split.fits() && (!plan.best ||", "if (split.refused.empty() && (!plan.best ||", "Plan"),
+    Bug("each rank has the whole machine's speed", "a plan's time", "runtime/plan/calibration.cc",
+        "return found->second / machine_.ranks;", "return found->second;", "Calibration"),
+    Bug("another machine's figures are added to", "a plan's calibration", "runtime/plan/calibration.cc",
+        "other_ = measured_on != processor_;", "other_ = false;", "Calibration"),
+    Bug("the lightest rank's work", "a plan's work", "runtime/plan/workload.cc",
+        "if (tokens > most_tokens)", "if (most_tokens < 0 || tokens < most_tokens)", "Workload"),
+    Bug("sums of a micro-batch once a step", "a plan's traffic", "runtime/plan/step_work.cc",
+        "const double share = rank.tokens / static_cast<double>(run.largest_micro_batch);", "const double share = 1;", "Plan"),
+    Bug("m counted as A", "the table at the start", "runtime/train/start_table.cc",
+        "if (parameter.kind == kind)", "if (parameter.kind == kind || parameter.kind == ParameterKind::kMagnitude)",
+        "StartTable"),
+    Bug("the last progress line after the end", "a run's narration", "runtime/train/trainer.cc",
+        "progress.reset();", ";", "ARunSays"),
+]
+
+BUGS = DEVICE_ATTENTION + ON_THE_DEVICE + PRODUCTS + SUMS + MEMORY + FIT + RECOMPUTE + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS + PLANS

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/plan/plan.h"
+#include "runtime/plan/shapes.h"
 #include "tests/support/expect_error.h"
 
 namespace shardora {
@@ -55,8 +56,8 @@ TEST(Plan, CountsTheTrainedParametersThatPeftCounts) {
 TEST(Plan, CountsOneMagnitudeForEachOutputFeature) {
   const RunPlan plan = make_plan(options_of("8B", "h200"));
   ASSERT_EQ(plan.trained.size(), 3U);
-  EXPECT_EQ(plan.trained[2].kind, "m");
-  EXPECT_EQ(plan.trained[2].parameters, 32 * (4096 + 1024 + 1024 + 4096 + 14336 + 14336 + 4096));
+  EXPECT_EQ(plan.trained[2].first, "m");
+  EXPECT_EQ(plan.trained[2].second, 32 * (4096 + 1024 + 1024 + 4096 + 14336 + 14336 + 4096));
 }
 
 // 790 TFLOP/s over the model's FLOPs: 23,200, 2,650 and 471 tokens/s on an H200 at r = 16 and 4,096 tokens.
@@ -119,17 +120,48 @@ TEST(Plan, SplitsWeightsOverTheTensorRanks) {
 TEST(Plan, CountsTheSumsOverTheTensorGroup) {
   RunOptions options = options_of("70B", "b200", 2);
   options.adapter.method = AdapterMethod::kLora;
-  options.train.global_batch = 2;
+  options.train.global_batch = 4;  // two micro-batches
   const SplitPlan split = split_of(make_plan(options), 2);
   const std::int64_t tokens = 8192, of_hidden = 1 + 2 * 80 + 2 * 80 - 1 + 1;
   const std::int64_t statistics = 8192 * 3 * 4;
-  EXPECT_EQ(split.work.tensor.bytes, of_hidden * tokens * 8192 * 2 + statistics);
+  EXPECT_EQ(split.work.tensor.bytes, 2 * (of_hidden * tokens * 8192 * 2 + statistics));
   EXPECT_GT(split.work.tensor_gradients.bytes, 0);
   EXPECT_EQ(split.work.data.bytes, 0);
   const SplitPlan data = split_of(make_plan(options), 1);
   EXPECT_EQ(data.work.tensor.bytes, 0);
   EXPECT_NEAR(static_cast<double>(data.work.data.bytes),
               4.0 * static_cast<double>(make_plan(options).trained_parameters()), 64.0 * 2000);
+}
+
+TEST(Plan, RecomputingTakesTimeForMemory) {
+  RunOptions options = options_of("8B", "h200");
+  const SplitPlan none = make_plan(options).splits.at(0);
+  options.train.recompute = Recompute::kFull;
+  const SplitPlan full = make_plan(options).splits.at(0);
+  EXPECT_NEAR(full.time.products / none.time.products, 1.5, 1e-9);  // forward, forward again, input gradient
+  EXPECT_LT(full.memory.peak_bytes(), none.memory.peak_bytes() / 2);
+  options.train.recompute = Recompute::kSelective;
+  const SplitPlan selective = make_plan(options).splits.at(0);
+  EXPECT_EQ(selective.time.products, none.time.products);
+  EXPECT_GT(selective.time.elementwise, none.time.elementwise);
+}
+
+// Of a host's memory each of its ranks has its part; of GPUs each has its own.
+TEST(Plan, RanksOfAHostShareItsMemory) {
+  RunOptions options = options_of("15M", "h100", 2);
+  options.data.sequence_length = 64;
+  options.train.global_batch = 2;
+  options.plan.device_memory = 1.2;
+  EXPECT_TRUE(split_of(make_plan(options), 1).fits());
+  options.model.weight_layouts = "two";
+  const ModelConfig config = shape_preset("15M", "plan.shape");
+  PlanDevice host{.name = "host", .speeds = std::make_shared<TableSpeeds>(*find_device_by_word("h100"))};
+  const std::int64_t one = Planner(options, config, host).evaluate(options, 1, 1).memory.growth_bytes();
+  host.memory.shared = {.free_bytes = 3 * one / 2, .name = "a test"};
+  const Planner planner(options, config, host);
+  EXPECT_TRUE(planner.evaluate(options, 1, 1).fits());
+  const SplitPlan two = planner.evaluate(options, 2, 1);
+  EXPECT_NE(two.lacks.find("for each of 2 ranks"), std::string::npos) << two.lacks;
 }
 
 TEST(Plan, MarksTheFastestSplitThatFits) {

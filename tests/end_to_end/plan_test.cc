@@ -1,0 +1,101 @@
+// A plan beside the run that it is of.
+#include <regex>
+
+#include "tests/end_to_end/small_run.h"
+#include "tests/support/sanitized.h"
+
+namespace shardora {
+namespace {
+
+constexpr int kUsage = 64, kBadInput = 65;
+
+// "  activations    1.5 MiB" of the memory table, but for what the process itself takes.
+std::vector<std::string> segments(const std::string& text) {
+  std::vector<std::string> rows;
+  const std::regex row("  (\\w+) +([0-9.]+) MiB\n");
+  for (auto it = std::sregex_iterator(text.begin(), text.end(), row); it != std::sregex_iterator(); ++it) {
+    rows.push_back((*it)[1].str() + " " + (*it)[2].str());
+  }
+  return rows;
+}
+
+Words plan_words(const Split& split, const fs::path& folder, Words of_training) {
+  of_training[0] = "plan";
+  return of_training + Words{"--plan.devices=" + std::to_string(split.ranks),
+                             "--plan.calibration=" + (folder / "calibration.json").string()};
+}
+
+TEST(APlan, HasTheMemoryTableThatTheRunPrints) {
+  const TemporaryFolder folder;
+  const Words variants[] = {{},
+                            {"--adapter.method=lora", "--train.recompute=selective"},
+                            {"--adapter.method=full", "--train.recompute=full"},
+                            {"--model.weight_layouts=one", "--train.micro_batch_tokens=64"}};
+  for (const Split& split : {Split{1, 1}, Split{2, 2}, Split{4, 2}}) {
+    for (const Words& variant : variants) {
+      const fs::path output = folder / (to_string(split) + std::to_string(&variant - variants));
+      const Words words = train_words(output) + variant + Words{"--train.steps=1"};
+      const ProgramRun run = run_program(split, words);
+      ASSERT_EQ(run.status, 0) << run.errors;
+      const ProgramRun plan =
+          run_program({1, split.tensor}, plan_words(split, folder.path(), words));  // one rank: no mpirun
+      ASSERT_EQ(plan.status, 0) << plan.errors;
+      EXPECT_THAT(segments(plan.output), ::testing::Not(::testing::IsEmpty()));
+      EXPECT_EQ(segments(plan.output), segments(run.errors)) << to_string(split) << "\n" << plan.output << run.errors;
+      EXPECT_EQ(plan.result().at("trained_parameters"), run.result().at("trained_parameters"));
+      EXPECT_EQ(plan.result().at("parameters"), run.result().at("total_parameters"));
+    }
+  }
+}
+
+TEST(APlan, KnowsTheSizeOfWhatARunWrites) {
+  const TemporaryFolder folder;
+  const Words words = train_words(folder / "run") + Words{"--train.steps=1", "--output.checkpoint_every=1"};
+  ASSERT_EQ(run_program({1, 1}, words).status, 0);
+  const json disk = run_program({1, 1}, plan_words({1, 1}, folder.path(), words)).result().at("best").at("disk");
+  const auto adapter = static_cast<double>(fs::file_size(folder / "run/adapter/adapter_model.safetensors"));
+  EXPECT_NEAR(disk.at("adapter_bytes").get<double>() / adapter, 1, 0.05);
+  double checkpoint = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(folder / "run/checkpoints/step-1")) {
+    if (entry.path().extension() == ".safetensors") checkpoint += static_cast<double>(entry.file_size());
+  }
+  EXPECT_NEAR(disk.at("checkpoint_bytes").get<double>() / checkpoint, 1, 0.05);
+}
+
+TEST(APlan, NeedsNoWeights) {
+  const TemporaryFolder folder;
+  fs::create_directories(folder / "model");
+  fs::copy_file(kModel / "config.json", folder / "model/config.json");
+  const ProgramRun plan = run_program({1, 1}, {"plan", "--model.path=" + (folder / "model").string(),
+                                               "--plan.device=h100", "--data.sequence_length=32"});
+  EXPECT_EQ(plan.status, 0) << plan.errors;
+  EXPECT_TRUE(plan.result().at("best").at("fits"));
+  std::ofstream(folder / "model/config.json") << "{";
+  const ProgramRun broken =
+      run_program({1, 1}, {"plan", "--model.path=" + (folder / "model").string(), "--plan.device=h100"});
+  EXPECT_EQ(broken.status, kBadInput) << broken.errors;
+}
+
+TEST(APlan, OfNothingOrOfTwoThingsIsRefused) {
+  const std::pair<Words, const char*> mistakes[] = {
+      {{}, "expected exactly one of them"},
+      {{"--plan.shape=8B", "--model.path=/model"}, "expected exactly one of them"},
+      {{"--plan.shape=9B"}, "plan.shape = 9B: expected one of 260K"},
+      {{"--plan.shape=8B", "--plan.device=cpu"}, "plan.device = cpu: expected one of this, a100"},
+      {{"--plan.shape=8B", "--plan.device=h100", "--parallel.tensor=3"}, "3"},
+      {{"--plan.shape=8B", "--plan.device=h100", "--plan.devices=12", "--parallel.tensor=12"}, "12"},
+      {{"--plan.shape=8B", "--train.steps=3", "--train.epochs=1"}, "expected at most one of them"},
+      {{"--plan.shape=8B", "--plan.device=h100", "--data.sequence_length=200000"}, "200000 is more than"},
+      {{"--plan.shape=8B", "--plan.devices=0"}, "plan.devices = '0'"},
+  };
+  for (const auto& [words, message] : mistakes) {
+    const ProgramRun run = run_program({1, 1}, Words{"plan"} + words);
+    EXPECT_EQ(run.status, kUsage) << message << "\n" << run.errors;
+    EXPECT_THAT(run.errors, ::testing::HasSubstr(message));
+    EXPECT_EQ(run.output, "");
+  }
+  EXPECT_EQ(run_program({2, 1}, {"plan", "--plan.shape=8B", "--plan.device=h100"}).status, kUsage);
+}
+
+}  // namespace
+}  // namespace shardora
