@@ -121,7 +121,7 @@ ordered_json norms_by_layer(const ordered_json& modules) {
 // As of the servers' documentation: who computes m, or A and B, beside the base.
 ordered_json servers(const PeftConfig& config) {
   if (config.magnitude_axis == "input") {
-    return {{"served_by", ordered_json::array()}, {"merge_first", {"everything else: the magnitude is by input"}}};
+    return {{"served_by", ordered_json::array()}, {"merge_first", {"every server"}}};
   }
   ordered_json served = {"PEFT and transformers", "TensorRT-LLM"};
   if (config.use_dora) return {{"served_by", served}, {"merge_first", {"vLLM", "SGLang", "llama.cpp", "Ollama"}}};
@@ -129,14 +129,6 @@ ordered_json servers(const PeftConfig& config) {
     served.push_back(name);
   }
   return {{"served_by", served}, {"merge_first", {"what loads no adapters"}}};
-}
-
-void find_not_finite(PeftAdapter& adapter, const std::string& where, Problems& problems) {
-  for (auto& [name, tensor] : adapter.tensors) {
-    const std::span<const float> values = tensor.f32();
-    const auto broken = std::count_if(values.begin(), values.end(), [](float value) { return !std::isfinite(value); });
-    if (broken > 0) problems.push_back(fmt::format("{}: {} has {} values that are not finite", where, name, broken));
-  }
 }
 
 void find_untrained(const ordered_json& modules, const std::string& where, Problems& problems) {
@@ -193,13 +185,13 @@ ordered_json inspect_adapter(const std::filesystem::path& folder, const std::fil
   fmt::print("adapter {}: {}, rank {}, alpha {}, targets {}, {} modules, {} parameters\n", printable(folder.string()),
              result["method"].get<std::string>(), config.rank, config.alpha, printable(result["targets"].dump()),
              result["modules"].size(), parameters);
-  fmt::print("  served by {}; after merge also by {}\n", fmt::join(result["served_by"], ", "),
+  const std::string served = fmt::format("{}", fmt::join(result["served_by"], ", "));
+  fmt::print("  served by {}; after merge also by {}\n", served.empty() ? "none" : served,
              fmt::join(result["merge_first"], ", "));
   for (const ordered_json& row : result["modules"]) print_module(row);
   for (const ordered_json& row : result["layers"]) {
     fmt::print("  layer {:<42} |B| {:.6g}\n", row.at("layer").get<std::int64_t>(), row.at("norm_b").get<double>());
   }
-  find_not_finite(adapter, where, problems);
   find_untrained(result["modules"], where, problems);
   return result;
 }

@@ -63,7 +63,13 @@ ordered_json describe_samples(const Dataset& dataset) {
   for (std::int64_t i = 0; i < std::min(kSamples, dataset.size()); ++i) {
     const Dataset::Sequence sequence = dataset[i];
     print_sample(i, sequence);
-    samples.push_back({{"sequence", i}, {"tokens", sequence.tokens}, {"mask_runs", mask_runs(sequence)}});
+    const ordered_json runs = mask_runs(sequence);
+    std::string words;
+    for (const ordered_json& run : runs) {
+      words += fmt::format("{}{} {}", words.empty() ? "" : ", ", run[1].dump(), run[0] == 0 ? "read" : "learned");
+    }
+    fmt::print("    {}\n", words);
+    samples.push_back({{"sequence", i}, {"tokens", sequence.tokens}, {"mask_runs", runs}});
   }
   return samples;
 }

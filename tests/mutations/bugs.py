@@ -564,6 +564,11 @@ ANALYSIS = [
         "module.magnitude.empty() ? change.result() : change.result(module.magnitude)", "change.result()", "Analyze"),
     Bug("every rank measures every layer", "the same at any rank count", ANALYZE,
         "auto i = static_cast<std::size_t>(world.rank());", "std::size_t i = 0;", "Analyze"),
+    Bug("m0 of rows where m is by column", "m is measured by its own axis", "launch/commands/inspect_adapter.cc",
+        'base->of(module, adapter.config.magnitude_axis != "input")', "base->of(module, true)", "Inspect"),
+    Bug("duplicates counted by their length alone", "problems are found", "launch/commands/inspect_data.cc",
+        "seen.emplace(checksum(std::as_bytes(dataset[i].tokens)), dataset.length(i));",
+        "seen.emplace(0, dataset.length(i));", "Inspect"),
     Bug("checkpoints in the order of the folder", "checkpoints by step", "runtime/train/analysis_sources.cc",
         "return a.step < b.step;", "return a.step > b.step;", "Analyze"),
 ]
