@@ -1,20 +1,28 @@
-// The parts of inspect: each prints for the reader and returns the same for a script.
+// The parts of inspect: each prints for the reader and returns the same for a script. What looks wrong is collected.
 #pragma once
 
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <vector>
 
+#include "kernels/backend.h"
 #include "runtime/options.h"
 
 namespace shardora {
 
+using Problems = std::vector<std::string>;
+
 nlohmann::ordered_json inspect_model(const std::filesystem::path& folder);
-// A PEFT folder.
-nlohmann::ordered_json inspect_adapter(const std::filesystem::path& folder);
+// A PEFT folder. With its base, what has become of m0 = ||W|| is told as well; an empty path: without.
+nlohmann::ordered_json inspect_adapter(const std::filesystem::path& folder, const std::filesystem::path& base,
+                                       Backend& backend, Problems& problems);
 // A folder checkpoints/step-N.
 nlohmann::ordered_json inspect_checkpoint(const std::filesystem::path& folder);
-// `vocabulary`: ids are checked against it.
-nlohmann::ordered_json inspect_dataset(const std::string& path, std::int64_t vocabulary);
+// `vocabulary`: ids are checked against it. `longest`: what the model reads; longer sequences are a problem.
+struct DatasetLimits {
+  std::int64_t vocabulary = 0, longest = 0;
+};
+nlohmann::ordered_json inspect_dataset(const std::string& path, const DatasetLimits& limits, Problems& problems);
 
 }  // namespace shardora

@@ -53,7 +53,7 @@ WeightChange Decomposition::changed(const Norm& norm) const {
     const double base_norm = std::sqrt(base_squared_[j]);
     sums.base_magnitude += base_norm;
     sums.magnitude += std::abs(norm(j) - base_norm);
-    const double lengths = base_norm * tuned_norm(j);
+    const double lengths = std::sqrt(base_squared_[j] * tuned_squared_[j]);  // exact where nothing has changed
     if (lengths > 0) sums.direction += std::max(0.0, 1 - products_[j] / lengths);
   }
   const auto vectors = static_cast<double>(base_squared_.size());

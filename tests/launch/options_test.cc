@@ -354,7 +354,7 @@ TEST(ParseInvocation, RefusesBrokenOrMissingFiles) {
 TEST(ParseInvocation, NamesTheCommandsAndTheMissingKey) {
   EXPECT_THAT(refusal({}), HasSubstr("a command is missing"));
   EXPECT_THAT(refusal({"trian"}),
-              AllOf(HasSubstr("'trian'"), HasSubstr("train, eval, merge, generate, analyze, inspect")));
+              AllOf(HasSubstr("'trian'"), HasSubstr("train, eval, merge, generate, plan, analyze, inspect")));
   EXPECT_THAT(refusal({"train", "--model.path=m", "--data.train=d", "--train.steps=1"}),
               AllOf(HasSubstr("output.dir is missing"), HasSubstr("train needs")));
   EXPECT_THAT(refusal({"eval", "--model.path=m"}), HasSubstr("nothing to evaluate: expected data.eval"));

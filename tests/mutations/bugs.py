@@ -549,6 +549,30 @@ PRODUCTS = [
         "round_as_stored(options_, tensor, rows.span<float>());", ";", "StoredWeights"),
 ]
 
+DECOMPOSITION, ANALYZE = "runtime/adapter/decomposition.cc", "runtime/train/analyze.cc"
+ANALYSIS = [
+    Bug("dM of the sum, not of each vector", "dM and dD of the paper", DECOMPOSITION,
+        "sums.magnitude += std::abs(norm(j) - base_norm);", "sums.magnitude += norm(j) - base_norm;", "Decomposition"),
+    Bug("the direction of W' is that of the base", "dM and dD of the paper", DECOMPOSITION,
+        "products_[vector] += from * to;", "products_[vector] += from * from;", "Decomposition"),
+    Bug("rows for columns", "the magnitude's axis", DECOMPOSITION,
+        "by_rows_ ? static_cast<std::size_t>(first + o) : i;", "by_rows_ ? static_cast<std::size_t>(o) : i;",
+        "Decomposition"),
+    Bug("slope of x over y", "the line through the points", DECOMPOSITION, "xx > 0 ? xy / xx : kNone",
+        "xx > 0 ? xy / yy : kNone", "Trend"),
+    Bug("DoRA's own m is not looked at", "an adapter is what merge makes of it", ANALYZE,
+        "module.magnitude.empty() ? change.result() : change.result(module.magnitude)", "change.result()", "Analyze"),
+    Bug("every rank measures every layer", "the same at any rank count", ANALYZE,
+        "auto i = static_cast<std::size_t>(world.rank());", "std::size_t i = 0;", "Analyze"),
+    Bug("m0 of rows where m is by column", "m is measured by its own axis", "launch/commands/inspect_adapter.cc",
+        'base->of(module, adapter.config.magnitude_axis != "input")', "base->of(module, true)", "Inspect"),
+    Bug("duplicates counted by their length alone", "problems are found", "launch/commands/inspect_data.cc",
+        "seen.emplace(checksum(std::as_bytes(dataset[i].tokens)), dataset.length(i));",
+        "seen.emplace(0, dataset.length(i));", "Inspect"),
+    Bug("checkpoints in the order of the folder", "checkpoints by step", "runtime/train/analysis_sources.cc",
+        "return a.step < b.step;", "return a.step > b.step;", "Analyze"),
+]
+
 CUDA, EMULATED = "kernels/cuda/", r".*\.emulated"
 ON_THE_DEVICE = [
     Bug("copies of A and B in bfloat16 are never made again", "what products take is what trains", NORMS,
@@ -678,4 +702,4 @@ PLANS = [
         "progress.reset();", ";", "ARunSays"),
 ]
 
-BUGS = DEVICE_ATTENTION + ON_THE_DEVICE + PRODUCTS + SUMS + MEMORY + FIT + RECOMPUTE + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS + PLANS
+BUGS = ANALYSIS + DEVICE_ATTENTION + ON_THE_DEVICE + PRODUCTS + SUMS + MEMORY + FIT + RECOMPUTE + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS + PLANS
