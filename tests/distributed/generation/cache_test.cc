@@ -8,7 +8,7 @@
 namespace shardora {
 namespace {
 
-constexpr std::int64_t kBeams = 2, kNew = 8;
+constexpr std::int64_t kBeams = 2, kNew = 6;
 const std::vector<std::vector<std::int32_t>> kPrompts = {{3, 17, 5, 40, 8, 8, 21}, {11}, {50, 2, 33}};
 
 // What stands at a position of a continuation: other tokens for each prompt and beam.
@@ -22,16 +22,16 @@ ModelConfig config_of(const std::string& family) {
   ModelConfig config{.model_type = family,
                      .hidden_size = 24,
                      .intermediate_size = 37,
-                     .num_hidden_layers = 3,
+                     .num_hidden_layers = 2,
                      .num_attention_heads = 24,  // for one to four ranks
                      .num_key_value_heads = 12,
                      .head_dim = 4,
                      .vocab_size = 53,
                      .max_position_embeddings = 64,
                      .initializer_range = 0.2};
-  config.sliding_windows = {0, 0, 0};
-  if (family == "mistral") config.sliding_windows = {4, 4, 4};
-  if (family == "qwen2") config.sliding_windows = {0, 5, 3};
+  config.sliding_windows = {0, 0};
+  if (family == "mistral") config.sliding_windows = {4, 4};
+  if (family == "qwen2") config.sliding_windows = {0, 5};
   config.attention_bias = family == "qwen2";
   config.query_key_norm = family == "qwen3";
   return config;
@@ -132,7 +132,7 @@ TEST_P(Cache, ANewTokenGetsTheLogitsOfTheWholeSequence) {
     for (std::size_t i = 0; i < kPrompts.size(); ++i) {
       for (std::int64_t beam = 0; beam < kBeams; ++beam) {
         // One continuation ends early, so that rows of the cache lie between those that go on.
-        if (i == 1 && beam == 0 && step > 3) continue;
+        if (i == 1 && beam == 0 && step > 1) continue;
         const std::int64_t position = std::ssize(kPrompts[i]) + step;
         const auto prompt = static_cast<std::int64_t>(i);
         rows.push_back({prompt, beam, token_at(prompt, beam, position), position});
