@@ -34,6 +34,17 @@ TEST(Drawing, DependsOnTheSeedAndNeitherOnRanksNorOnNeighbours) {
   EXPECT_NE(tokens_of(must_run({1, 1}, words_of())), one);
 }
 
+// So hot that all tokens are alike: the numbers that are drawn with are what is seen.
+TEST(Drawing, TakesAnotherNumberForEachTokenOfEachPrompt) {
+  const json all = tokens_of(must_run({1, 1}, words_of({"--generate.temperature=1e6", "--generate.stop_tokens=5000"})));
+  std::set<json> prompts;
+  for (const json& tokens : all) {
+    EXPECT_GT(std::set<json>(tokens.begin(), tokens.end()).size(), 6U) << tokens;
+    prompts.insert(tokens);
+  }
+  EXPECT_EQ(prompts.size(), all.size());
+}
+
 TEST(Drawing, FromTheOneMostProbableTokenIsGreedy) {
   const json greedy = tokens_of(must_run({1, 1}, words_of()));
   EXPECT_EQ(tokens_of(must_run({2, 2}, words_of({"--generate.temperature=5", "--generate.top_k=1"}))), greedy);
