@@ -10,9 +10,7 @@ bool StopRule::stops(std::int32_t token) const {
 }
 
 SingleSearch::SingleSearch(std::int32_t last_of_prompt, StopRule stop)
-    : stop_(std::move(stop)), row_{.beam = 0, .token = last_of_prompt} {
-  found_.tokens.reserve(static_cast<std::size_t>(stop_.most_new));
-}
+    : stop_(std::move(stop)), row_{.beam = 0, .token = last_of_prompt} {}
 
 void SingleSearch::advance(std::span<const Candidate> candidates) {
   SHARDORA_CHECK(!done_ && candidates.size() == 1);

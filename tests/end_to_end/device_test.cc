@@ -71,10 +71,14 @@ TEST(OnDevice, EvaluatesAndGeneratesWhatTheCpuDoes) {
   ASSERT_EQ(run.status, 0) << run.errors;
   EXPECT_NEAR(run.result().at("loss").get<double>() / expected.at("loss").get<double>(), 1, 2e-6);
   const Words generate =
-      Words{"generate", "--generate.prompts=" + kHeldOut.string(), "--generate.max_new_tokens=2"} + model;
+      Words{"generate", "--generate.prompts=" + kHeldOut.string(), "--generate.max_new_tokens=3"} + model;
   const ProgramRun words = on_device({1, 1}, generate + Words{"--model.dtype=float32"});
   ASSERT_EQ(words.status, 0) << words.errors;
   EXPECT_EQ(tokens_of(words.result()), tokens_of(must_run({1, 1}, generate)));
+  const Words by_beams = generate + Words{"--generate.beams=3"};
+  const ProgramRun beams = on_device({1, 1}, by_beams + Words{"--model.dtype=float32"});
+  ASSERT_EQ(beams.status, 0) << beams.errors;
+  EXPECT_EQ(tokens_of(beams.result()), tokens_of(must_run({1, 1}, by_beams)));
 }
 
 TEST(OnDevice, AProgramWithoutCudaSaysWhatItIs) {

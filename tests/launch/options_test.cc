@@ -366,6 +366,20 @@ TEST(ParseInvocation, NamesTheCommandsAndTheMissingKey) {
   EXPECT_THAT(refusal({"plan", "--plan.shape=8B", "--merge.verify=true"}), HasSubstr("is not used by plan"));
 }
 
+TEST(ParseInvocation, RefusesWaysOfGenerationThatDoNotFitTogether) {
+  const auto generation = [](const std::vector<std::string>& more) {
+    std::vector<std::string> words = {"generate", "--model.path=m", "--generate.prompts=p"};
+    words.insert(words.end(), more.begin(), more.end());
+    return refusal(words);
+  };
+  EXPECT_EQ(generation({"--generate.temperature=1", "--generate.top_k=3", "--generate.top_p=0.5"}), "(accepted)");
+  EXPECT_EQ(generation({"--generate.beams=4"}), "(accepted)");
+  EXPECT_THAT(generation({"--generate.top_k=3"}), HasSubstr("generate.temperature above 0"));
+  EXPECT_THAT(generation({"--generate.top_p=0.5"}), HasSubstr("generate.temperature above 0"));
+  EXPECT_THAT(generation({"--generate.beams=4", "--generate.temperature=1"}), HasSubstr("generate.beams = 4"));
+  EXPECT_THAT(generation({"--generate.top_p=0"}), HasSubstr("generate.top_p"));
+}
+
 TEST(ParseInvocation, RefusesKeysThatDoNotFitTogether) {
   EXPECT_THAT(refusal(training({})), HasSubstr("exactly one of them"));
   EXPECT_THAT(refusal(ten_steps({"--train.epochs=1"})), HasSubstr("exactly one of them"));

@@ -702,4 +702,67 @@ PLANS = [
         "progress.reset();", ";", "ARunSays"),
 ]
 
-BUGS = ANALYSIS + DEVICE_ATTENTION + ON_THE_DEVICE + PRODUCTS + SUMS + MEMORY + FIT + RECOMPUTE + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS + PLANS
+GENERATE = "runtime/generate/"
+GROUP_RUN, BEAMS, DRAWS = GENERATE + "group_run.cc", GENERATE + "beam_search.cc", GENERATE + "token_sampler.cc"
+OF_CACHE, OF_REFERENCE = "generation_mpi_test.[1-4]_ranks|Generation", "Cases/Generation"
+GENERATION = [
+    Bug("new tokens see themselves alone", "the cache", BLOCK, "&& batch.cache.key_offsets;", "&& false;", OF_CACHE),
+    Bug("every layer looks into the first one's cache", "the cache", BLOCK,
+        "batch.cache.layers[static_cast<std::size_t>(number)]", "batch.cache.layers[0]", OF_CACHE),
+    Bug("a new token takes the position before its own", "positions go on", GENERATE + "cached_batches.cc",
+        "append(one.token, one.position, first + one.position);",
+        "append(one.token, one.position - 1, first + one.position);", OF_CACHE),
+    Bug("a new token does not see itself", "who sees whom", GENERATE + "cached_batches.cc",
+        "first + one.position + 1));", "first + one.position));", OF_CACHE),
+    Bug("rows go to the cache in their own order", "rows of the cache", "kernels/cpu/move_rows.cc",
+        "std::memcpy(move.to + move.rows[i] * move.row_bytes, move.from + i * move.row_bytes,",
+        "std::memcpy(move.to + i * move.row_bytes, move.from + i * move.row_bytes,", "Elementwise|" + OF_CACHE),
+    Bug("beams that change their cache do not", "beams", GROUP_RUN, "copy_beams(); step(batches_.next(rows_));",
+        "step(batches_.next(rows_));", OF_REFERENCE),
+    Bug("beams begin without the prompt", "beams", GROUP_RUN, "new_tokens_ == 1 ? 0 : length", "length", OF_REFERENCE),
+    Bug("a draw by the prompt's place in its group", "draws depend on no neighbour", GROUP_RUN,
+        "static_cast<std::uint64_t>(group_[static_cast<std::size_t>(row.prompt)])",
+        "static_cast<std::uint64_t>(row.prompt)", "Drawing"),
+    Bug("one number for all draws of a prompt", "draws", GROUP_RUN,
+        "random_bits(random_key(key_, prompt), static_cast<std::uint64_t>(new_tokens_))",
+        "random_bits(random_key(key_, prompt), 0)", "Drawing"),
+    Bug("tokens of one rank's part of the vocabulary", "sums over the tensor group", GENERATE + "next_tokens.cc",
+        "group().all_reduce(view_of(std::span(all_).first(count), {rows * vocabulary_}), Reduction::kSum, {});", ";",
+        OF_REFERENCE),
+    Bug("equal logits go by the higher id", "ties", GENERATE + "next_tokens.cc",
+        "logits[i] <= best[kept - 1].log_probability", "logits[i] < best[kept - 1].log_probability", "NextTokens"),
+    Bug("continuations stay with their data rank", "sums over the data group", GENERATE + "generate.cc", "sum(tokens);",
+        ";", OF_REFERENCE),
+    Bug("a finished beam is scored by its sum", "beams", BEAMS, ".score = extension.sum / static_cast<float>(length_)",
+        ".score = extension.sum", "BeamSearch"),
+    Bug("beams end with the first that has finished", "beams", BEAMS, "if (finished_.size() < beams_) return true;",
+        "if (finished_.empty()) return true;", "BeamSearch"),
+    Bug("a copy over a beam that is read", "beams", BEAMS, "if (taken[static_cast<std::size_t>(own)]) continue;",
+        "if (i % 2 == 0 || taken[static_cast<std::size_t>(own)]) continue;", "BeamSearch"),
+    Bug("top-k keeps one more", "what may be drawn", DRAWS, "scores_.begin() + (rule_.top_k - 1)",
+        "scores_.begin() + rule_.top_k", "TokenSampler"),
+    Bug("top-p counts the token itself", "what may be drawn", DRAWS, "before < rule_.top_p * whole",
+        "before + choices_[kept].weight < rule_.top_p * whole", "TokenSampler"),
+    Bug("the generation config is not asked", "stop tokens", "runtime/io/model_tokens.cc",
+        "if (!std::filesystem::exists(path)) return", "if (!path.empty()) return", "AContinuation"),
+]
+
+CHOICE_SCORES = "runtime/train/choices.cc"
+CHOICES = [
+    Bug("options keep the scores of one data rank", "sums over the data group", CHOICE_SCORES,
+        "grid.data_group->host().all_reduce(view_of(std::span(all), {options.size()}), Reduction::kSum, {});", ";", "Choices"),
+    Bug("every chunk's scores over the first one's", "each target's own loss", DECODER,
+        "backend.copy(flat.rows(first, rows), op.row_max);", "backend.copy(flat.rows(0, rows), op.row_max);", "Choices"),
+    Bug("a later micro-batch's options over the first's", "each option's own sum", CHOICE_SCORES,
+        "std::span(all).subspan(static_cast<std::size_t>(begin))", "std::span(all)", "Choices"),
+    Bug("the last of equal options is chosen", "ties", CHOICE_SCORES,
+        "if (value(question.first + i) > value(question.first + best))",
+        "if (value(question.first + i) >= value(question.first + best))", "Choices"),
+    Bug("a question may offer a single answer", "what a question is", "runtime/data/choices.cc",
+        "questions[q + 1] - questions[q] < 2", "questions[q + 1] - questions[q] < 1", "Choices"),
+    Bug("an answer beyond the options", "what a question is", "runtime/data/choices.cc",
+        "answers[q] >= questions[q + 1] - questions[q]", "answers[q] > questions[q + 1] - questions[q]", "Choices"),
+]
+
+BUGS = (CHOICES + GENERATION + ANALYSIS + DEVICE_ATTENTION + ON_THE_DEVICE + PRODUCTS + SUMS + MEMORY + FIT +
+        RECOMPUTE + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS + PLANS)

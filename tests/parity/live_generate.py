@@ -3,9 +3,9 @@
     python live_generate.py [--quick] [--program build/release/shardora] [--mpiexec mpirun] [--data FOLDER]
                             [--prompts 20] [--new-tokens 64] [--beams 4]
 
-Prompts of uneven lengths, half from the model's own domain, half from another; greedy and beam search; each model at one
-rank, at two that share the model, and at two that share the prompts. Prints a table; exit 1 where a token differs or a
-log-probability is out of its tolerance, 77 (skipped) with the reason where packages or the test data are missing.
+Prompts of uneven lengths, half from the model's own domain, half from another; greedy and beam search; each model at
+one rank, at two that share the model, and at two that share the prompts. Prints a table; exit 1 where a token differs
+or a log-probability is out of its tolerance, 77 (skipped) with the reason where packages or the test data are missing.
 """
 import argparse
 import os
@@ -55,7 +55,8 @@ class Models:
 
     def __init__(self, a, program, scratch):
         self.base, self.adapter, self.merged = a.data / "models/stories260K", scratch / "adapter", scratch / "merged"
-        adapted = reference.new_peft_adapter(self.load(self.base), seed=5, noise=0.05, r=8, lora_alpha=16, use_dora=True)
+        adapted = reference.new_peft_adapter(self.load(self.base), seed=5, noise=0.05, r=8, lora_alpha=16,
+                                             use_dora=True)
         reference.save_peft_adapter(adapted, self.adapter, str(self.base))
         program.run("merge", model__path=self.base, adapter__path=self.adapter, output__dir=self.merged)
 
@@ -93,8 +94,8 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a minute's worth, for continuous integration")
     parser.add_argument("--program", default=live_peft.ROOT / "build/release/shardora")
     parser.add_argument("--mpiexec", default="mpirun")
-    parser.add_argument("--data", type=pathlib.Path,
-                        default=pathlib.Path(os.environ.get("SHARDORA_TEST_DATA", live_peft.ROOT.parent / "shared/data")))
+    data = pathlib.Path(os.environ.get("SHARDORA_TEST_DATA", live_peft.ROOT.parent / "shared/data"))
+    parser.add_argument("--data", type=pathlib.Path, default=data)
     parser.add_argument("--prompts", type=int, default=20)
     parser.add_argument("--new-tokens", type=int, default=64)
     parser.add_argument("--beams", type=int, default=4)
