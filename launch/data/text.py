@@ -14,8 +14,6 @@ import argparse
 import dataclasses
 import json
 import os
-import shutil
-import subprocess
 import sys
 
 from command_line import FORMATS, LONGEST_RECORD, json_or_text, named_values
@@ -141,19 +139,28 @@ def write_prompts(path, found, encoder, way):
 
 def answers(text, encoder):
     """The texts in the program's output, whose last line is the result."""
-    lines = text.strip().splitlines()
     try:
-        sequences = json.loads(lines[-1])["sequences"]
-        ids = [one["tokens"] if isinstance(one, dict) else one for one in sequences]
+        return texts_of(json.loads(text.strip().splitlines()[-1]), encoder)
+    except (IndexError, ValueError) as problem:
+        raise _unreadable(problem) from None
+
+
+def texts_of(result, encoder):
+    try:
+        ids = [one["tokens"] if isinstance(one, dict) else one for one in result["sequences"]]
         return [
             encoder.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             for tokens in ids
         ]
-    except (IndexError, ValueError, KeyError, TypeError, OverflowError) as problem:
-        raise Refusal(
-            f"the result cannot be read ({one_line(repr(problem))}); expected the output of shardora generate, "
-            'whose last line is {"sequences": …}'
-        ) from None
+    except (ValueError, KeyError, TypeError, OverflowError) as problem:
+        raise _unreadable(problem) from None
+
+
+def _unreadable(problem):
+    return Refusal(
+        f"the result cannot be read ({one_line(repr(problem))}); expected the output of shardora generate, "
+        'whose last line is {"sequences": …}'
+    )
 
 
 def show(texts, as_json):
@@ -165,44 +172,22 @@ def show(texts, as_json):
             print(text if len(texts) == 1 else f"[{k + 1}] {text}")
 
 
-def program(options):
-    beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build/release/shardora")
-    found = (
-        options.shardora or shutil.which("shardora") or (os.path.realpath(beside) if os.path.exists(beside) else None)
-    )
-    if found is None or not shutil.which(found):
-        raise Refusal(f"{found or 'shardora'}: no such program; build it, or name it with --shardora", USAGE)
-    if options.ranks < 1:
-        raise Refusal(f"--ranks is {options.ranks}, expected 1 or more", USAGE)
-    return ([] if options.ranks == 1 else ["mpirun", "-q", "-np", str(options.ranks)]) + [found]
-
-
 def generate(options, flags):
     from encoding import Encoder
+    from program import Program
     from writing import Workplace
 
-    start = program(options)
+    adapter = [f"--adapter.path={options.adapter}"] if options.adapter else []
+    program = Program(options.shardora, options.ranks, [f"--model.path={options.model}", *adapter, *flags])
     encoder = Encoder(options.tokenizer or options.model, options.model)
     way = way_of(options, encoder)
     found = prompts(options, way, encoder)
-    with Workplace(os.path.join(os.environ.get("TMPDIR", "/tmp"), "prompts")) as workplace:
-        path = os.path.join(workplace.folder, "prompts.safetensors")
+    with Workplace(os.path.join(os.environ.get("TMPDIR", "/tmp"), "prompts")) as place:
+        path = os.path.join(place.folder, "prompts.safetensors")
         write_prompts(path, found, encoder, way)
         stops = ",".join(map(str, way.ends))
-        command = [
-            *start,
-            "generate",
-            f"--model.path={options.model}",
-            f"--generate.prompts={path}",
-            f"--generate.stop_tokens={stops}",
-        ]
-        if options.adapter:
-            command.append(f"--adapter.path={options.adapter}")
-        done = subprocess.run(command + flags, stdout=subprocess.PIPE, check=False)
-    if done.returncode != 0:
-        return done.returncode if done.returncode > 0 else 128 - done.returncode  # it has said why
-    show(answers(done.stdout.decode("utf-8", "replace"), encoder), options.json)
-    return 0
+        result = program.run("generate", f"--generate.prompts={path}", f"--generate.stop_tokens={stops}")
+    show(texts_of(result, encoder), options.json)
 
 
 def encode(options, _):

@@ -89,8 +89,8 @@ class Asker:
 
         pair = Pair(question.instruction, _LEAD + name)
         prompt = self._prompt.text(pair)
-        ids, ends = self.encoder.encode(prompt + pair.answer, add_special=True)
-        return ids, next(k for k, end in enumerate(ends) if end > len(prompt))
+        ids, places = self.encoder.encode(prompt + pair.answer, add_special=True)
+        return ids, next(k for k, (_, end) in enumerate(places) if end > len(prompt))
 
     def generated(self, questions, task, folder):
         """How many are right."""

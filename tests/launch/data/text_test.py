@@ -139,8 +139,8 @@ class Text(Case):
             said = errors.read().decode()
         self.assertRegex(
             said,
-            rf"^generate --model\.path={tokenizer} --generate\.prompts=\S+ --generate\.stop_tokens=263 "
-            r"--adapter\.path=mine --generate\.max_new_tokens=7\n$",
+            r"^generate --generate\.prompts=\S+ --generate\.stop_tokens=263 "
+            rf"--model\.path={tokenizer} --adapter\.path=mine --generate\.max_new_tokens=7\n",
         )
         self.assertEqual(len(output), 3)  # two characters and a line break
         program.write_text("#!/bin/sh\nexit 71\n", "utf-8")
