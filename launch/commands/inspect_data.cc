@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <bit>
+#include <cmath>
 #include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -28,6 +29,7 @@ std::vector<Bin> length_histogram(const Dataset& dataset) {
     ++counts[static_cast<std::int64_t>(std::bit_floor(static_cast<std::uint64_t>(dataset.length(i))))];
   }
   std::vector<Bin> bins;
+  bins.reserve(counts.size());
   for (const auto& [from, count] : counts) bins.push_back({from, 2 * from - 1, count});
   return bins;
 }
@@ -119,7 +121,7 @@ ordered_json inspect_dataset(const std::string& path, const DatasetLimits& limit
     result["lengths"].push_back({{"from", bin.from}, {"to", bin.to}, {"sequences", bin.sequences}});
     const double part = static_cast<double>(bin.sequences) / static_cast<double>(dataset.size());
     fmt::print("  {:>8} to {:<8} {:>10} {}\n", bin.from, bin.to, bin.sequences,
-               std::string(static_cast<std::size_t>(part * kWidest + 0.5), '#'));
+               std::string(static_cast<std::size_t>(std::lround(part * kWidest)), '#'));
   }
   result["samples"] = describe_samples(dataset);
   find_problems(dataset, path, limits, problems);

@@ -34,6 +34,7 @@ std::map<std::string, std::vector<std::int64_t>> linear_shapes(const ModelConfig
 std::map<std::string, FoldedModule> folded_modules(const ModelConfig& config, const PeftAdapter& adapter) {
   const std::map<std::string, std::vector<std::int64_t>> shapes = linear_shapes(config);
   std::vector<std::string> names;
+  names.reserve(shapes.size());
   for (const auto& [name, shape] : shapes) names.push_back(name);
   std::map<std::string, FoldedModule> modules;
   const PeftConfig& peft = adapter.config;
