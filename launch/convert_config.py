@@ -13,7 +13,7 @@ import sys
 import tempfile
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.join(_HERE, "convert"), os.path.join(_HERE, "data")]
+sys.path[:0] = [os.path.join(_HERE, "convert"), os.path.join(_HERE, "common")]
 
 from refusal import OUTPUT, USAGE, Arguments, Refusal, one_line, run, shown  # noqa: E402
 

@@ -17,20 +17,12 @@ import os
 import sys
 import tempfile
 
-USAGE, BROKEN_INPUT, MISSING, OUTPUT = 64, 65, 69, 73
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../common"))
+
+from refusal import OUTPUT, USAGE, Arguments, Refusal, run  # noqa: E402
+
 COLUMNS = ["step", "layer", "projection", "module", "delta_m", "delta_d", "base_magnitude"]
 MARKS = ["circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "x"]
-
-
-class Refusal(Exception):
-    def __init__(self, text, status=BROKEN_INPUT):
-        super().__init__(text)
-        self.status = status
-
-
-class Arguments(argparse.ArgumentParser):
-    def error(self, message):
-        raise Refusal(f"{message}; see --help", USAGE)
 
 
 def read_table(path):
@@ -178,12 +170,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except Refusal as refusal:
-        print(f"scatter.py: {refusal}", file=sys.stderr)
-        sys.exit(refusal.status)
-    except ImportError as problem:
-        print(f"scatter.py: Python package {problem.name} is missing; run launch/install.sh --python plotly, then use "
-              "build/venv/bin/python", file=sys.stderr)
-        sys.exit(MISSING)
+    sys.exit(run("scatter.py", main, sys.argv[1:]))

@@ -13,12 +13,11 @@ earlier study's, which goes on where it was. What follows -- goes to all three r
 import argparse
 import json
 import os
-import shutil
-import subprocess
 import sys
 
-import scatter
-from scatter import OUTPUT, USAGE, Arguments, Refusal
+import scatter  # first: it knows the way to what the scripts have in common
+from program import Program
+from refusal import OUTPUT, USAGE, Arguments, Refusal, run
 
 METHODS = ("full", "lora", "dora")
 CHECKPOINTS = 4
@@ -37,21 +36,13 @@ def parse(arguments):
     add("--learning-rate", type=float, default=1e-3, metavar="X", help="of LoRA and DoRA (0.001)")
     add("--full-learning-rate", type=float, default=2e-4, metavar="X", help="of full fine-tuning (0.0002)")
     add("--seed", type=int, default=0)
-    add("--program", default="", metavar="FILE", help="(shardora on PATH, or build/release/shardora)")
+    add("--shardora", metavar="PROGRAM", help="(the one on PATH, or build/release/shardora)")
     split = arguments.index("--") if "--" in arguments else len(arguments)
     options = parser.parse_args(arguments[:split])
     options.flags = arguments[split + 1:]
     if options.steps < CHECKPOINTS:
         raise Refusal(f"--steps is {options.steps}, expected {CHECKPOINTS} or more", USAGE)
     return options
-
-
-def find_program(given):
-    beside = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../build/release/shardora")
-    found = shutil.which(given) if given else shutil.which("shardora") or shutil.which(beside)
-    if not found:
-        raise Refusal(f"{given or 'shardora'}: no such program; build it, or name it with --program", USAGE)
-    return os.path.realpath(found)
 
 
 def prepare_folder(options):
@@ -69,17 +60,9 @@ def prepare_folder(options):
     scatter.write(mark, json.dumps(asked, indent=2) + "\n")
 
 
-def run(words):
-    """The program's result, the JSON object on its last line."""
-    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise Refusal(f"{words[1]} ended with status {done.returncode}: its own message stands above", done.returncode)
-    return json.loads(done.stdout.strip().splitlines()[-1])
-
-
 def train(program, options, method):
     rate = options.full_learning_rate if method == "full" else options.learning_rate
-    words = [program, "train", f"--model.path={options.model}", f"--adapter.method={method}",
+    words = [f"--model.path={options.model}", f"--adapter.method={method}",
              f"--data.train={options.train}", f"--output.dir={os.path.join(options.output, method)}",
              f"--train.steps={options.steps}", f"--train.learning_rate={rate}", f"--train.seed={options.seed}",
              f"--output.checkpoint_every={options.steps // CHECKPOINTS}", f"--output.keep={CHECKPOINTS + 1}"]
@@ -87,13 +70,13 @@ def train(program, options, method):
         words += [f"--adapter.rank={options.rank}", f"--adapter.alpha={2 * options.rank}"]
     if options.eval:
         words.append(f"--data.eval={options.eval}")
-    return run(words + options.flags)
+    return program.run("train", *words, *options.flags)
 
 
 def analyze(program, options, method):
     table = os.path.join(options.output, f"{method}.csv")
-    result = run([program, "analyze", f"--model.path={options.model}", f"--analyze.csv={table}",
-                  f"--analyze.checkpoints={os.path.join(options.output, method)}"])
+    result = program.run("analyze", f"--model.path={options.model}", f"--analyze.csv={table}",
+                         f"--analyze.checkpoints={os.path.join(options.output, method)}")
     queries_and_values = [row for row in scatter.read_table(table) if row["projection"] in ("q_proj", "v_proj")]
     return {"all": {key: result[key] for key in ("points", "mean_delta_m", "mean_delta_d", "correlation", "slope")},
             "q and v": {"points": len(queries_and_values), **scatter.trend(queries_and_values)}}
@@ -125,7 +108,7 @@ def draw(options):
 
 def main(arguments):
     options = parse(arguments)
-    program = find_program(options.program)
+    program = Program(options.shardora, 1, [])
     prepare_folder(options)
     results = {method: {"train": train(program, options, method), **analyze(program, options, method)}
                for method in METHODS}
@@ -136,8 +119,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except Refusal as refusal:
-        print(f"study.py: {refusal}", file=sys.stderr)
-        sys.exit(refusal.status)
+    sys.exit(run("study.py", main, sys.argv[1:]))

@@ -30,8 +30,10 @@ import os
 import sys
 import time
 
-from command_line import fields_of, json_or_text, named_values, parser, resolve
-from refusal import USAGE, Refusal, run
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../common"))
+
+from command_line import fields_of, json_or_text, named_values, parser, resolve  # noqa: E402
+from refusal import USAGE, Refusal, run  # noqa: E402
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # processes share the work, threads would compete
 _BATCH_RECORDS, _BATCH_BYTES = 256, 1 << 20

@@ -8,9 +8,12 @@ shardora inspect --data.train=FILE.
 """
 
 import argparse
+import os
 import sys
 
-from refusal import USAGE, Arguments, Refusal, one_line, run
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../common"))
+
+from refusal import USAGE, Arguments, Refusal, one_line, run  # noqa: E402
 
 
 def parser():

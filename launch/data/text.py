@@ -16,8 +16,10 @@ import json
 import os
 import sys
 
-from command_line import FORMATS, LONGEST_RECORD, json_or_text, named_values
-from refusal import OUTPUT, USAGE, Arguments, Refusal, one_line, run
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../common"))
+
+from command_line import FORMATS, LONGEST_RECORD, json_or_text, named_values  # noqa: E402
+from refusal import OUTPUT, USAGE, Arguments, Refusal, one_line, run  # noqa: E402
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

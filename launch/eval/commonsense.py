@@ -20,7 +20,8 @@ import os
 import sys
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../data"))
+_HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[1:1] = [os.path.join(_HERE, "../data"), os.path.join(_HERE, "../common")]
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from refusal import OUTPUT, USAGE, Arguments, Refusal, one_line, run  # noqa: E402

@@ -1,6 +1,6 @@
 """config.resolved.cfg, as the program writes it, and reading of text that may not be there."""
 
-from failure import IO, Failure
+from refusal import INPUT_OUTPUT, Refusal
 
 
 def read_text(path):
@@ -11,7 +11,7 @@ def read_text(path):
     except FileNotFoundError:
         return None
     except OSError as problem:
-        raise Failure(IO, f"{path}: {problem.strerror}") from None
+        raise Refusal(f"{path}: {problem.strerror}", INPUT_OUTPUT) from None
 
 
 def read_config(path):

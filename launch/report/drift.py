@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from failure import BAD_INPUT, Failure
+from refusal import Refusal
 
 _MAGNITUDE = re.compile(r"(.*\blayers\.(\d+)\.(?:.*\.)?(\w+))\.lora_magnitude_vector")
 _INITIAL, _ADAPTER = "initial.", "base_model.model."
@@ -51,10 +51,9 @@ def of_checkpoint(folder, step):
     except FileNotFoundError:
         return None
     except (SafetensorError, OSError) as problem:
-        raise Failure(BAD_INPUT, f"{folder}: {problem}, expected a whole checkpoint; remove it") from None
+        raise Refusal(f"{folder}: {problem}, expected a whole checkpoint; remove it") from None
     if any(name not in now or now[name].shape != value.shape for name, value in initial.items()):
-        raise Failure(
-            BAD_INPUT,
+        raise Refusal(
             f"{folder}: adapter and {os.path.basename(state)} have different magnitudes, expected "
             "one checkpoint's; remove it",
         )

@@ -13,20 +13,19 @@ was sent stays as it was; none is sent twice.
 import argparse
 import contextlib
 import os
+import sys
 import time
 
-import metrics_file
-from config_file import read_config
-from failure import BAD_INPUT, IO, USAGE, Failure, argument_error, run
-from growing_file import GrowingFile
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../common"))
+
+import metrics_file  # noqa: E402
+from config_file import read_config  # noqa: E402
+from growing_file import GrowingFile  # noqa: E402
+from refusal import INPUT_OUTPUT, USAGE, Arguments, Refusal, run  # noqa: E402
 
 
 def parse(arguments):
-    parser = argument_error(
-        argparse.ArgumentParser(
-            description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-        )
-    )
+    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("dir", metavar="DIR", help="a run's output.dir")
     parser.add_argument("--project", default="shardora", help="of W&B (shardora)")
     parser.add_argument("--name", help="of the run there (the folder's)")
@@ -35,7 +34,7 @@ def parse(arguments):
     parser.add_argument("--every", type=float, default=5, metavar="SECONDS", help="look for new lines this often (5)")
     options = parser.parse_args(arguments)
     if not 0.01 <= options.every <= 3600:
-        raise Failure(USAGE, f"--every is {options.every:g}, expected seconds from 0.01 to 3600")
+        raise Refusal(f"--every is {options.every:g}, expected seconds from 0.01 to 3600", USAGE)
     options.name = options.name or os.path.basename(os.path.abspath(options.dir))
     return options
 
@@ -70,7 +69,7 @@ class Follower:
         try:
             lines = self._file.new_lines()
         except OSError as problem:
-            raise Failure(IO, f"{self._path}: {problem.strerror}") from None
+            raise Refusal(f"{self._path}: {problem.strerror}", INPUT_OUTPUT) from None
         for number, raw in lines:
             if raw.strip():
                 where = f"{self._path}:{number}"
@@ -109,9 +108,9 @@ def start(options):
     try:
         import wandb
     except ModuleNotFoundError:
-        raise Failure(
-            USAGE,
+        raise Refusal(
             "Python package wandb is missing: run launch/install.sh --python wandb and use " "build/venv/bin/python",
+            USAGE,
         ) from None
     try:
         started = wandb.init(
@@ -120,7 +119,7 @@ def start(options):
             config=read_config(os.path.join(options.dir, "config.resolved.cfg")),
         )
     except wandb.Error as problem:
-        raise Failure(IO, f"W&B does not start a run: {problem}; run `wandb login`, or leave out --online") from None
+        raise Refusal(f"W&B does not start a run: {problem}; run `wandb login`, or leave out --online", INPUT_OUTPUT) from None
     started.define_metric("step")
     started.define_metric("*", step_metric="step")
     return started
@@ -129,9 +128,9 @@ def start(options):
 def main(arguments):
     options = parse(arguments)
     if not os.path.isdir(options.dir):
-        raise Failure(BAD_INPUT, f"{options.dir}: is no folder, expected the output.dir of shardora train")
+        raise Refusal(f"{options.dir}: is no folder, expected the output.dir of shardora train")
     if options.once and not os.path.exists(os.path.join(options.dir, "metrics.jsonl")):
-        raise Failure(BAD_INPUT, f"{options.dir}: has no metrics.jsonl, expected the output.dir of shardora train")
+        raise Refusal(f"{options.dir}: has no metrics.jsonl, expected the output.dir of shardora train")
     started = start(options)
     try:
         follow(options, started.log)
@@ -141,4 +140,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    run(main)
+    sys.exit(run("follow_wandb.py", main, sys.argv[1:], interrupted=""))

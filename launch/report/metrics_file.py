@@ -7,7 +7,7 @@ A last line without its end is half-written, or torn by a kill; it is not read. 
 import json
 import math
 
-from failure import BAD_INPUT, IO, Failure
+from refusal import INPUT_OUTPUT, Refusal
 
 STEP, EVALUATION = "step", "evaluation"
 _MOST = 2**63
@@ -31,7 +31,7 @@ def _require_number(line, key, where):
     if value is None or isinstance(value, float):
         return
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= _MOST:
-        raise Failure(BAD_INPUT, f"{where}: {key} is {json.dumps(value)[:60]}, expected a number or null")
+        raise Refusal(f"{where}: {key} is {json.dumps(value)[:60]}, expected a number or null")
 
 
 def _require_numbers(line, where):
@@ -43,7 +43,7 @@ def _require_numbers(line, where):
         elif key != "eval_name":
             _require_number(line, key, where)
         elif not isinstance(value, str):
-            raise Failure(BAD_INPUT, f"{where}: eval_name is {json.dumps(value)[:60]}, expected text")
+            raise Refusal(f"{where}: eval_name is {json.dumps(value)[:60]}, expected text")
 
 
 def parse(text, where):
@@ -52,13 +52,11 @@ def parse(text, where):
         line = json.loads(text)
     except (ValueError, RecursionError):
         shown = ascii(text[:40])
-        raise Failure(
-            BAD_INPUT,
+        raise Refusal(
             f"{where}: {shown} is not JSON, expected one object a line as shardora train writes it; remove the line",
         ) from None
     if not isinstance(line, dict) or isinstance(line.get("step"), bool) or not isinstance(line.get("step"), int):
-        raise Failure(
-            BAD_INPUT,
+        raise Refusal(
             f"{where}: no whole number `step`, expected one object a line as shardora train writes "
             "it; remove the line",
         )
@@ -70,7 +68,7 @@ def decode(raw, where):
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise Failure(BAD_INPUT, f"{where}: is not UTF-8, expected JSON; remove the line") from None
+        raise Refusal(f"{where}: is not UTF-8, expected JSON; remove the line") from None
 
 
 def read(path):
@@ -79,7 +77,7 @@ def read(path):
         with open(path, "rb") as file:
             content = file.read()
     except OSError as problem:
-        raise Failure(IO, f"{path}: {problem.strerror}") from None
+        raise Refusal(f"{path}: {problem.strerror}", INPUT_OUTPUT) from None
     whole = content[: content.rfind(b"\n") + 1]
     lines = []
     for number, raw in enumerate(whole.split(b"\n"), 1):

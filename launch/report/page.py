@@ -10,7 +10,7 @@ from html import escape
 
 from plotly.offline import get_plotlyjs
 
-from failure import IO, OUTPUT, Failure
+from refusal import INPUT_OUTPUT, OUTPUT, Refusal
 
 _HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "page")
 
@@ -43,7 +43,7 @@ def render(title, subtitle, body, panels, refresh_seconds=0):
 def _cannot_write(path, problem):
     full = problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
     advice = "make room" if full else "choose another with --output"
-    return Failure(IO if full else OUTPUT, f"{path}: cannot be written: {problem.strerror}; {advice}")
+    return Refusal(f"{path}: cannot be written: {problem.strerror}; {advice}", INPUT_OUTPUT if full else OUTPUT)
 
 
 def _usual_mode():

@@ -13,7 +13,9 @@ import os
 import sys
 import time
 
-from failure import USAGE, Failure, NothingYet, argument_error, missing, run
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../common"))
+
+from refusal import USAGE, Arguments, NothingYet, Refusal, missing, run  # noqa: E402
 
 try:
     import comparison
@@ -29,11 +31,7 @@ except ModuleNotFoundError as problem:
 
 
 def parse(arguments):
-    parser = argument_error(
-        argparse.ArgumentParser(
-            description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-        )
-    )
+    parser = Arguments(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     parser.add_argument("dir", nargs="*", metavar="DIR", help="a run's output.dir")
     parser.add_argument("--compare", nargs="+", metavar="DIR", default=[], help="two or more runs on one page")
     parser.add_argument("--output", metavar="FILE", help="the page to write (DIR/report.html; comparison.html)")
@@ -43,13 +41,13 @@ def parse(arguments):
     parser.add_argument("--tensorboard", metavar="OUT", help="a folder for TensorBoard's event files")
     options = parser.parse_args(arguments)
     if options.watch is not None and not 1 <= options.watch <= 86400:
-        raise Failure(USAGE, f"--watch is {options.watch:g}, expected seconds from 1 to 86400")
+        raise Refusal(f"--watch is {options.watch:g}, expected seconds from 1 to 86400", USAGE)
     if not options.compare and len(options.dir) != 1:
-        raise Failure(USAGE, f"{len(options.dir)} folders, expected one run's output.dir; --compare takes several")
+        raise Refusal(f"{len(options.dir)} folders, expected one run's output.dir; --compare takes several", USAGE)
     options.compares = bool(options.compare)
     options.dirs = options.dir + options.compare
     if options.compares and len(options.dirs) < 2:
-        raise Failure(USAGE, "--compare has one folder, expected two or more")
+        raise Refusal("--compare has one folder, expected two or more", USAGE)
     default = "comparison.html" if options.compares else os.path.join(options.dirs[0], "report.html")
     options.output = options.output or default
     return options
@@ -97,4 +95,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    run(main)
+    sys.exit(run("report.py", main, sys.argv[1:], interrupted=""))

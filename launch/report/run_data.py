@@ -8,7 +8,7 @@ import numpy as np
 
 import metrics_file
 from config_file import read_config, read_text
-from failure import BAD_INPUT, Failure, NothingYet
+from refusal import Refusal, NothingYet
 from logs import Logs, read_logs
 
 PHASES = ("data", "forward", "backward", "norms", "reductions", "optimizer")
@@ -94,9 +94,9 @@ def read_json(path, otherwise):
     try:
         value = json.loads(text)
     except ValueError:
-        raise Failure(BAD_INPUT, f"{path}: is not JSON, expected what shardora train writes; remove it") from None
+        raise Refusal(f"{path}: is not JSON, expected what shardora train writes; remove it") from None
     if isinstance(otherwise, dict) and not isinstance(value, dict):
-        raise Failure(BAD_INPUT, f"{path}: is no JSON object, expected what shardora train writes; remove it")
+        raise Refusal(f"{path}: is no JSON object, expected what shardora train writes; remove it")
     return value
 
 
@@ -115,10 +115,9 @@ def read_checkpoints(folder):
 
 def _require_run(folder):
     if not os.path.isdir(folder):
-        raise Failure(BAD_INPUT, f"{folder}: is no folder, expected the output.dir of shardora train")
+        raise Refusal(f"{folder}: is no folder, expected the output.dir of shardora train")
     if not any(os.path.exists(os.path.join(folder, name)) for name in ("metrics.jsonl", "config.resolved.cfg")):
-        raise Failure(
-            BAD_INPUT,
+        raise Refusal(
             f"{folder}: holds neither metrics.jsonl nor config.resolved.cfg, expected the output.dir "
             "of shardora train; name that folder",
         )
@@ -127,8 +126,7 @@ def _require_run(folder):
 def _require_rising(steps, path):
     for before, after in zip(steps, steps[1:]):
         if after["step"] <= before["step"]:
-            raise Failure(
-                BAD_INPUT,
+            raise Refusal(
                 f"{path}: step {after['step']} follows step {before['step']}, expected rising steps, as one run writes "
                 "them; were two runs' files joined?",
             )

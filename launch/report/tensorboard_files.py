@@ -8,7 +8,7 @@ import tempfile
 import numpy as np
 
 import verdict
-from failure import OUTPUT, Failure, missing
+from refusal import OUTPUT, Refusal, missing
 
 
 def _tag(name):
@@ -73,7 +73,7 @@ def write(run, name, folder):
             for new in os.listdir(temporary):
                 os.replace(os.path.join(temporary, new), os.path.join(target, new))
     except OSError as problem:
-        raise Failure(
-            OUTPUT,
+        raise Refusal(
             f"{target}: event files cannot be written: {problem.strerror}; choose another folder " "with --tensorboard",
+            OUTPUT,
         ) from None

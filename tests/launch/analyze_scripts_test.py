@@ -129,7 +129,7 @@ class Study(unittest.TestCase):
         self.output = os.path.join(self.folder, "study")
 
     def words(self, *more):
-        return ["--model", "m", "--train", "t", "--output", self.output, "--program", self.program, *more]
+        return ["--model", "m", "--train", "t", "--output", self.output, "--shardora", self.program, *more]
 
     def study(self, *more):
         with contextlib.redirect_stdout(io.StringIO()) as said:
@@ -160,7 +160,7 @@ class Study(unittest.TestCase):
 
     def test_a_folder_of_others_and_a_failed_run_are_refused(self):
         with self.assertRaisesRegex(scatter.Refusal, "is not empty and no study's"):
-            study.main(["--model", "m", "--train", "t", "--output", self.folder, "--program", self.program])
+            study.main(["--model", "m", "--train", "t", "--output", self.folder, "--shardora", self.program])
         pathlib.Path(self.program).write_text("#!/bin/sh\nexit 65\n")
         with self.assertRaisesRegex(scatter.Refusal, "train ended with status 65") as refused:
             self.study()

@@ -14,8 +14,7 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).parents[3]
-sys.path.insert(0, str(ROOT / "launch" / "data"))
-sys.path.insert(1, str(ROOT / "launch" / "quickstart"))
+sys.path[:0] = [str(ROOT / "launch" / folder) for folder in ("data", "common", "quickstart")]
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # no advice about PyTorch
 SHARED = pathlib.Path(os.environ.get("SHARDORA_TEST_DATA", ROOT / "../shared/data"))

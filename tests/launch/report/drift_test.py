@@ -12,7 +12,7 @@ if not ABSENT:
     import drift
     import numpy as np
     import run_data
-    from failure import Failure
+    from refusal import Refusal
     from safetensors.numpy import save_file
 
 MODULES = {
@@ -77,10 +77,10 @@ class DriftOfCheckpoints(unittest.TestCase):
 
     def test_damaged_checkpoint_is_named(self):
         write_checkpoint(self.folder, 9, self.initial, {"model.layers.2.self_attn.q_proj": [1.0]})
-        with self.assertRaisesRegex(Failure, "step-9: adapter and state.safetensors have different magnitudes"):
+        with self.assertRaisesRegex(Refusal, "step-9: adapter and state.safetensors have different magnitudes"):
             self.found()
         (self.folder / "checkpoints" / "step-9" / "state.safetensors").write_bytes(b"nonsense")
-        with self.assertRaisesRegex(Failure, "step-9: .*expected a whole checkpoint"):
+        with self.assertRaisesRegex(Refusal, "step-9: .*expected a whole checkpoint"):
             self.found()
 
     def test_report_shows_both_tables(self):

@@ -11,7 +11,7 @@ import unittest
 
 import made_run
 import follow_wandb  # from the folder that made_run names
-from failure import Failure
+from refusal import Refusal
 
 
 class Follower(unittest.TestCase):
@@ -86,7 +86,7 @@ class Follower(unittest.TestCase):
 
     def test_damage_is_named_by_its_line(self):
         made_run.make(self.folder, metrics=made_run.text_of(made_run.lines(2)) + "oops\n")
-        with self.assertRaisesRegex(Failure, r"metrics\.jsonl:3: 'oops' is not JSON"):
+        with self.assertRaisesRegex(Refusal, r"metrics\.jsonl:3: 'oops' is not JSON"):
             self.follower().poll()
 
     def test_bad_arguments_end_in_one_line_and_the_programs_status(self):

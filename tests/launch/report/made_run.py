@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 SCRIPTS = pathlib.Path(__file__).parents[3] / "launch" / "report"
-sys.path.insert(0, str(SCRIPTS))
+sys.path[:0] = [str(SCRIPTS), str(SCRIPTS.parent / "common")]
 
 PHASES = ("data", "forward", "backward", "norms", "reductions", "optimizer")
 LOG = """2026-11-26T02:01:55.145+00:00 [rank 0] /models/tiny: 260032 parameters, 49240 trained (18.9 %)

@@ -7,7 +7,7 @@ import unittest
 
 import made_run
 import metrics_file
-from failure import Failure
+from refusal import Refusal
 from growing_file import GrowingFile
 
 
@@ -21,7 +21,7 @@ class InFolder(unittest.TestCase):
 class Reading(InFolder):
     def refuses(self, text, pattern):
         self.path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        with self.assertRaisesRegex(Failure, pattern) as caught:
+        with self.assertRaisesRegex(Refusal, pattern) as caught:
             metrics_file.read(self.path)
         self.assertEqual(caught.exception.status, 65)
 

@@ -218,11 +218,12 @@ class Refusals(InFolder):
 class OwnFault(unittest.TestCase):
     def test_a_fault_of_the_scripts_is_one_line_that_says_where(self):
         code = (
-            f"import sys; sys.path.insert(0, {str(made_run.SCRIPTS)!r}); import failure; failure.run(lambda _: 1 / 0)"
+            f"import sys; sys.path.insert(0, {str(made_run.SCRIPTS.parent / 'common')!r}); import refusal; "
+            "sys.exit(refusal.run('x.py', lambda _: 1 / 0, []))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         self.assertEqual((done.returncode, done.stderr.count("\n")), (70, 1), done.stderr)
-        self.assertIn("internal error at <string>:1: ZeroDivisionError: division by zero", done.stderr)
+        self.assertIn("x.py: internal error at <string>:1: ZeroDivisionError('division by zero')", done.stderr)
 
 
 @unittest.skipIf(ABSENT, ABSENT)

@@ -7,13 +7,17 @@ import signal
 import sys
 import traceback
 
-USAGE, BROKEN_INPUT, OUTPUT, INPUT_OUTPUT, INTERNAL = 64, 65, 73, 74, 70
+USAGE, BROKEN_INPUT, OUTPUT, INPUT_OUTPUT, INTERNAL, UNAVAILABLE = 64, 65, 73, 74, 70, 69
 
 
 class Refusal(Exception):
     def __init__(self, text, status=BROKEN_INPUT):
         super().__init__(text, status)  # both, so that it travels between processes
         self.text, self.status = text, status
+
+
+class NothingYet(Refusal):
+    """A run that has logged no step: an end for a report, a reason to wait for who watches."""
 
 
 class Arguments(argparse.ArgumentParser):
@@ -34,6 +38,14 @@ def shown(value, most=60):
     return one_line(repr(value), most)
 
 
+def missing(problem):
+    """A package that is not there, as the user is told."""
+    return Refusal(
+        f"Python package {problem.name} is missing; run launch/install.sh data report, then use build/venv/bin/python",
+        UNAVAILABLE,
+    )
+
+
 def of_system(problem, path=None):
     """An operating system's error, as a refusal."""
     place = problem.filename if problem.filename is not None else path
@@ -47,15 +59,17 @@ def _stop(number, _):
     raise KeyboardInterrupt(number)
 
 
-def run(name, main, arguments):
-    """Runs main(arguments) and returns the process's exit status."""
+def run(name, main, arguments, interrupted="interrupted; nothing was written"):
+    """Runs main(arguments) and returns the process's exit status. `interrupted`: what is said then; empty: nothing."""
     signal.signal(signal.SIGTERM, _stop)
     try:
         return main(arguments) or 0
     except Refusal as refusal:
         return _say(name, refusal.text, refusal.status)
     except KeyboardInterrupt as stop:
-        status = _say(name, "interrupted; nothing was written", 128 + (stop.args[0] if stop.args else signal.SIGINT))
+        status = 128 + (stop.args[0] if stop.args else signal.SIGINT)
+        if interrupted:
+            _say(name, interrupted, status)
         os._exit(status)  # everything is put away; Python's own end would wait for threads that the signal has stranded
     except BrokenPipeError:
         # Whoever read standard output has gone; a second complaint when Python flushes it would be noise.
@@ -67,11 +81,7 @@ def run(name, main, arguments):
     except MemoryError:
         return _say(name, "out of memory; lower --processes or --max-record-bytes", 71)
     except ImportError as problem:
-        return _say(
-            name,
-            f"Python package {problem.name} is missing; run launch/install.sh data, then use build/venv/bin/python",
-            69,
-        )
+        return _say(name, missing(problem).text, UNAVAILABLE)
     except Exception as problem:  # a fault of the script's own, of which the place is worth more than a page of calls
         *_, place = traceback.extract_tb(problem.__traceback__)
         return _say(
