@@ -12,7 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // step-N -> N; -1 for other names.
-std::int64_t step_of(const std::string& name) {
+std::int64_t step_in_name(const std::string& name) {
   constexpr std::string_view kPrefix = "step-";
   if (!name.starts_with(kPrefix)) return -1;
   std::int64_t step = -1;
@@ -24,7 +24,7 @@ std::vector<AnalysisSource> checkpoints_of(const fs::path& run) {
   std::vector<AnalysisSource> sources;
   if (fs::is_directory(run / "checkpoints")) {
     for (const fs::directory_entry& entry : fs::directory_iterator(run / "checkpoints")) {
-      const std::int64_t step = step_of(entry.path().filename().string());
+      const std::int64_t step = step_in_name(entry.path().filename().string());
       if (step < 0) continue;
       const bool is_model = fs::exists(entry.path() / "model");
       sources.push_back({entry.path() / (is_model ? "model" : "adapter"), is_model, step});

@@ -18,7 +18,7 @@ Words words_of(const Words& more = {}, const fs::path& model = kModel, int new_t
 
 // A model folder whose files may be changed.
 fs::path copy_of_model(const TemporaryFolder& folder) {
-  const fs::path model = folder / "model";
+  fs::path model = folder / "model";
   fs::copy(kModel, model, fs::copy_options::recursive);
   return model;
 }

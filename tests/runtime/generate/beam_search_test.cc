@@ -26,12 +26,14 @@ std::vector<float> log_probabilities(const Tokens& before, std::uint64_t seed, d
   RandomKey key = random_key(seed, "table");
   for (const std::int32_t token : before) key = random_key(key, static_cast<std::uint64_t>(token));
   std::vector<double> weights;
+  weights.reserve(static_cast<std::size_t>(kVocabulary));
   for (std::int32_t token = 0; token < kVocabulary; ++token) {
     const double unit = static_cast<double>(random_bits(key, static_cast<std::uint64_t>(token)) >> 11U) * 0x1p-53;
     weights.push_back(std::exp(4 * unit) * (token == kEnd ? of_end : 1));
   }
   const double whole = std::accumulate(weights.begin(), weights.end(), 0.0);
   std::vector<float> result;
+  result.reserve(weights.size());
   for (const double weight : weights) result.push_back(static_cast<float>(std::log(weight / whole)));
   return result;
 }
