@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 
+SKIPPED = 77
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -32,7 +33,12 @@ def script(found, given):
 
 
 def main(arguments):
-    given = dict(argument.split("=", 1) for argument in arguments)
+    data = pathlib.Path(os.environ.get("SHARDORA_TEST_DATA", ROOT / "../shared/data"))
+    if not (data / "gsm8k/train.jsonl").exists():
+        print(f"skipped: {data} has no GSM8K; SHARDORA_TEST_DATA names the folder of test data")
+        return SKIPPED
+    given = {"MODEL": data / "models/stories260K", "DATA": data / "gsm8k/train.jsonl", "QUESTIONS": data / "commonsense"}
+    given |= dict(argument.split("=", 1) for argument in arguments)
     page = (ROOT / "launch/docs/tutorial.md").read_text("utf-8")
     with tempfile.NamedTemporaryFile() as log:
         environment = os.environ | {"LOG": log.name, "LC_ALL": "C"}
