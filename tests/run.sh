@@ -81,16 +81,18 @@ changed_sources() {
 
 check_tidy() {
   local files=() compiled tidy
-  # Only what the build compiles has a command line to check with; headers are checked through their users.
+  # A build's files are compiled several at a time; here each has a command line of its own. Headers are checked through
+  # their users.
+  cmake --preset release -B build/tidy -DSHARDORA_COMPILE_TOGETHER=OFF >/dev/null
   compiled=$(python3 -c '
 import json, os
-print("\n".join(os.path.relpath(entry["file"]) for entry in json.load(open("build/release/compile_commands.json"))))')
+print("\n".join(os.path.relpath(entry["file"]) for entry in json.load(open("build/tidy/compile_commands.json"))))')
   mapfile -t files < <(changed_sources | grep '\.cc$' | grep -Fxf <(echo "$compiled") || true)
   echo "clang-tidy: ${#files[@]} files"
   if [[ ${#files[@]} == 0 ]]; then return; fi
   tidy=$(command -v clang-tidy-16 || command -v clang-tidy)
   # Its standard error only counts the warnings that it has suppressed in other people's headers.
-  printf '%s\0' "${files[@]}" | xargs -0 -n 1 -P "$jobs" "$tidy" -p build/release --quiet 2>/dev/null
+  printf '%s\0' "${files[@]}" | xargs -0 -n 1 -P "$jobs" "$tidy" -p build/tidy --quiet 2>/dev/null
 }
 
 main() {

@@ -7,8 +7,6 @@
 namespace shardora {
 namespace {
 
-constexpr double kFp32 = 4;
-
 double elements(const ProductShape& shape) { return static_cast<double>(shape.out) * static_cast<double>(shape.in); }
 
 // Tokens of a typical micro-batch.

@@ -9,6 +9,8 @@
 
 namespace shardora {
 
+inline constexpr double kFp32 = 4;  // bytes
+
 // A product of x [rows,in] with a weight [out,in]: forward with W^T, input gradient with W.
 struct ProductShape {
   std::int64_t rows = 0, out = 0, in = 0;

@@ -20,7 +20,6 @@ constexpr double kLeastSeconds = 0.05;
 constexpr int kLeastPasses = 3;
 constexpr double kMostElements = 64e6;  // of a weight: 256 MB
 constexpr double kMostProduct = 20e9;   // rows * out * in: a fifth of a second
-constexpr double kFp32 = 4;
 
 // Seconds of one pass: the shortest, as other work on the machine only ever adds; once a first has made what it needs.
 double shortest_seconds(Backend& backend, const std::function<void()>& pass) {

@@ -8,8 +8,6 @@
 namespace shardora {
 namespace {
 
-constexpr int kOutOfMemory = 71;
-
 // A model of this shape without weights: only config.json.
 fs::path model_of(const fs::path& folder, int hidden, int layers) {
   json config = json::parse(text_of(kModel / "config.json"));

@@ -15,6 +15,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using Words = std::vector<std::string>;
 
+inline constexpr int kOutOfMemory = 71;  // exit status
 inline const fs::path kGolden = fs::path(SHARDORA_SOURCE_DIR) / "tests/parity/golden";
 inline const fs::path kModel = kGolden / "models/qwen2";  // biases, and 2 KV heads
 inline const fs::path kData = kGolden / "data/101-train.safetensors";
