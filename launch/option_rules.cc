@@ -30,11 +30,6 @@ void check_training(const RunOptions& options) {
   require(train.min_learning_rate <= train.learning_rate,
           fmt::format("train.min_learning_rate = {}: expected at most train.learning_rate = {}",
                       train.min_learning_rate, train.learning_rate));
-  const bool evaluates = !options.data.eval.empty();
-  require(evaluates || train.eval_every == 0, "train.eval_every is set: expected data.eval to evaluate on");
-  require(evaluates || !train.save_best, "train.save_best = true: expected data.eval to tell what is best");
-  require((evaluates && train.eval_every > 0) || train.early_stopping == 0,
-          "train.early_stopping is set: expected data.eval, and train.eval_every above 0");
 }
 
 void check_evaluation(const RunOptions& options) {
@@ -47,6 +42,16 @@ void check_evaluation(const RunOptions& options) {
             "data.eval: a set is named choices, which the result keeps for eval.choices; give "
             "it another name");
   }
+}
+
+// What a plan does without: it measures nothing.
+void check_measuring(const RunOptions& options) {
+  const TrainOptions& train = options.train;
+  const bool evaluates = !options.data.eval.empty();
+  require(evaluates || train.eval_every == 0, "train.eval_every is set: expected data.eval to evaluate on");
+  require(evaluates || !train.save_best, "train.save_best = true: expected data.eval to tell what is best");
+  require((evaluates && train.eval_every > 0) || train.early_stopping == 0,
+          "train.early_stopping is set: expected data.eval, and train.eval_every above 0");
 }
 
 void check_length(const TrainOptions& train) {
@@ -99,6 +104,7 @@ void check_options(const CommandInfo& command, const RunOptions& options) {
           "model.weight_layouts = two: expected auto or one with model.dtype = bfloat16, whose one copy serves both "
           "directions");
   if (command.bit == kTrain) check_length(options.train);
+  if (command.bit == kTrain) check_measuring(options);
   if (command.bit == kPlan) check_plan(options);
   if ((command.bit & (kTrain | kPlan)) != 0) check_training(options);
   if (command.bit == kEval) check_evaluation(options);

@@ -55,18 +55,33 @@ def of_system(problem, path=None):
     return Refusal(f"{place}: {reason}", INPUT_OUTPUT)
 
 
-def _stop(number, _):
-    raise KeyboardInterrupt(number)
+_PATIENCE = 3  # seconds
+
+
+def _stop_on_signals():
+    """SIGTERM and SIGINT become KeyboardInterrupt, again and again until run() has it: Python drops an exception that
+    comes inside some of its own callbacks, those around a fork among them."""
+    first = []
+
+    def stop(number, _):
+        first.append(number)
+        signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
+        raise KeyboardInterrupt(first[0])
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+        signal.signal(number, stop)
+    sys.unraisablehook = lambda lost: None if lost.exc_type is KeyboardInterrupt else sys.__unraisablehook__(lost)
 
 
 def run(name, main, arguments, interrupted="interrupted; nothing was written"):
     """Runs main(arguments) and returns the process's exit status. `interrupted`: what is said then; empty: nothing."""
-    signal.signal(signal.SIGTERM, _stop)
+    _stop_on_signals()
     try:
         return main(arguments) or 0
     except Refusal as refusal:
         return _say(name, refusal.text, refusal.status)
     except KeyboardInterrupt as stop:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         status = 128 + (stop.args[0] if stop.args else signal.SIGINT)
         if interrupted:
             _say(name, interrupted, status)

@@ -7,8 +7,6 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr int kStoppedEarly = 75, kUnavailable = 69;
-
 Words short_run(const fs::path& output) {
   return train_words(output) +
          Words{"--train.steps=2", "--train.schedule=constant", "--output.checkpoint_every=1", "--adapter.dropout=0.2"};

@@ -8,8 +8,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-constexpr int kUsage = 64, kBadInput = 65, kNotFinite = 76;
-
 Words words_of(const Words& more = {}, const fs::path& model = kModel, int new_tokens = 12) {
   return Words{"generate", "--model.path=" + model.string(), "--generate.prompts=" + kHeldOut.string(),
                "--generate.max_new_tokens=" + std::to_string(new_tokens)} +

@@ -7,8 +7,6 @@
 namespace shardora {
 namespace {
 
-constexpr int kUsage = 64, kBadInput = 65;
-
 // "  activations    1.5 MiB" of the memory table, but for what the process itself takes.
 std::vector<std::string> segments(const std::string& text) {
   std::vector<std::string> rows;
@@ -45,6 +43,19 @@ TEST(APlan, HasTheMemoryTableThatTheRunPrints) {
       EXPECT_EQ(plan.result().at("trained_parameters"), run.result().at("trained_parameters"));
       EXPECT_EQ(plan.result().at("parameters"), run.result().at("total_parameters"));
     }
+  }
+}
+
+// What the committed recipes say of themselves.
+TEST(APlan, OfARecipeFitsItsDevices) {
+  const std::tuple<const char*, const char*, int> recipes[] = {
+      {"llama_8b_one_gpu", "8B", 1}, {"llama_70b_one_node", "70B", 8}, {"llama_70b_many_nodes", "70B", 32}};
+  for (const auto& [name, shape, devices] : recipes) {
+    const std::string config = SHARDORA_SOURCE_DIR "/configs/" + std::string(name) + ".cfg";
+    const json plan =
+        must_run({1, 1}, {"plan", "--config", config, "--plan.shape=" + std::string(shape), "--plan.device=h100",
+                          "--plan.devices=" + std::to_string(devices), "--data.sequence_length=4096"});
+    EXPECT_FALSE(plan.at("best").is_null()) << name << "\n" << plan.dump();
   }
 }
 

@@ -10,9 +10,6 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-constexpr int kStoppedEarly = 75;
-constexpr int kMismatch = 66;
-
 // Dropout, shuffling, warm-up and a falling rate: all that a resumed run could get wrong. 9 steps of 6 sequences cross
 // the epoch's end of the 32 sequences.
 Words resumable(const fs::path& output) {

@@ -15,7 +15,10 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using Words = std::vector<std::string>;
 
-inline constexpr int kOutOfMemory = 71;  // exit status
+// Exit statuses.
+inline constexpr int kUsage = 64, kBadInput = 65, kMismatch = 66, kUnavailable = 69, kOutOfMemory = 71,
+                     kStoppedEarly = 75, kNotFinite = 76;
+
 inline const fs::path kGolden = fs::path(SHARDORA_SOURCE_DIR) / "tests/parity/golden";
 inline const fs::path kModel = kGolden / "models/qwen2";  // biases, and 2 KV heads
 inline const fs::path kData = kGolden / "data/101-train.safetensors";
