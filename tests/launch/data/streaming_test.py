@@ -148,7 +148,7 @@ class Interrupted(Case):
             pipe.write('{"text": "ok"}\n' * 2000)
             pipe.flush()
             send(run.pid, signal_number)
-            output, errors = run.communicate(timeout=20)
+            output, errors = run.communicate(timeout=60)
         self.assertEqual(sorted(entry.name for entry in self.folder.iterdir()), ["pipe.jsonl", "tokenizer"])
         return run.returncode, output, errors
 
