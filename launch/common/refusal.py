@@ -69,7 +69,8 @@ def _stop_on_signals():
         raise KeyboardInterrupt(first[0])
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
-        signal.signal(number, stop)
+        if signal.getsignal(number) != signal.SIG_IGN:  # as a shell starts what it puts in the background
+            signal.signal(number, stop)
     sys.unraisablehook = lambda lost: None if lost.exc_type is KeyboardInterrupt else sys.__unraisablehook__(lost)
 
 

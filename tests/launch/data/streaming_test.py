@@ -118,6 +118,10 @@ class Memory(Case):
 
 @tiny.needs_packages
 class Interrupted(Case):
+    def setUp(self):
+        super().setUp()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background may have it ignored
+
     def run_until(self, signal_number, send):
         """(status, output, errors) of a run that a signal ends."""
         tokenizer = self.tokenizer()

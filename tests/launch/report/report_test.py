@@ -247,6 +247,7 @@ class Watching(InFolder):
         self.assertEqual(len(Page(page).trace("learning_rate", "learning rate")["y"]), 9)
 
     def test_interrupt_ends_a_watch_without_a_word(self):
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background may have it ignored
         folder = made_run.make(self.folder / "run", status=None)
         process = subprocess.Popen(
             [sys.executable, made_run.SCRIPTS / "report.py", folder, "--watch", "60"], stderr=subprocess.PIPE, text=True
