@@ -139,7 +139,7 @@ def main(arguments):
     begin = time.monotonic()
     options = parser(__doc__).parse_args(arguments)
     resolve(options)
-    from report import Tally, tell
+    from counts import Tally, tell
     from writing import Workplace
 
     sys.stdout.reconfigure(errors="backslashreplace")
