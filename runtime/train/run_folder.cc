@@ -24,9 +24,11 @@ namespace {
 namespace fs = std::filesystem;
 
 // What a run leaves behind. attempts.json is the launch scripts' count of starts and outlives all of them.
-// Checkpoints go first: a removal that is cut short must not leave them to be resumed from.
-constexpr std::array<std::string_view, 8> kRunEntries = {
-    "checkpoints", "adapter", "model", "metrics.jsonl", "logs", "exit.json", "report.html", "config.resolved.cfg"};
+// Checkpoints and the result go first: a removal that is cut short must leave nothing to resume from, nor a run that
+// looks finished.
+constexpr std::array<std::string_view, 9> kRunEntries = {"checkpoints", "result.json",   "adapter",
+                                                         "model",       "metrics.jsonl", "logs",
+                                                         "exit.json",   "report.html",   "config.resolved.cfg"};
 constexpr std::array<std::string_view, 3> kLaunchEntries = {"attempts.json", "exit.json", "logs"};
 
 [[noreturn]] void refuse_folder(const fs::path& dir, const std::string& why) {

@@ -135,6 +135,17 @@ TEST(AFinishedRun, SaysItsResultAgain) {
   EXPECT_EQ(more.at("steps"), 3);
 }
 
+TEST(AFinishedRun, StartsAnewWhereItMayBeOverwritten) {
+  const TemporaryFolder folder;
+  const Words words = train_words(folder / "run") + Words{"--train.steps=2"};
+  must_run({1, 1}, words);
+  const std::string before = adapter_bytes(folder / "run");
+  fs::remove(folder / "run/adapter/adapter_model.safetensors");
+  must_run({1, 1}, words + Words{"--output.overwrite=true"});
+  EXPECT_EQ(losses(folder / "run").size(), 2);
+  EXPECT_EQ(adapter_bytes(folder / "run"), before);
+}
+
 TEST(ARunThatStopsEarly, KeepsTheBestAdapter) {
   const TemporaryFolder folder;
   const Words words = train_words(folder / "run") + Words{"--train.steps=40",

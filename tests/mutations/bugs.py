@@ -758,6 +758,8 @@ CHOICES = [
     Bug("the last of equal options is chosen", "ties", CHOICE_SCORES,
         "if (value(question.first + i) > value(question.first + best))",
         "if (value(question.first + i) >= value(question.first + best))", "Choices"),
+    Bug("an overwritten run still looks finished", "starting anew", "runtime/train/run_folder.cc",
+        '"checkpoints", "result.json",', '"checkpoints", "result.txt",', "AFinishedRun"),
     Bug("a question may offer a single answer", "what a question is", "runtime/data/choices.cc",
         "questions[q + 1] - questions[q] < 2", "questions[q + 1] - questions[q] < 1", "Choices"),
     Bug("an answer beyond the options", "what a question is", "runtime/data/choices.cc",

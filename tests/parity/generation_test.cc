@@ -14,7 +14,7 @@ using nlohmann::json;
 
 const fs::path kGolden = fs::path(SHARDORA_SOURCE_DIR) / "tests/parity/golden";
 constexpr double kLogProbability = 2e-6;  // largest relative difference, of a whole continuation
-constexpr Split kSplits[] = {{1, 1}, {2, 2}, {3, 1}, {4, 2}, {4, 4}};
+constexpr Split kSplits[] = {{1, 1}, {3, 1}, {4, 2}, {4, 4}};
 
 const json& cases() {
   static const json all = json::parse(std::ifstream(kGolden / "generation.json"));
