@@ -15,6 +15,7 @@
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/launcher.h"
 #include "runtime/comm/mpi_session.h"
+#include "runtime/model/weight_source.h"
 
 namespace shardora {
 namespace {
@@ -67,12 +68,6 @@ std::optional<std::string> answer_at_once(const Words& words) {
   return std::nullopt;
 }
 
-// What auto stands for where this run computes; a resumed run must find it again.
-void resolve_dtype(RunOptions& options, BackendKind kind) {
-  if (options.model.dtype != "auto" || kind != BackendKind::kCuda) return;
-  options.model.dtype = options.adapter.method == AdapterMethod::kFull ? "float32" : "bfloat16";
-}
-
 ExitStatus run_command(MpiSession& session, const Words& words) {
   Communicator& world = session.world();
   Invocation invocation;
@@ -93,7 +88,7 @@ ExitStatus run_command(MpiSession& session, const Words& words) {
   const ProcessGrid& grid = session.make_grid(here);
   const Binding binding = bind_cores(session, here);
   Compute compute(session, *invocation.command, options, grid, binding);
-  resolve_dtype(options, compute.backend().kind());
+  resolve_dtype(options, compute.backend().kind());  // a resumed run must find it again
   Log log(world.rank(), false);
   log.info(fmt::format("shardora {} {}: {} rank{} = {} data x {} tensor; {}; {}", SHARDORA_VERSION,
                        invocation.command->name, world.size(), world.size() == 1 ? "" : "s", grid.data.size,

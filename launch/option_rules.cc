@@ -44,20 +44,17 @@ void check_evaluation(const RunOptions& options) {
   }
 }
 
-// What a plan does without: it measures nothing.
-void check_measuring(const RunOptions& options) {
+// What a plan does without: it may have no length, and measures nothing.
+void check_run(const RunOptions& options) {
   const TrainOptions& train = options.train;
+  require((train.steps > 0) != (train.epochs > 0),
+          fmt::format("train.steps = {} and train.epochs = {}: expected exactly one of them above 0", train.steps,
+                      train.epochs));
   const bool evaluates = !options.data.eval.empty();
   require(evaluates || train.eval_every == 0, "train.eval_every is set: expected data.eval to evaluate on");
   require(evaluates || !train.save_best, "train.save_best = true: expected data.eval to tell what is best");
   require((evaluates && train.eval_every > 0) || train.early_stopping == 0,
           "train.early_stopping is set: expected data.eval, and train.eval_every above 0");
-}
-
-void check_length(const TrainOptions& train) {
-  require((train.steps > 0) != (train.epochs > 0),
-          fmt::format("train.steps = {} and train.epochs = {}: expected exactly one of them above 0", train.steps,
-                      train.epochs));
 }
 
 void check_plan(const RunOptions& options) {
@@ -103,8 +100,7 @@ void check_options(const CommandInfo& command, const RunOptions& options) {
   require(options.model.dtype != "bfloat16" || options.model.weight_layouts != "two",
           "model.weight_layouts = two: expected auto or one with model.dtype = bfloat16, whose one copy serves both "
           "directions");
-  if (command.bit == kTrain) check_length(options.train);
-  if (command.bit == kTrain) check_measuring(options);
+  if (command.bit == kTrain) check_run(options);
   if (command.bit == kPlan) check_plan(options);
   if ((command.bit & (kTrain | kPlan)) != 0) check_training(options);
   if (command.bit == kEval) check_evaluation(options);

@@ -59,17 +59,27 @@ void with_unit(const MoveRows& op, const Function& function) {
   function(std::uint8_t{}, bytes);
 }
 
-}  // namespace
-
-void gather_rows(Backend& backend, const MoveRows& op) {
-  SHARDORA_CHECK(op.to.size(0) == op.rows.elements());
+// One row after another of `each`, `from` or `to`, has a row number: kernel(from, rows, to, work).
+template <class KernelOf>
+void move_each_row(Backend& backend, const MoveRows& op, TensorView each, const KernelOf& kernel_of) {
+  SHARDORA_CHECK(each.size(0) == op.rows.elements());
   with_unit(op, [&](auto unit, std::int64_t units) {
     using Unit = decltype(unit);
-    over_rows(op.to.size(0), units, [&](dim3 grid, dim3 block, const RowWork& work) {
-      launch(gather_rows_kernel<Unit>, grid, block, 0, stream_of(backend), static_cast<const Unit*>(op.from.data),
+    over_rows(each.size(0), units, [&](dim3 grid, dim3 block, const RowWork& work) {
+      launch(kernel_of(unit), grid, block, 0, stream_of(backend), static_cast<const Unit*>(op.from.data),
              op.rows.as<std::int32_t>(), static_cast<Unit*>(op.to.data), work);
     });
   });
+}
+
+}  // namespace
+
+void gather_rows(Backend& backend, const MoveRows& op) {
+  move_each_row(backend, op, op.to, [](auto unit) { return gather_rows_kernel<decltype(unit)>; });
+}
+
+void write_rows(Backend& backend, const MoveRows& op) {
+  move_each_row(backend, op, op.from, [](auto unit) { return write_rows_kernel<decltype(unit)>; });
 }
 
 void scatter_rows(Backend& backend, const MoveRows& op) {
@@ -79,17 +89,6 @@ void scatter_rows(Backend& backend, const MoveRows& op) {
     over_rows(op.to.size(0), units, [&](dim3 grid, dim3 block, const RowWork& work) {
       launch(scatter_rows_kernel<Unit>, grid, block, 0, stream_of(backend), static_cast<const Unit*>(op.from.data),
              op.rows.as<std::int32_t>(), op.rows.elements(), static_cast<Unit*>(op.to.data), work);
-    });
-  });
-}
-
-void write_rows(Backend& backend, const MoveRows& op) {
-  SHARDORA_CHECK(op.from.size(0) == op.rows.elements());
-  with_unit(op, [&](auto unit, std::int64_t units) {
-    using Unit = decltype(unit);
-    over_rows(op.from.size(0), units, [&](dim3 grid, dim3 block, const RowWork& work) {
-      launch(write_rows_kernel<Unit>, grid, block, 0, stream_of(backend), static_cast<const Unit*>(op.from.data),
-             op.rows.as<std::int32_t>(), static_cast<Unit*>(op.to.data), work);
     });
   });
 }

@@ -67,12 +67,6 @@ const DeviceFigures& known_gpu(const std::string& word) {
   refuse(ExitStatus::kUsage, "plan.device = {}: expected one of {}", word, fmt::join(words, ", "));
 }
 
-// What auto stands for on such a device.
-void resolve_dtype(RunOptions& options, bool gpu) {
-  if (options.model.dtype != "auto" || !gpu) return;
-  options.model.dtype = options.adapter.method == AdapterMethod::kFull ? "float32" : "bfloat16";
-}
-
 void require_divisor(const RunOptions& options) {
   const int tensor = options.parallel.tensor;
   if (options.plan.devices % tensor == 0) return;
@@ -120,7 +114,7 @@ RunPlan make_plan(const RunOptions& asked) {
   RunOptions options = asked;
   const ModelConfig config = config_of(options);
   const bool on_gpu = options.plan.device != "this";
-  resolve_dtype(options, on_gpu);
+  resolve_dtype(options, on_gpu ? BackendKind::kCuda : BackendKind::kCpu);
   require_divisor(options);
   const int ranks = static_cast<int>(options.plan.devices);
   std::shared_ptr<MeasuredSpeeds> measured;

@@ -38,24 +38,11 @@ std::int64_t best_of(const ChoiceSet::Question& question, const Value& value) {
 
 std::vector<double> option_log_likelihoods(Instance& instance, const Machine& machine, const ChoiceSet& choices,
                                            const PackingOptions& packing) {
-  const Dataset& options = choices.options();
-  const Dataset* const datasets[] = {&options};
-  const ProcessGrid& grid = machine.grid;
-  const Decoder& decoder = instance.decoder();
-  std::vector<double> all(static_cast<std::size_t>(options.size()), 0.0);
-  std::vector<SequenceRef> sequences;
-  for (std::int64_t begin = 0; begin < options.size(); begin += kEvaluationSequences) {
-    sequences.clear();
-    for (std::int64_t i = begin; i < std::min(begin + kEvaluationSequences, options.size()); ++i) {
-      sequences.push_back({.dataset = 0, .sequence = i, .place = i - begin});
-    }
-    for (const Batch& batch : micro_batches(sequences, datasets, grid.data.rank, grid.data.size, packing)) {
-      const DeviceBatch on_device = decoder.upload(batch, instance.activations());
-      decoder.forward(instance.pass(on_device, 0, false), on_device, instance.activations(), {});
-      add_rows(machine, instance.activations(), batch, std::span(all).subspan(static_cast<std::size_t>(begin)));
-    }
-  }
-  grid.data_group->host().all_reduce(view_of(std::span(all), {options.size()}), Reduction::kSum, {});
+  std::vector<double> all(static_cast<std::size_t>(choices.options().size()), 0.0);
+  forward_all(instance, machine, choices.options(), packing, [&](const Batch& batch, std::int64_t first) {
+    add_rows(machine, instance.activations(), batch, std::span(all).subspan(static_cast<std::size_t>(first)));
+  });
+  machine.grid.data_group->host().all_reduce(view_of(std::span(all), {std::ssize(all)}), Reduction::kSum, {});
   return all;
 }
 

@@ -19,27 +19,32 @@ Dataset open_dataset(const DataSource& source, const ModelConfig& config, const 
   return Dataset(source.path, config.vocab_size, longest, options.overlong);
 }
 
+namespace {
+
+// Room for micro-batches of so many sequences of these sets at a time.
+void make_room(InstancePlan& plan, std::span<const Dataset* const> datasets, std::int64_t sequences,
+               const PackingOptions& packing) {
+  const BatchLimits limits = batch_limits(datasets, sequences, packing);
+  plan.limits.tokens = std::max(plan.limits.tokens, limits.tokens);
+  plan.limits.sequences = std::max(plan.limits.sequences, limits.sequences);
+  for (const Dataset* dataset : datasets) plan.positions = std::max(plan.positions, dataset->longest());
+}
+
+}  // namespace
+
 InstancePlan training_plan(std::span<const Dataset* const> train, std::span<const Dataset* const> eval,
                            std::int64_t global_batch, const PackingOptions& packing) {
   InstancePlan plan{.training = true};
-  const auto fit = [&](std::span<const Dataset* const> datasets, std::int64_t sequences) {
-    const BatchLimits limits = batch_limits(datasets, sequences, packing);
-    plan.limits.tokens = std::max(plan.limits.tokens, limits.tokens);
-    plan.limits.sequences = std::max(plan.limits.sequences, limits.sequences);
-    for (const Dataset* dataset : datasets) plan.positions = std::max(plan.positions, dataset->longest());
-  };
-  fit(train, global_batch);
-  for (const Dataset* const& dataset : eval) fit({&dataset, 1}, kEvaluationSequences);
+  make_room(plan, train, global_batch, packing);
+  for (const Dataset* const& dataset : eval) make_room(plan, {&dataset, 1}, kEvaluationSequences, packing);
   return plan;
 }
 
-Evaluation evaluate_dataset(Instance& instance, const Machine& machine, const Dataset& dataset, const std::string& name,
-                            const PackingOptions& packing) {
-  Backend& backend = machine.backend;
+void forward_all(Instance& instance, const Machine& machine, const Dataset& dataset, const PackingOptions& packing,
+                 const BatchDone& done) {
   const ProcessGrid& grid = machine.grid;
   const Decoder& decoder = instance.decoder();
   const Dataset* const datasets[] = {&dataset};
-  backend.zero(instance.activations().loss);
   std::vector<SequenceRef> sequences;
   for (std::int64_t begin = 0; begin < dataset.size(); begin += kEvaluationSequences) {
     sequences.clear();
@@ -49,8 +54,17 @@ Evaluation evaluate_dataset(Instance& instance, const Machine& machine, const Da
     for (const Batch& batch : micro_batches(sequences, datasets, grid.data.rank, grid.data.size, packing)) {
       const DeviceBatch on_device = decoder.upload(batch, instance.activations());
       decoder.forward(instance.pass(on_device, 0, false), on_device, instance.activations(), {});
+      if (done) done(batch, begin);
     }
   }
+}
+
+Evaluation evaluate_dataset(Instance& instance, const Machine& machine, const Dataset& dataset, const std::string& name,
+                            const PackingOptions& packing) {
+  Backend& backend = machine.backend;
+  const ProcessGrid& grid = machine.grid;
+  backend.zero(instance.activations().loss);
+  forward_all(instance, machine, dataset, packing);
   double sums[2] = {0, 0};
   backend.copy_to_host(view_of(std::span<double>(sums), {2}), instance.activations().loss);
   backend.synchronize();
@@ -86,10 +100,7 @@ InstancePlan plan_for(const OpenSets& open, const PackingOptions& packing) {
   InstancePlan plan{.row_scores = !open.choices.empty()};
   const auto add = [&](const Dataset& dataset) {
     const Dataset* const one[] = {&dataset};
-    plan.positions = std::max(plan.positions, dataset.longest());
-    const BatchLimits limits = batch_limits(one, kEvaluationSequences, packing);
-    plan.limits.tokens = std::max(plan.limits.tokens, limits.tokens);
-    plan.limits.sequences = std::max(plan.limits.sequences, limits.sequences);
+    make_room(plan, one, kEvaluationSequences, packing);
   };
   for (const Dataset& dataset : open.sets) add(dataset);
   for (const ChoiceSet& choices : open.choices) add(choices.options());

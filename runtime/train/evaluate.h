@@ -1,6 +1,8 @@
 // Loss of a model on a dataset: sum over all targets divided by their count, over all ranks.
 #pragma once
 
+#include <functional>
+
 #include "runtime/data/batch.h"
 #include "runtime/train/instance.h"
 
@@ -8,6 +10,12 @@ namespace shardora {
 
 // Sequences that are packed and dealt to the data ranks at a time.
 inline constexpr std::int64_t kEvaluationSequences = 1024;
+
+// Runs this data rank's share of all sequences through the model, without dropout. `done`, where there is one, is
+// called after each micro-batch: its places count from sequence `first`.
+using BatchDone = std::function<void(const Batch& batch, std::int64_t first)>;
+void forward_all(Instance& instance, const Machine& machine, const Dataset& dataset, const PackingOptions& packing,
+                 const BatchDone& done = {});
 
 // Collective; the same result on every rank. Dropout is off.
 Evaluation evaluate_dataset(Instance& instance, const Machine& machine, const Dataset& dataset, const std::string& name,

@@ -27,8 +27,12 @@ class Choices : public ::testing::Test {
       questions_.push_back(questions_.back() + options);
       answers_.push_back(q % options);
     }
-    file_.others.emplace("questions", tensor_of(questions_));
-    file_.others.emplace("answers", tensor_of(answers_));
+    write_questions();
+  }
+
+  void write_questions() {
+    file_.others.insert_or_assign("questions", tensor_of(questions_));
+    file_.others.insert_or_assign("answers", tensor_of(answers_));
     write_dataset(choices_, file_);
   }
 
@@ -120,6 +124,36 @@ TEST_F(Choices, AreTheSameAtEverySplitAndPacking) {
   expect_same({2, 1}, {"--train.micro_batch_tokens=20"});
   expect_same({2, 2}, {});
   expect_same({4, 2}, {"--data.packing=false"});
+}
+
+// More options than are packed at a time.
+TEST_F(Choices, AreEachTheirOwnHoweverManyThereAre) {
+  evaluate({1, 1});
+  const std::vector<json> few = lines();
+  const DatasetFile once = file_;
+  const std::int64_t options = questions_.back();
+  while (questions_.back() < 1100) {
+    file_.tokens.insert(file_.tokens.end(), once.tokens.begin(), once.tokens.end());
+    file_.loss_mask->insert(file_.loss_mask->end(), once.loss_mask->begin(), once.loss_mask->end());
+    for (std::size_t i = 1; i < once.offsets.size(); ++i) {
+      file_.offsets.push_back(file_.offsets.back() + once.offsets[i] - once.offsets[i - 1]);
+    }
+    const std::int64_t before = questions_.back();
+    for (int q = 0; q < kQuestions; ++q) questions_.push_back(before + questions_[static_cast<std::size_t>(q) + 1]);
+    for (int q = 0; q < kQuestions; ++q) answers_.push_back(answers_[static_cast<std::size_t>(q)]);
+  }
+  ASSERT_EQ(questions_.back() % options, 0);
+  write_questions();
+  evaluate({2, 1});
+  const std::vector<json> many = lines();
+  ASSERT_EQ(many.size(), answers_.size());
+  for (std::size_t q = 0; q < many.size(); ++q) {
+    const json& expected = few[q % few.size()].at("log_likelihoods");
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      const double value = expected[i];
+      EXPECT_NEAR(many[q].at("log_likelihoods")[i].get<double>(), value, 1e-5 * std::abs(value)) << q << " " << i;
+    }
+  }
 }
 
 TEST_F(Choices, StandBesideNamedSets) {

@@ -21,6 +21,14 @@ fs::path copy_of_model(const TemporaryFolder& folder) {
   return model;
 }
 
+fs::path copy_of_model(const TemporaryFolder& folder, std::int64_t positions) {
+  fs::path model = copy_of_model(folder);
+  json config = json::parse(text_of(model / "config.json"));
+  config["max_position_embeddings"] = positions;
+  std::ofstream(model / "config.json") << config;
+  return model;
+}
+
 TEST(Drawing, DependsOnTheSeedAndNeitherOnRanksNorOnNeighbours) {
   const Words draw = {"--generate.temperature=0.9", "--generate.top_k=40", "--generate.top_p=0.95"};
   const json one = tokens_of(must_run({1, 1}, words_of(draw)));
@@ -63,10 +71,7 @@ TEST(ALogProbability, IsTheModelsWhateverWasDrawnFrom) {
 
 TEST(AContinuation, EndsWhereTheModelHasNoPositionsLeft) {
   const TemporaryFolder folder;
-  const fs::path model = copy_of_model(folder);
-  json config = json::parse(text_of(model / "config.json"));
-  config["max_position_embeddings"] = 25;  // the longest prompt has 24 tokens
-  std::ofstream(model / "config.json") << config;
+  const fs::path model = copy_of_model(folder, 25);  // the longest prompt has 24 tokens
   for (const char* beams : {"--generate.beams=1", "--generate.beams=3"}) {
     const json result = must_run({2, 1}, words_of({"--generate.stop_tokens=5000", beams}, model, 999));
     std::set<std::size_t> lengths;
@@ -96,10 +101,7 @@ TEST(AContinuation, StopsAtWhatTheGenerationConfigNames) {
 
 TEST(APrompt, ThatFillsTheModelsPositionsIsRefusedByNumber) {
   const TemporaryFolder folder;
-  const fs::path model = copy_of_model(folder);
-  json config = json::parse(text_of(model / "config.json"));
-  config["max_position_embeddings"] = 24;
-  std::ofstream(model / "config.json") << config;
+  const fs::path model = copy_of_model(folder, 24);
   const ProgramRun run = run_program({2, 1}, words_of({}, model));
   EXPECT_EQ(run.status, kBadInput) << run.errors;
   EXPECT_THAT(run.errors, HasSubstr("sequence 5 has 24 tokens, expected fewer than the model's 24 positions"));
@@ -113,10 +115,7 @@ TEST(ABeamSearch, ThatTheVocabularyCannotFeedIsRefused) {
 
 TEST(ACache, ThatCannotFitIsRefusedByNameBeforeTheWeights) {
   const TemporaryFolder folder;
-  const fs::path model = copy_of_model(folder);
-  json config = json::parse(text_of(model / "config.json"));
-  config["max_position_embeddings"] = 2'000'000'000;
-  std::ofstream(model / "config.json") << config;
+  const fs::path model = copy_of_model(folder, 2'000'000'000);
   const ProgramRun run = run_program({1, 1}, words_of({"--generate.beams=50"}, model, 5'000'000));
   EXPECT_EQ(run.status, kOutOfMemory) << run.errors;
   EXPECT_THAT(run.errors, HasSubstr("cache"));

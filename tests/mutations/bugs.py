@@ -750,11 +750,12 @@ GENERATION = [
 CHOICE_SCORES = "runtime/train/choices.cc"
 CHOICES = [
     Bug("options keep the scores of one data rank", "sums over the data group", CHOICE_SCORES,
-        "grid.data_group->host().all_reduce(view_of(std::span(all), {options.size()}), Reduction::kSum, {});", ";", "Choices"),
+        "machine.grid.data_group->host().all_reduce(view_of(std::span(all), {std::ssize(all)}), Reduction::kSum, {});", ";",
+        "Choices"),
     Bug("every chunk's scores over the first one's", "each target's own loss", DECODER,
         "backend.copy(flat.rows(first, rows), op.row_max);", "backend.copy(flat.rows(0, rows), op.row_max);", "Choices"),
     Bug("a later micro-batch's options over the first's", "each option's own sum", CHOICE_SCORES,
-        "std::span(all).subspan(static_cast<std::size_t>(begin))", "std::span(all)", "Choices"),
+        "std::span(all).subspan(static_cast<std::size_t>(first))", "std::span(all)", "Choices"),
     Bug("the last of equal options is chosen", "ties", CHOICE_SCORES,
         "if (value(question.first + i) > value(question.first + best))",
         "if (value(question.first + i) >= value(question.first + best))", "Choices"),
