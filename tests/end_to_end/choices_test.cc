@@ -17,6 +17,7 @@ class Choices : public ::testing::Test {
   std::vector<std::int64_t> questions_ = {0};
   std::vector<std::int32_t> answers_;
   DatasetFile file_{.offsets = {0}, .loss_mask = std::vector<std::uint8_t>{}};
+  fs::path model_ = kModel;
   fs::path choices_ = folder_ / "choices.safetensors", scores_ = folder_ / "scores.jsonl";
 
   Choices() {
@@ -48,7 +49,7 @@ class Choices : public ::testing::Test {
   }
 
   json evaluate(const Split& split, const Words& more = {}) {
-    return must_run(split, Words{"eval", "--model.path=" + kModel.string(), "--eval.choices=" + choices_.string(),
+    return must_run(split, Words{"eval", "--model.path=" + model_.string(), "--eval.choices=" + choices_.string(),
                                  "--eval.scores=" + scores_.string()} +
                                more);
   }
@@ -58,6 +59,38 @@ class Choices : public ::testing::Test {
     std::ifstream file(scores_);
     for (std::string line; std::getline(file, line);) found.push_back(json::parse(line));
     return found;
+  }
+
+  // The same questions again and again, until there are so many options.
+  void repeat_questions(std::int64_t least) {
+    const DatasetFile once = file_;
+    while (questions_.back() < least) {
+      file_.tokens.insert(file_.tokens.end(), once.tokens.begin(), once.tokens.end());
+      file_.loss_mask->insert(file_.loss_mask->end(), once.loss_mask->begin(), once.loss_mask->end());
+      for (std::size_t i = 1; i < once.offsets.size(); ++i) {
+        file_.offsets.push_back(file_.offsets.back() + once.offsets[i] - once.offsets[i - 1]);
+      }
+      const std::int64_t before = questions_.back();
+      for (std::size_t q = 0; q < kQuestions; ++q) {
+        questions_.push_back(before + questions_[q + 1]);
+        answers_.push_back(answers_[q]);
+      }
+    }
+    write_questions();
+  }
+
+  // The last evaluation's likelihoods are these, again and again.
+  void expect_same(const std::vector<json>& expected) const {
+    const std::vector<json> found = lines();
+    ASSERT_EQ(found.size(), answers_.size());
+    for (std::size_t q = 0; q < found.size(); ++q) {
+      const json& values = expected[q % expected.size()].at("log_likelihoods");
+      ASSERT_EQ(found[q].at("log_likelihoods").size(), values.size());
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const double value = values[i];
+        EXPECT_NEAR(found[q].at("log_likelihoods")[i].get<double>(), value, 1e-5 * std::abs(value)) << q << " " << i;
+      }
+    }
   }
 
   // What eval says of one option on its own.
@@ -110,50 +143,39 @@ TEST_F(Choices, SharesFollowFromTheLikelihoods) {
 TEST_F(Choices, AreTheSameAtEverySplitAndPacking) {
   evaluate({1, 1});
   const std::vector<json> whole = lines();
-  const auto expect_same = [&](const Split& split, const Words& more) {
+  const auto expect_same_at = [&](const Split& split, const Words& more) {
     evaluate(split, more);
-    const std::vector<json> found = lines();
-    ASSERT_EQ(found.size(), whole.size());
-    for (std::size_t q = 0; q < whole.size(); ++q) {
-      for (std::size_t i = 0; i < whole[q].at("log_likelihoods").size(); ++i) {
-        const double expected = whole[q].at("log_likelihoods")[i];
-        EXPECT_NEAR(found[q].at("log_likelihoods")[i].get<double>(), expected, 1e-5 * std::abs(expected));
-      }
-    }
+    expect_same(whole);
   };
-  expect_same({2, 1}, {"--train.micro_batch_tokens=20"});
-  expect_same({2, 2}, {});
-  expect_same({4, 2}, {"--data.packing=false"});
+  expect_same_at({2, 1}, {"--train.micro_batch_tokens=20"});
+  expect_same_at({2, 2}, {});
+  expect_same_at({4, 2}, {"--data.packing=false"});
 }
 
 // More options than are packed at a time.
 TEST_F(Choices, AreEachTheirOwnHoweverManyThereAre) {
   evaluate({1, 1});
   const std::vector<json> few = lines();
-  const DatasetFile once = file_;
-  const std::int64_t options = questions_.back();
-  while (questions_.back() < 1100) {
-    file_.tokens.insert(file_.tokens.end(), once.tokens.begin(), once.tokens.end());
-    file_.loss_mask->insert(file_.loss_mask->end(), once.loss_mask->begin(), once.loss_mask->end());
-    for (std::size_t i = 1; i < once.offsets.size(); ++i) {
-      file_.offsets.push_back(file_.offsets.back() + once.offsets[i] - once.offsets[i - 1]);
-    }
-    const std::int64_t before = questions_.back();
-    for (int q = 0; q < kQuestions; ++q) questions_.push_back(before + questions_[static_cast<std::size_t>(q) + 1]);
-    for (int q = 0; q < kQuestions; ++q) answers_.push_back(answers_[static_cast<std::size_t>(q)]);
-  }
-  ASSERT_EQ(questions_.back() % options, 0);
-  write_questions();
+  repeat_questions(1100);
   evaluate({2, 1});
-  const std::vector<json> many = lines();
-  ASSERT_EQ(many.size(), answers_.size());
-  for (std::size_t q = 0; q < many.size(); ++q) {
-    const json& expected = few[q % few.size()].at("log_likelihoods");
-    for (std::size_t i = 0; i < expected.size(); ++i) {
-      const double value = expected[i];
-      EXPECT_NEAR(many[q].at("log_likelihoods")[i].get<double>(), value, 1e-5 * std::abs(value)) << q << " " << i;
-    }
-  }
+  expect_same(few);
+}
+
+// A vocabulary so large that the head works on 256 targets at a time.
+TEST_F(Choices, AreTheSameWhereTheHeadWorksInChunks) {
+  json config = json::parse(text_of(kModel / "config.json"));
+  config["vocab_size"] = 20'000;
+  fs::create_directory(folder_ / "shape");
+  std::ofstream(folder_ / "shape/config.json") << config;
+  must_run({1, 1}, {"train", "--model.path=" + (folder_ / "shape").string(), "--model.init=random",
+                    "--adapter.method=full", "--data.train=" + kData.string(), "--train.steps=1",
+                    "--train.global_batch=2", "--output.dir=" + (folder_ / "run").string()});
+  model_ = folder_ / "run/model";
+  repeat_questions(100);
+  evaluate({1, 1}, {"--data.packing=false"});
+  const std::vector<json> one_by_one = lines();
+  evaluate({1, 1});
+  expect_same(one_by_one);
 }
 
 TEST_F(Choices, StandBesideNamedSets) {
