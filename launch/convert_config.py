@@ -10,12 +10,11 @@ with the reason. The commands that make the dataset files stand at the top of th
 import argparse
 import os
 import sys
-import tempfile
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.join(_HERE, "convert"), os.path.join(_HERE, "common")]
 
-from refusal import OUTPUT, USAGE, Arguments, Refusal, one_line, run, shown  # noqa: E402
+from refusal import USAGE, Arguments, Refusal, one_line, run, shown  # noqa: E402
 
 
 def parser():
@@ -63,24 +62,9 @@ def tool_of(source, asked, path):
     return best, tools[best]
 
 
-def write(path, text):
-    folder = os.path.dirname(os.path.abspath(path))
-    try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, prefix=".convert-", delete=False) as file:
-            try:
-                file.write(text)
-                file.flush()
-                os.fchmod(file.fileno(), 0o644)
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
-    except OSError as problem:
-        raise Refusal(f"{path}: cannot be written: {one_line(problem.strerror)}", OUTPUT) from None
-
-
 def main(arguments):
     from settings import Settings
+    from whole_file import write_text
 
     options = parser().parse_args(arguments)
     if options.devices < 1:
@@ -99,7 +83,7 @@ def main(arguments):
         settings.note("model.path", f"{path} is no folder here; download the model and name its folder")
     text = settings.text([f"From {os.path.basename(options.source)} of {name}, by launch/convert_config.py."])
     if options.output:
-        write(options.output, text)
+        write_text(options.output, text)
     else:
         print(text, end="")
     for note in settings.notes:

@@ -15,11 +15,11 @@ import json
 import math
 import os
 import sys
-import tempfile
 
 sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../common"))
 
-from refusal import OUTPUT, USAGE, Arguments, Refusal, run  # noqa: E402
+from refusal import USAGE, Arguments, Refusal, run  # noqa: E402
+from whole_file import write_text  # noqa: E402
 
 COLUMNS = ["step", "layer", "projection", "module", "delta_m", "delta_d", "base_magnitude"]
 MARKS = ["circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "x"]
@@ -121,22 +121,6 @@ def draw(tables, projections):
     return figure, lines
 
 
-def write(path, text):
-    """Whole or not at all."""
-    folder = os.path.dirname(os.path.abspath(path))
-    temporary = None
-    try:
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=os.path.basename(path) + ".tmp-")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as problem:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise Refusal(f"{path}: {problem.strerror}, expected a place to write to", OUTPUT) from None
-
-
 def parse(arguments):
     parser = Arguments(prog="scatter.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="+", metavar="NAME=CSV")
@@ -164,7 +148,7 @@ def main(arguments):
         name, _, path = table.partition("=")
         tables[name] = chosen(path, options.projections)
     figure, lines = draw(tables, options.projections)
-    write(options.output, figure.to_html(include_plotlyjs=True, full_html=True))
+    write_text(options.output, figure.to_html(include_plotlyjs=True, full_html=True))
     print(json.dumps({"output": options.output, **{name: {"points": len(tables[name]), **line}
                                                    for name, line in lines.items()}}))
 

@@ -18,6 +18,7 @@ import sys
 import scatter  # first: it knows the way to what the scripts have in common
 from program import Program
 from refusal import OUTPUT, USAGE, Arguments, Refusal, run
+from whole_file import write_text
 
 METHODS = ("full", "lora", "dora")
 CHECKPOINTS = 4
@@ -57,7 +58,7 @@ def prepare_folder(options):
     if os.path.exists(options.output) and os.listdir(options.output):
         raise Refusal(f"{options.output}: is not empty and no study's; choose another folder", OUTPUT)
     os.makedirs(options.output, exist_ok=True)
-    scatter.write(mark, json.dumps(asked, indent=2) + "\n")
+    write_text(mark, json.dumps(asked, indent=2) + "\n")
 
 
 def train(program, options, method):
@@ -100,7 +101,7 @@ def draw(options):
             tables = {method: scatter.chosen(os.path.join(options.output, f"{method}.csv"), projections)
                       for method in METHODS}
             figure, _ = scatter.draw(tables, projections)
-            scatter.write(os.path.join(options.output, name), figure.to_html(include_plotlyjs=True))
+            write_text(os.path.join(options.output, name), figure.to_html(include_plotlyjs=True))
     except ImportError as problem:
         print(f"study.py: no plots, Python package {problem.name} is missing; run launch/install.sh --python plotly, "
               "then use build/venv/bin/python", file=sys.stderr)
@@ -114,7 +115,7 @@ def main(arguments):
                for method in METHODS}
     print_table(results)
     draw(options)
-    scatter.write(os.path.join(options.output, "results.json"), json.dumps(results, indent=2) + "\n")
+    write_text(os.path.join(options.output, "results.json"), json.dumps(results, indent=2) + "\n")
     print(json.dumps({"output": options.output, **results}))
 
 

@@ -88,7 +88,7 @@ class Reader:
         """(sample, shape): files that mix shapes are refused by the caller."""
         value = record.value
         if isinstance(value, bytes):
-            value = _parse(value, record.where)
+            value = parse(value, record.where)
         if isinstance(value, str):
             if self._form != "text":
                 raise Refusal(
@@ -173,7 +173,8 @@ class Reader:
         return Conversation(messages, tools), f"{name} with {styles[0]}"
 
 
-def _parse(line, where):
+def parse(line, where):
+    """A line's JSON."""
     try:
         return json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as problem:
@@ -189,7 +190,7 @@ def _from_cell(value, where):
     """CSV keeps lists as JSON in a cell."""
     if not isinstance(value, str):
         return value
-    return _parse(value.encode("utf-8", "surrogatepass"), where)
+    return parse(value.encode("utf-8", "surrogatepass"), where)
 
 
 def _clean(text, where):

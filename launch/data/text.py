@@ -15,6 +15,7 @@ import dataclasses
 import json
 import os
 import sys
+import tempfile
 
 sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../common"))
 
@@ -122,21 +123,10 @@ def prompts(options, way, encoder):
 
 
 def write_prompts(path, found, encoder, way):
-    import numpy
-    from writing import Workplace, place
+    import question_files
 
-    about = {
-        "format": "shardora.dataset.v1",
-        "tokenizer_sha256": encoder.sha256,
-        "part": "prompts",
-        "prompt": way.prompt.name,
-        "end_tokens": json.dumps(way.ends),
-    }
-    with Workplace(path) as workplace:
-        spool = workplace.spool()
-        for tokens in found:
-            spool.add(numpy.array(tokens), numpy.zeros(len(tokens)), numpy.array([len(tokens)]), numpy.zeros(2))
-        place([(spool.whole(about), path)])
+    ends = json.dumps(way.ends)
+    question_files.write_prompts(path, found, encoder, prompt=way.prompt.name, end_tokens=ends)
 
 
 def answers(text, encoder):
@@ -177,15 +167,14 @@ def show(texts, as_json):
 def generate(options, flags):
     from encoding import Encoder
     from program import Program
-    from writing import Workplace
 
     adapter = [f"--adapter.path={options.adapter}"] if options.adapter else []
     program = Program(options.shardora, options.ranks, [f"--model.path={options.model}", *adapter, *flags])
     encoder = Encoder(options.tokenizer or options.model, options.model)
     way = way_of(options, encoder)
     found = prompts(options, way, encoder)
-    with Workplace(os.path.join(os.environ.get("TMPDIR", "/tmp"), "prompts")) as place:
-        path = os.path.join(place.folder, "prompts.safetensors")
+    with tempfile.TemporaryDirectory(prefix="prompts-") as folder:
+        path = os.path.join(folder, "prompts.safetensors")
         write_prompts(path, found, encoder, way)
         stops = ",".join(map(str, way.ends))
         result = program.run("generate", f"--generate.prompts={path}", f"--generate.stop_tokens={stops}")

@@ -25,6 +25,7 @@ sys.path[1:1] = [os.path.join(_HERE, "../data"), os.path.join(_HERE, "../common"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from refusal import OUTPUT, USAGE, Arguments, Refusal, one_line, run  # noqa: E402
+from whole_file import write_text  # noqa: E402
 
 _NEW_TOKENS, _BEAMS = 32, 4
 _LEAD = "the correct answer is "
@@ -33,7 +34,8 @@ _SCORES = ("generated", "likelihood")
 
 
 def parser():
-    arguments = Arguments(prog="commonsense.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    arguments = Arguments(prog="commonsense.py", description=__doc__, formatter_class=raw)
     arguments.add_argument("--model", required=True, metavar="FOLDER")
     arguments.add_argument("--adapter", metavar="FOLDER", help="a PEFT adapter folder or a checkpoint")
     arguments.add_argument("--tokenizer", metavar="FOLDER", help="where it is not the model's")
@@ -95,8 +97,8 @@ class Asker:
 
     def generated(self, questions, task, folder):
         """How many are right."""
-        from files import write_prompts
         from formats import Pair
+        from question_files import write_prompts
         from tasks import extract
 
         path = os.path.join(folder, "prompts.safetensors")
@@ -108,18 +110,18 @@ class Asker:
             f"--generate.beams={_BEAMS}",
             f"--generate.max_new_tokens={_NEW_TOKENS}",
         )
-        right = 0
-        with open(os.path.join(folder, "generated.jsonl"), "w", encoding="utf-8") as file:
-            for question, sequence in zip(questions, result["sequences"], strict=True):
-                text = self.encoder.tokenizer.decode(sequence["tokens"], skip_special_tokens=True)
-                found = extract(text, task)
-                right += found == question.answer
-                line = {"question": question.where, "text": text, "found": found, "answer": question.answer}
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        right, lines = 0, []
+        for question, sequence in zip(questions, result["sequences"], strict=True):
+            text = self.encoder.tokenizer.decode(sequence["tokens"], skip_special_tokens=True)
+            found = extract(text, task)
+            right += found == question.answer
+            line = {"question": question.where, "text": text, "found": found, "answer": question.answer}
+            lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+        write_text(os.path.join(folder, "generated.jsonl"), "".join(lines))
         return right
 
     def likeliest(self, questions, _, folder):
-        from files import write_choices
+        from question_files import write_choices
 
         path = os.path.join(folder, "choices.safetensors")
         asked = [([self._option(q, name) for name in q.names], q.names.index(q.answer)) for q in questions]
@@ -172,8 +174,7 @@ def main(arguments):
     rows = [measure(asker, options, task) for task in tasks]
     show(rows, scores)
     result = {"model": options.model, "adapter": options.adapter, "tasks": rows}
-    with open(os.path.join(options.output, "commonsense.json"), "w", encoding="utf-8") as file:
-        json.dump(result, file, indent=1)
+    write_text(os.path.join(options.output, "commonsense.json"), json.dumps(result, indent=1))
     print(json.dumps(result))
 
 

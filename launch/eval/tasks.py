@@ -2,10 +2,10 @@
 instruction and the name of the right answer."""
 
 import dataclasses
-import json
 import os
 import re
 
+from formats import parse
 from reading import records
 from refusal import Refusal, one_line, shown
 
@@ -51,21 +51,15 @@ def read(folder, task, most=None):
 
 
 def _question(record, task):
-    value = _value(record)
+    value = parse(record.value, record.where) if isinstance(record.value, bytes) else record.value
     if not isinstance(value, dict) or not all(isinstance(value.get(key), str) for key in ("instruction", "answer")):
         found = ", ".join(map(str, value)) if isinstance(value, dict) else shown(value)
-        raise Refusal(f"{record.where}: found {one_line(found)}; expected a record with the texts instruction and answer")
+        wanted = "a record with the texts instruction and answer"
+        raise Refusal(f"{record.where}: found {one_line(found)}; expected {wanted}")
     names = offered(value["instruction"], task)
     if value["answer"] not in names:
         raise Refusal(f"{record.where}: its answer is {shown(value['answer'])}, expected one of {', '.join(names)}")
     return Question(record.where, value["instruction"], value["answer"], names)
-
-
-def _value(record):
-    try:
-        return json.loads(record.value) if isinstance(record.value, bytes) else record.value
-    except ValueError as problem:
-        raise Refusal(f"{record.where}: not JSON: {one_line(problem)}") from None
 
 
 def offered(instruction, task):

@@ -16,10 +16,10 @@ import time
 sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../common"))
 
 from refusal import USAGE, Arguments, NothingYet, Refusal, missing, run  # noqa: E402
+from whole_file import write_text  # noqa: E402
 
 try:
     import comparison
-    import page
     import single
     import tensorboard_files
     import verdict
@@ -58,7 +58,7 @@ def report_once(options):
     runs = [read_run(folder, time.time()) for folder in options.dirs]
     states = [verdict.state_of(one) for one in runs]
     refresh = math.ceil(options.watch) if options.watch and goes_on(states) else 0
-    page.write(
+    write_text(
         options.output,
         comparison.render(runs, refresh) if options.compares else single.render(runs[0], states[0], refresh),
     )

@@ -66,6 +66,17 @@ TEST_F(Inspect, FindsLongSequencesRepeatedOnesAndSuchAsTeachNothing) {
                                              testing::HasSubstr("1 of 4 sequences repeat an earlier one")));
 }
 
+TEST_F(Inspect, AnotherSequenceOfTheSameLengthIsNoRepeat) {
+  const std::string path = folder_ / "data.safetensors";
+  write_safetensors(
+      path,
+      {{"tokens", tensor<std::int32_t>({1, 2, 3, 3, 2, 1}, {6})}, {"offsets", tensor<std::int64_t>({0, 3, 6}, {3})}},
+      {{"format", "shardora.dataset.v1"}});
+  Problems problems;
+  inspect_dataset(path, {.vocabulary = 100, .longest = 3}, problems);
+  EXPECT_THAT(problems, testing::IsEmpty());
+}
+
 class InspectAdapter : public Inspect {
  protected:
   void write(std::vector<float> b, std::vector<float> m, const std::string& axis = "output") {
