@@ -89,7 +89,9 @@ ExitStatus run_analyze(const RunOptions& options, const Machine& machine) {
   Communicator& world = *machine.grid.world;
   const std::string& csv = options.analyze.csv;
   agree(world, [&] {
-    if (world.rank() == 0 && !csv.empty()) require_own_csv(csv);
+    if (world.rank() != 0 || csv.empty()) return;
+    require_place("analyze.csv", csv);
+    require_own_csv(csv);
   });
   const Analysis analysis = analyze(options, machine);
   ordered_json result;

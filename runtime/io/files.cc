@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <memory>
 #include <system_error>
 #include <vector>
@@ -60,6 +61,18 @@ void write_new_file(const fs::path& path, std::string_view text) {
   OutputFile file(path);
   file.write(text);
   file.finish();
+}
+
+void require_place(std::string_view key, const fs::path& path) {
+  const fs::path folder = fs::absolute(path).parent_path();
+  std::error_code ignored;
+  const bool is_folder = fs::is_directory(path, ignored);
+  // The effective user's rights, as open() will use them.
+  if (!is_folder && faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0) return;
+  const bool forbidden = !is_folder && (errno == EACCES || errno == EROFS);
+  refuse(forbidden ? ExitStatus::kOutputBusy : ExitStatus::kIo,
+         "{} = {}: {}; expected a file in a folder that may be written", key, printable(path.string()),
+         is_folder ? "is a folder" : printable(folder.string()) + ": " + std::strerror(errno));
 }
 
 void replace_file(const fs::path& path, std::string_view text) {

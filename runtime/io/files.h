@@ -18,6 +18,9 @@ std::string read_text(const std::filesystem::path& path, std::int64_t limit_byte
                       Links links = Links::kFollow);
 // Created with O_EXCL, fsync'ed.
 void write_new_file(const std::filesystem::path& path, std::string_view text);
+// Before the work whose result replace_file() will write: an error that names the key, where the folder is missing
+// (kIo), may not be written (kOutputBusy), or is in the file's place (kIo).
+void require_place(std::string_view key, const std::filesystem::path& path);
 // By a temporary file beside it, fsync, rename, fsync of the folder: readers see the old or the new, never half.
 void replace_file(const std::filesystem::path& path, std::string_view text);
 void make_folders(const std::filesystem::path& path);

@@ -37,7 +37,9 @@ std::string shape_text(const ProductShape& shape) {
 
 MeasuredSpeeds::MeasuredSpeeds(Machine machine)
     : machine_(std::move(machine)), processor_(machine_text(machine_.backend)) {
-  if (machine_.file.empty() || !std::filesystem::exists(machine_.file)) return;
+  if (machine_.file.empty()) return;
+  require_place("plan.calibration", machine_.file);
+  if (!std::filesystem::exists(machine_.file)) return;
   const nlohmann::ordered_json document = read_json(machine_.file);
   const JsonFields fields(document, machine_.file.string());
   if (fields.text("format") != kFormat) fields.refuse_value("format", kFormat);

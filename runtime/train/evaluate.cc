@@ -118,7 +118,11 @@ Fingerprint fingerprint_of(const OpenSets& open) {
 
 EvalSummary evaluate(const RunOptions& options, const Machine& machine) {
   OpenSets open;
-  agree(*machine.grid.world, [&] { open = open_sets(options); });
+  const bool writes = machine.grid.world->rank() == 0 && !options.eval.scores.empty();
+  agree(*machine.grid.world, [&] {
+    if (writes) require_place("eval.scores", options.eval.scores);
+    open = open_sets(options);
+  });
   require_agreement(*machine.grid.world, fingerprint_of(open));
   const PackingOptions packing{options.train.micro_batch_tokens, options.data.packing};
   Instance instance(options, machine, open.files, plan_for(open, packing));
@@ -134,7 +138,7 @@ EvalSummary evaluate(const RunOptions& options, const Machine& machine) {
     lines += score_lines(open.choices[i], likelihoods, name);
   }
   agree(*machine.grid.world, [&] {
-    if (machine.grid.world->rank() == 0 && !options.eval.scores.empty()) replace_file(options.eval.scores, lines);
+    if (writes) replace_file(options.eval.scores, lines);
   });
   return summary;
 }

@@ -184,6 +184,15 @@ TEST_F(Choices, StandBesideNamedSets) {
   EXPECT_EQ(result.at("choices").at("questions"), kQuestions);
 }
 
+TEST_F(Choices, ScoresWithoutAFolderAreRefusedBeforeAnythingIsRead) {
+  scores_ = folder_ / "none/scores.jsonl";
+  const ProgramRun refused =
+      run_program({2, 1}, {"eval", "--model.path=" + (folder_ / "no model").string(),
+                           "--eval.choices=" + choices_.string(), "--eval.scores=" + scores_.string()});
+  EXPECT_EQ(refused.status, kIo);
+  EXPECT_THAT(refused.errors, HasSubstr("eval.scores = " + scores_.string()));
+}
+
 TEST_F(Choices, OfAnotherKindOfFileAreRefused) {
   const ProgramRun refused =
       run_program({1, 1}, {"eval", "--model.path=" + kModel.string(), "--eval.choices=" + kHeldOut.string()});

@@ -16,7 +16,7 @@ using nlohmann::json;
 using Words = std::vector<std::string>;
 
 // Exit statuses.
-inline constexpr int kUsage = 64, kBadInput = 65, kMismatch = 66, kUnavailable = 69, kOutOfMemory = 71,
+inline constexpr int kUsage = 64, kBadInput = 65, kMismatch = 66, kUnavailable = 69, kOutOfMemory = 71, kIo = 74,
                      kStoppedEarly = 75, kNotFinite = 76;
 
 inline const fs::path kGolden = fs::path(SHARDORA_SOURCE_DIR) / "tests/parity/golden";

@@ -8,6 +8,7 @@
 
 #include "runtime/io/output_file.h"
 #include "tests/runtime/io/io_testing.h"
+#include "tests/support/expect_error.h"
 
 namespace shardora {
 namespace {
@@ -82,6 +83,17 @@ TEST(Files, AFullDiskIsReportedWithItsFreeBytes) {
   expect_refused([] { refuse_output("writing it", "/tmp/x", EIO); }, ExitStatus::kIo, "Input/output error");
   expect_refused([] { refuse_output("creating it", "/tmp/x", EROFS); }, ExitStatus::kOutputBusy, "Read-only");
   expect_refused([] { refuse_output("creating it", "/tmp/x", EACCES); }, ExitStatus::kOutputBusy, "/tmp/x");
+}
+
+TEST(Files, AResultsPlaceIsAFileInAFolderThatIsThere) {
+  const TemporaryFolder folder;
+  require_place("some.key", folder / "new");
+  put_text(folder / "old", "text");
+  require_place("some.key", folder / "old");
+  EXPECT_EQ(files_in(folder.path()), 1U);
+  expect_error(ExitStatus::kIo, {"some.key", "none/new", "No such file or directory"},
+               [&] { require_place("some.key", folder / "none/new"); });
+  expect_error(ExitStatus::kIo, {"some.key", "is a folder"}, [&] { require_place("some.key", folder.path()); });
 }
 
 TEST(Files, WhatCannotBeReadIsRefusedAndNeverWaitedFor) {
