@@ -59,17 +59,17 @@ test_scripts() { git ls-files -- 'tests/*_test.py' | xargs -r -n 1 -P "$jobs" bu
 build() { cmake --preset "$1" && cmake --build --preset "$1" -j "$jobs"; }
 
 run_tests() {
-  local arguments=(--preset "$1" -j 2)
+  local arguments=(--preset "$1" -j $((2 * jobs)))  # many wait for mpirun more than they compute
   if ! $long; then arguments+=(-LE long); fi
   ctest "${arguments[@]}"
 }
 
-# Compiles and links; what needs a device skips, and says so. One architecture, to save time.
+# Compiles and links what differs with CUDA; what needs a device skips, and says so. One architecture, to save time.
 has_nvcc() { command -v nvcc >/dev/null || [[ -x /usr/local/cuda/bin/nvcc ]]; }
 
 build_cuda() {
   ./launch/install.sh cuda
-  cmake --preset cuda -DSHARDORA_CUDA_ARCHITECTURES=90a && cmake --build --preset cuda -j "$jobs"
+  cmake --preset cuda -DSHARDORA_CUDA_ARCHITECTURES=90a && cmake --build --preset cuda -j "$jobs" --target for_cuda
 }
 
 test_cuda() { ctest --preset cuda -j 2 -L cuda; }
