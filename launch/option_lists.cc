@@ -132,13 +132,13 @@ bool has_distinct_names(const std::vector<DataSource>& sources) {
 
 }  // namespace
 
-OptionValue names(Field<std::vector<std::string>> at) {
+OptionValue names(const Field<std::vector<std::string>>& at) {
   return {.expected = "names, separated by commas",
           .store = store_list<std::string>(at, [](const std::string& part) { return std::optional(part); }),
           .print = print_list<std::string>(at, [](const std::string& name) { return name; })};
 }
 
-OptionValue token_ids(Field<std::vector<std::int64_t>> at) {
+OptionValue token_ids(const Field<std::vector<std::int64_t>>& at) {
   constexpr std::int64_t kMostTokens = std::numeric_limits<std::int32_t>::max();
   return {.expected = fmt::format("token ids from 0 to {}, separated by commas", kMostTokens),
           .store = store_list<std::int64_t>(at,
@@ -150,7 +150,7 @@ OptionValue token_ids(Field<std::vector<std::int64_t>> at) {
           .print = print_list<std::int64_t>(at, [](std::int64_t id) { return fmt::format("{}", id); })};
 }
 
-OptionValue layer_numbers(Field<std::vector<std::int64_t>> at) {
+OptionValue layer_numbers(const Field<std::vector<std::int64_t>>& at) {
   return {.expected = "layer numbers and ranges from 0, as in 0-7,12",
           .store =
               [at](const std::string& text, RunOptions& options) {
@@ -174,7 +174,7 @@ OptionValue alpha_pattern(Field<std::vector<std::pair<std::string, double>>> at)
   return pattern<double>(std::move(at), "a number above 0, to 65536");
 }
 
-OptionValue training_sources(Field<std::vector<DataSource>> at) {
+OptionValue training_sources(const Field<std::vector<DataSource>>& at) {
   return {.expected = "a dataset file, or file:share, file:share with shares above 0",
           .store = store_list<DataSource>(at, parse_share),
           .print = [at](const RunOptions& options) {
@@ -185,7 +185,7 @@ OptionValue training_sources(Field<std::vector<DataSource>> at) {
           }};
 }
 
-OptionValue evaluation_sources(Field<std::vector<DataSource>> at) {
+OptionValue evaluation_sources(const Field<std::vector<DataSource>>& at) {
   const auto store = store_list<DataSource>(at, parse_named);
   return {.expected = "a dataset file, or name=file, name=file with distinct names",
           .store =

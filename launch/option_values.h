@@ -61,7 +61,7 @@ OptionValue real(const Field<double>& at, ValueRange range);
 OptionValue yes_no(Field<bool> at);
 OptionValue text(const Field<std::string>& at, std::string expected);
 OptionValue word(Field<std::string> at, const std::vector<std::string>& choices);
-OptionValue names(Field<std::vector<std::string>> at);
+OptionValue names(const Field<std::vector<std::string>>& at);
 
 // One word for each value of an enumeration.
 template <class Enumeration>
@@ -89,12 +89,12 @@ OptionValue choice(Field<Enumeration> at, std::vector<std::pair<std::string, Enu
 // The forms that only one or two keys have.
 OptionValue whole_or_word(const Field<std::int64_t>& at, ValueRange range, std::string word, std::int64_t meaning);
 OptionValue real_or_empty(const Field<double>& at, ValueRange range, double empty_meaning);
-OptionValue layer_numbers(Field<std::vector<std::int64_t>> at);  // 0-7,12
-OptionValue token_ids(Field<std::vector<std::int64_t>> at);
+OptionValue layer_numbers(const Field<std::vector<std::int64_t>>& at);  // 0-7,12
+OptionValue token_ids(const Field<std::vector<std::int64_t>>& at);
 OptionValue rank_pattern(Field<std::vector<std::pair<std::string, std::int64_t>>> at);  // regex:value, …
 OptionValue alpha_pattern(Field<std::vector<std::pair<std::string, double>>> at);
-OptionValue training_sources(Field<std::vector<DataSource>> at);    // file, or file:share, file:share
-OptionValue evaluation_sources(Field<std::vector<DataSource>> at);  // file, or name=file, name=file
+OptionValue training_sources(const Field<std::vector<DataSource>>& at);    // file, or file:share, file:share
+OptionValue evaluation_sources(const Field<std::vector<DataSource>>& at);  // file, or name=file, name=file
 
 std::string trimmed(std::string_view text);
 

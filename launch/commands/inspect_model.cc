@@ -47,20 +47,20 @@ ordered_json stored_types(const std::filesystem::path& folder, const ModelConfig
 
 ordered_json inspect_model(const std::filesystem::path& folder) {
   const ModelConfig config = read_model_config(folder);
-  const ordered_json model = {{"path", folder.string()},
-                              {"family", config.model_type},
-                              {"parameters", count_parameters(config)},
-                              {"stored", stored_types(folder, config)},
-                              {"num_hidden_layers", config.num_hidden_layers},
-                              {"hidden_size", config.hidden_size},
-                              {"intermediate_size", config.intermediate_size},
-                              {"num_attention_heads", config.num_attention_heads},
-                              {"num_key_value_heads", config.num_key_value_heads},
-                              {"head_dim", config.head_dim},
-                              {"vocab_size", config.vocab_size},
-                              {"max_position_embeddings", config.max_position_embeddings},
-                              {"tie_word_embeddings", config.tie_word_embeddings},
-                              {"dtype", config.dtype}};
+  ordered_json model = {{"path", folder.string()},
+                        {"family", config.model_type},
+                        {"parameters", count_parameters(config)},
+                        {"stored", stored_types(folder, config)},
+                        {"num_hidden_layers", config.num_hidden_layers},
+                        {"hidden_size", config.hidden_size},
+                        {"intermediate_size", config.intermediate_size},
+                        {"num_attention_heads", config.num_attention_heads},
+                        {"num_key_value_heads", config.num_key_value_heads},
+                        {"head_dim", config.head_dim},
+                        {"vocab_size", config.vocab_size},
+                        {"max_position_embeddings", config.max_position_embeddings},
+                        {"tie_word_embeddings", config.tie_word_embeddings},
+                        {"dtype", config.dtype}};
   fmt::print("model {}\n", printable(folder.string()));
   for (const auto& [key, value] : model.items()) {
     if (key != "path")

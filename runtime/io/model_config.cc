@@ -118,7 +118,7 @@ void parse_tokens(const JsonFields& fields, const Family& family, ModelConfig& c
 std::string parse_dtype(const JsonFields& fields) {
   const char* key = fields.has("dtype") ? "dtype" : "torch_dtype";  // the newer spelling wins
   if (!fields.has(key)) return "";
-  const std::string dtype = fields.text(key);
+  std::string dtype = fields.text(key);
   if (dtype != "float32" && dtype != "bfloat16" && dtype != "float16") {
     fields.refuse_value(key, "float32, bfloat16 or float16");
   }

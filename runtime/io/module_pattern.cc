@@ -2,7 +2,9 @@
 #include "runtime/io/module_pattern.h"
 
 // With the address sanitizer g++ 12 sees uninitialised values inside of <regex> (its bug 105562).
+#ifndef __clang__
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 
 #include <algorithm>
 #include <cctype>

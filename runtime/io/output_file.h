@@ -21,7 +21,10 @@ class OutputFile {
   void finish();  // fsync, close
 
  private:
+  void start_writing_back();
+
   std::filesystem::path path_;
+  std::int64_t written_ = 0, started_ = 0;  // bytes given to the system, and on their way to the disk
   int descriptor_ = -1;
   bool finished_ = false;
 };

@@ -86,7 +86,7 @@ std::vector<std::pair<std::string, Value>> parse_pattern(const JsonFields& field
   const std::string where = fields.where() + ": " + key;
   const JsonFields patterns(object, where);
   for (const auto& [pattern, value] : object.items()) {
-    ModulePattern(pattern, ModulePattern::Match::kSuffix, where, ExitStatus::kBadInput);
+    const ModulePattern checked(pattern, ModulePattern::Match::kSuffix, where, ExitStatus::kBadInput);
     entries.emplace_back(pattern, read(patterns, pattern));
   }
   return entries;
@@ -95,9 +95,9 @@ std::vector<std::pair<std::string, Value>> parse_pattern(const JsonFields& field
 std::vector<std::int64_t> parse_layers(const JsonFields& fields) {
   constexpr const char* kKey = "layers_to_transform";
   // Any other pattern would look for the layer's number elsewhere in the name.
-  if (const ordered_json* pattern = fields.find("layers_pattern"); pattern != nullptr && !is_harmless("", *pattern) &&
-                                                                   *pattern != "" && *pattern != "layers" &&
-                                                                   *pattern != ordered_json::array({"layers"})) {
+  if (const ordered_json* pattern = fields.find("layers_pattern");
+      pattern != nullptr && !is_harmless("", *pattern) && *pattern != ordered_json("") && *pattern != "layers" &&
+      *pattern != ordered_json::array({"layers"})) {
     fields.refuse_value("layers_pattern", "layers, or null");
   }
   if (!fields.has(kKey)) return {};

@@ -128,6 +128,7 @@ TensorMap read_peft_tensors(const std::filesystem::path& path) {
 void require_peft_tensors(const PeftConfig& config, const TensorMap& tensors, const std::string& where) {
   if (tensors.empty()) refuse(ExitStatus::kBadInput, "{}: holds no tensor of an adapter", where);
   std::vector<ModulePattern> patterns;
+  patterns.reserve(config.rank_pattern.size());
   for (const auto& [pattern, rank] : config.rank_pattern) {
     patterns.emplace_back(pattern, ModulePattern::Match::kSuffix, where, ExitStatus::kBadInput);
   }

@@ -79,7 +79,7 @@ class SafetensorsWriter {
     std::vector<std::int64_t> shape;
   };
   // Tensors are laid out in the order given. Metadata goes under "__metadata__".
-  SafetensorsWriter(const std::filesystem::path& path, std::vector<Declaration> tensors,
+  SafetensorsWriter(const std::filesystem::path& path, const std::vector<Declaration>& tensors,
                     const std::map<std::string, std::string>& metadata);
   ~SafetensorsWriter();
   SafetensorsWriter(const SafetensorsWriter&) = delete;

@@ -49,7 +49,7 @@ struct SafetensorsWriter::Impl {
   Impl(const std::filesystem::path& path, std::int64_t data_bytes) : file(path), missing(data_bytes) {}
 };
 
-SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<Declaration> tensors,
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, const std::vector<Declaration>& tensors,
                                      const std::map<std::string, std::string>& metadata) {
   std::int64_t data_bytes = 0;
   const std::string header = header_text(tensors, metadata, data_bytes);

@@ -30,15 +30,17 @@ TensorMap read_safetensors(const std::filesystem::path& path) {
 void write_safetensors(const std::filesystem::path& path, const TensorMap& tensors,
                        const std::map<std::string, std::string>& metadata) {
   std::vector<const TensorMap::value_type*> ordered;
+  ordered.reserve(tensors.size());
   for (const auto& item : tensors) ordered.push_back(&item);
   std::stable_sort(ordered.begin(), ordered.end(), [](const auto* left, const auto* right) {
     return size_bytes(left->second.dtype) > size_bytes(right->second.dtype);
   });
   std::vector<SafetensorsWriter::Declaration> declarations;
+  declarations.reserve(ordered.size());
   for (const auto* item : ordered) {
     declarations.push_back({item->first, safetensors_dtype(item->second.dtype), item->second.shape});
   }
-  SafetensorsWriter writer(path, std::move(declarations), metadata);
+  SafetensorsWriter writer(path, declarations, metadata);
   for (const auto* item : ordered) writer.write(item->second.bytes);
   writer.finish();
 }

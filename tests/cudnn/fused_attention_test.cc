@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/attention.h"
+#include "kernels/float_types.h"
 #include "tests/emulation/devices.h"
 #include "tests/support/expect_error.h"
 
@@ -36,7 +37,8 @@ class FusedAttentionTest : public testing::Test {
             .dtype = DType::kBF16};
   }
 
-  // q, k, v and do are 1 everywhere: o is 1, lse the logarithm of the keys seen plus 8, of every head.
+  // k, v and do are 1 everywhere, q is 1 + its head: o is 1, lse of head h the logarithm of the keys seen plus 8 (1 +
+  // h).
   struct Call {
     Call(Backend& on, const std::vector<std::int32_t>& offsets)
         : backend(on),
@@ -45,6 +47,7 @@ class FusedAttentionTest : public testing::Test {
           offset_memory(on, 4 * static_cast<std::int64_t>(offsets.size())) {
       constexpr std::uint16_t kOne = 0x3F80;
       op.q = ones(kHeads, kOne);
+      raise_heads(op.q);
       op.k = ones(1, kOne);
       op.v = ones(1, kOne);
       op.o = ones(kHeads, 0);
@@ -71,6 +74,14 @@ class FusedAttentionTest : public testing::Test {
       backend.copy_from_host(device, {values.data(), DType::kBF16, shape});
       backend.synchronize();
       return device;
+    }
+    void raise_heads(TensorView q) {
+      std::vector<std::uint16_t> values = read(q);
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        values[i] = bf16_from_float(static_cast<float>(1 + i / kDim % kHeads));
+      }
+      backend.copy_from_host(q, {values.data(), DType::kBF16, q.shape});
+      backend.synchronize();
     }
     // How many graphs the library ran for both passes.
     std::int64_t run() {
@@ -142,11 +153,15 @@ TEST_F(FusedAttentionTest, StatisticsOfPaddedSequencesArePackedAgain) {
     for (std::int64_t t = 0; t < 603; ++t) {
       const double keys = static_cast<double>(t < 3 ? t + 1 : t - 2);
       for (std::int64_t h = 0; h < kHeads; ++h) {
-        EXPECT_NEAR(lse[static_cast<std::size_t>(t * kHeads + h)], 8 + std::log(keys), 1e-4) << major << " " << t;
+        const double expected = static_cast<double>(8 * (1 + h)) + std::log(keys);
+        EXPECT_NEAR(lse[static_cast<std::size_t>(t * kHeads + h)], expected, 1e-4) << major << " " << t;
       }
     }
     EXPECT_THAT(call.read(call.op.o), Each(0x3F80)) << major;
     EXPECT_THAT(call.read(call.dq), Each(testing::AnyOf(0, 0x8000))) << major;  // equal keys: moving q changes nothing
+    double d_values = 0;  // each query hands its whole do down to the values that it has seen
+    for (const std::uint16_t bits : call.read(call.dv)) d_values += static_cast<double>(float_from_bf16(bits));
+    EXPECT_NEAR(d_values / kDim, 603 * kHeads, 6) << major;
   }
 }
 

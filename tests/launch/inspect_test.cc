@@ -10,6 +10,7 @@
 
 #include "runtime/io/model_folder.h"
 #include "runtime/io/peft_adapter.h"
+#include "tests/support/temporary_folder.h"
 
 namespace shardora {
 namespace {
@@ -18,11 +19,7 @@ namespace fs = std::filesystem;
 
 class Inspect : public testing::Test {
  protected:
-  Inspect() : folder_(fs::temp_directory_path() / ("shardora_inspect_test_" + std::to_string(getpid()))) {
-    fs::create_directories(folder_);
-  }
-  ~Inspect() override { fs::remove_all(folder_); }
-  fs::path folder_;
+  const TemporaryFolder folder_;
 };
 
 template <class T>
@@ -79,7 +76,7 @@ TEST_F(Inspect, AnotherSequenceOfTheSameLengthIsNoRepeat) {
 
 class InspectAdapter : public Inspect {
  protected:
-  void write(std::vector<float> b, std::vector<float> m, const std::string& axis = "output") {
+  void write(const std::vector<float>& b, const std::vector<float>& m, const std::string& axis = "output") {
     PeftAdapter adapter{.config = {.base_model_name_or_path = "m",
                                    .rank = 1,
                                    .alpha = 2,
@@ -178,7 +175,7 @@ TEST_F(Inspect, CountsTheParametersOfAModelFromItsConfigAlone) {
   std::ofstream(folder_ / "config.json") << R"({"model_type": "llama", "hidden_size": 8, "intermediate_size": 12,
     "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 17,
     "max_position_embeddings": 32, "rms_norm_eps": 1e-6, "tie_word_embeddings": true})";
-  const auto told = inspect_model(folder_);
+  const auto told = inspect_model(folder_.path());
   // embedding + 2 * (q, k, v, o + gate, up, down + two norms) + last norm
   EXPECT_EQ(told.at("parameters"), 17 * 8 + 2 * (64 + 32 + 32 + 64 + 3 * 96 + 16) + 8);
   EXPECT_EQ(told.at("family"), "llama");
