@@ -733,7 +733,7 @@ GENERATION = [
         "group().all_reduce(view_of(std::span(all_).first(count), {rows * vocabulary_}), Reduction::kSum, {});", ";",
         OF_REFERENCE),
     Bug("equal logits go by the higher id", "ties", GENERATE + "next_tokens.cc",
-        "logits[i] <= best[kept - 1].log_probability", "logits[i] < best[kept - 1].log_probability", "NextTokens"),
+        "logits[i] <= best[kept - 1].log_probability", "logits[i] < best[kept - 1].log_probability", "generation_mpi_test"),
     Bug("continuations stay with their data rank", "sums over the data group", GENERATE + "generate.cc", "sum(tokens);",
         ";", OF_REFERENCE),
     Bug("a finished beam is scored by its sum", "beams", BEAMS, ".score = extension.sum / static_cast<float>(length_)",
