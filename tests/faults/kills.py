@@ -2,21 +2,22 @@
 
     python kills.py [--count 100] [--kills 10] [--seed 1] [--program build/release/shardora]
 
-Each time mpirun must be back within 5 s with nothing left behind, the next start must find the lock free at once, and
+Every other run saves in the background. Each time mpirun must be back within 5 s with nothing left behind, the next start must find the lock free at once, and
 the run that is let go to its end at last must have the uninterrupted run's bits.
 """
 import random
+import shutil
 import time
 
 import common
 
 SPLITS = [(2, 1), (2, 2), (4, 2)]  # ranks, tensor
-STEPS = 60
-LONGEST_SECONDS = 1.2  # from the first process of the program to the kill: about what a whole run takes
+STEPS = 100
+LONGEST_SHARE = 1 / 3  # of the uninterrupted run's time, from the first process of the program to the kill
 
 
-def words(split, output):
-    return common.words(parallel__tensor=split[1], train__steps=STEPS, train__eval_every=7, data__eval=common.HELD_OUT,
+def words(split, output, background=False):
+    return common.words(output__background_save=str(background).lower(), parallel__tensor=split[1], train__steps=STEPS, train__eval_every=7, data__eval=common.HELD_OUT,
                         train__save_best="true", output__dir=output)
 
 
@@ -27,11 +28,11 @@ class Counts:
         self.steps = set()  # after which a start was killed
 
 
-def kill_one(options, split, output, chance, counts):
+def kill_one(options, ranks, run_words, output, seconds, chance, counts):
     """One start that is killed; False where it came to its end before."""
-    with common.Job(options, words(split, output), split[0]) as job:
+    with common.Job(options, run_words, ranks) as job:
         common.wait_until(lambda: job.rank_processes() or job.process.poll() is not None, 30)
-        time.sleep(chance.uniform(0, LONGEST_SECONDS))
+        time.sleep(chance.uniform(0, LONGEST_SHARE * seconds))
         victims = job.rank_processes()
         if not victims or not common.kill(chance.choice(victims)):
             status = job.wait(30)
@@ -39,25 +40,34 @@ def kill_one(options, split, output, chance, counts):
             return False
         killed = time.monotonic()
         status = job.wait(4 * common.OUT_IN_SECONDS)
-        seconds = time.monotonic() - killed
-        common.expect(status is not None and seconds < common.OUT_IN_SECONDS, output,
-                      f"mpirun was back after {seconds:.1f} s with {status}", f"expected {common.OUT_IN_SECONDS} s")
+        back = time.monotonic() - killed
+        common.expect(status is not None and back < common.OUT_IN_SECONDS, output,
+                      f"mpirun was back after {back:.1f} s with {status}", f"expected {common.OUT_IN_SECONDS} s")
         common.expect(status in (137, 0), output, f"mpirun ended with {status}, expected 137", job.said()[-2000:])
     common.expect(common.wait_until(lambda: not common.left_behind(options.program, output), 1), output,
                   "a rank outlived mpirun")
-    counts.slowest = max(counts.slowest, seconds)
+    counts.slowest = max(counts.slowest, back)
     counts.kills += 1
     counts.steps.add((common.checkpoints(output) or [0])[0])
     return status != 0  # all else was done when a rank was killed on its way out
 
 
-def chain(options, split, output, straight, chance, counts):
+class Straight:
+    """The run that nothing disturbs: what it leaves, and the seconds it takes."""
+
+    def __init__(self, options, split, output):
+        begin = time.monotonic()
+        common.must_run(options, words(split, output), split[0])
+        self.output, self.seconds = output, time.monotonic() - begin
+
+
+def chain(options, ranks, run_words, output, straight, chance, counts):
     for _ in range(options.kills):
-        if not kill_one(options, split, output, chance, counts):
+        if not kill_one(options, ranks, run_words, output, straight.seconds, chance, counts):
             counts.early += 1
             break
-    common.must_run(options, words(split, output), split[0])
-    common.same_bits(output, straight)
+    common.must_run(options, run_words, ranks)
+    common.same_bits(output, straight.output)
 
 
 def main(options, scratch):
@@ -65,9 +75,10 @@ def main(options, scratch):
     for number in range(options.count):
         split = SPLITS[number % len(SPLITS)]
         if split not in straight:
-            straight[split] = scratch / f"straight-{split[0]}x{split[1]}"
-            common.must_run(options, words(split, straight[split]), split[0])
-        chain(options, split, scratch / f"run-{number}", straight[split], chance, counts)
+            straight[split] = Straight(options, split, scratch / f"straight-{split[0]}x{split[1]}")
+        output = scratch / f"run-{number}"
+        chain(options, split[0], words(split, output, number % 2 == 1), output, straight[split], chance, counts)
+        shutil.rmtree(output)
     print(f"kills: {options.count} runs, {counts.kills} kills, every end bitwise the uninterrupted run's; {counts.early} "
           f"runs ended before their last kill; mpirun back after at most {counts.slowest:.2f} s; kills after "
           f"{len(counts.steps)} different steps; seed {options.seed}")
