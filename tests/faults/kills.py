@@ -32,9 +32,11 @@ def kill_one(options, ranks, run_words, output, seconds, chance, counts):
     """One start that is killed; False where it came to its end before."""
     with common.Job(options, run_words, ranks) as job:
         common.wait_until(lambda: job.rank_processes() or job.process.poll() is not None, 30)
+        begun = time.monotonic()
         time.sleep(chance.uniform(0, LONGEST_SHARE * seconds))
         victims = job.rank_processes()
-        if not victims or not common.kill(chance.choice(victims)):
+        victim = chance.choice(victims) if victims else None
+        if not victims or not common.kill(victim):
             status = job.wait(30)
             common.expect(status == 0, output, f"a start that was let alone ended with {status}", job.said()[-2000:])
             return False
@@ -42,7 +44,9 @@ def kill_one(options, ranks, run_words, output, seconds, chance, counts):
         status = job.wait(4 * common.OUT_IN_SECONDS)
         back = time.monotonic() - killed
         common.expect(status is not None and back < common.OUT_IN_SECONDS, output,
-                      f"mpirun was back after {back:.1f} s with {status}", f"expected {common.OUT_IN_SECONDS} s")
+                      f"mpirun was back after {back:.1f} s with {status}", f"expected {common.OUT_IN_SECONDS} s",
+                      f"killed was the process {victim} after {killed - begun:.2f} s", f"left are {job.rank_processes()}",
+                      common.exit_record(output), job.said()[-1000:])
         common.expect(status in (137, 0), output, f"mpirun ended with {status}, expected 137", job.said()[-2000:])
     common.expect(common.wait_until(lambda: not common.left_behind(options.program, output), 1), output,
                   "a rank outlived mpirun")
