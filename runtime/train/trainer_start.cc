@@ -168,7 +168,7 @@ void Trainer::resume() {
     counters_ = load_state(fs::path(resume_from_) / "state.safetensors", machine_.backend, instance_->parameters(),
                            initial_magnitudes_);
   });
-  saved_step_ = counters_.step;
+  if (options_.output.resume == "auto") saved_step_ = counters_.step;  // else it may stand in another run's folder
   machine_.log.info(fmt::format("continues from {} at step {} of {}", resume_from_, counters_.step, steps_));
 }
 
