@@ -58,8 +58,8 @@ def main(options, scratch):
         if start not in straight:
             straight[start] = run(options, start, scratch / f"straight-{start[0]}x{start[1]}", STEPS)
         worst = max(worst, resume(options, start, split, straight[start], scratch))
-    print(f"elastic: {len(pairs)} pairs of splits, every state identical after gathering; next losses within {worst:.1e}; "
-          f"seed {options.seed}")
+    print(f"elastic: {len(pairs)} pairs of splits, every state identical after gathering; next losses within "
+          f"{worst:.1e}; seed {options.seed}")
 
 
 common.campaign(main, common.arguments(__doc__, 25))

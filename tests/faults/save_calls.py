@@ -1,4 +1,4 @@
-"""Every system call of a save, on rank 0, failed in turn with ENOSPC, EIO, EDQUOT and EROFS, and once each a kill at it.
+"""Every system call of a save, on rank 0, failed in turn with ENOSPC, EIO, EDQUOT and EROFS; and a kill at each once.
 
     python save_calls.py [--count N] [--ranks 1] [--seed 1] [--background] [--program build/release/shardora]
 
@@ -63,7 +63,8 @@ def calls_of_a_save(options, output, trace):
 def injection(fault, call, trace):
     name, number, _ = call
     what = f"signal={KILL}" if fault == KILL else f"error={fault}"
-    return ["strace", "-y", "-s", "512", "-o", str(trace), "-e", f"trace={name}", "-e", f"inject={name}:{what}:when={number}"]
+    return ["strace", "-y", "-s", "512", "-o", str(trace), "-e", f"trace={name}",
+            "-e", f"inject={name}:{what}:when={number}"]
 
 
 def judge(options, fault, output, straight, trace, status, said):
@@ -127,8 +128,9 @@ def main(options, scratch):
         faults = random.Random(options.seed).sample(faults, min(options.count, len(faults)))
     met = sum(inject(options, fault, call, scratch, straight) for fault, call in faults)
     kills = sum(fault == KILL for fault, _ in faults)
-    print(f"save_calls: {len(calls)} calls of a save, {len(faults) - kills} failed and {kills} killed in turn, {met} met in "
-          f"the output folder; each time a whole checkpoint, and the end bitwise; {options.ranks} ranks, seed {options.seed}")
+    print(f"save_calls: {len(calls)} calls of a save, {len(faults) - kills} failed and {kills} killed in turn, {met} met "
+          f"in the output folder; each time a whole checkpoint, and the end bitwise; {options.ranks} ranks, "
+          f"seed {options.seed}")
 
 
 parser = common.arguments(__doc__, 0)
