@@ -320,6 +320,10 @@ Keys output_keys() {
        .used_by = kTrain | kMerge,
        .help = "start anew in a folder that has a run",
        .value = yes_no(SHARDORA_AT(output.overwrite))},
+      {.name = "output.background_save",
+       .used_by = kTrain,
+       .help = "write checkpoints while training goes on",
+       .value = yes_no(SHARDORA_AT(output.background_save))},
   };
 }
 

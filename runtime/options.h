@@ -105,6 +105,7 @@ struct OutputOptions {
   std::int64_t keep = 2;
   std::string resume = "auto";  // never, or a checkpoint's path
   bool overwrite = false;
+  bool background_save = false;  // files of a checkpoint are written by a thread while training goes on
 };
 
 struct MergeOptions {

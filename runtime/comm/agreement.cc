@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
 #include <new>
 
 namespace shardora {
@@ -20,6 +21,8 @@ Outcome run(const std::function<void()>& phase) {
     return {error.status(), error.what()};
   } catch (const std::bad_alloc&) {
     return {ExitStatus::kOutOfMemory, "out of host memory"};
+  } catch (const std::filesystem::filesystem_error& error) {
+    return {ExitStatus::kIo, error.what()};
   } catch (const std::exception& error) {
     return {ExitStatus::kInternal, error.what()};
   } catch (...) {

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
@@ -39,6 +40,32 @@ std::uint64_t random_number(const fs::path& path) {
   std::uint64_t value = 0;
   if (::getrandom(&value, sizeof value, 0) != sizeof value) refuse_output("choosing a temporary name", path, errno);
   return value;
+}
+
+int open_folder(const fs::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) refuse_output("opening the folder", path, errno);
+  return descriptor;
+}
+
+// Closes it, whatever comes of syncing it.
+void sync_and_close(int descriptor, std::string_view what, const fs::path& path) {
+  try {
+    sync_descriptor(descriptor, what, path);
+  } catch (...) {
+    ::close(descriptor);
+    throw;
+  }
+  ::close(descriptor);
+}
+
+template <class Iterator>
+std::vector<fs::directory_entry> entries(const fs::path& folder) {
+  try {
+    return {Iterator(folder), Iterator()};
+  } catch (const fs::filesystem_error& failure) {
+    refuse(ExitStatus::kIo, "reading the folder {}: {}", printable(folder.string()), failure.code().message());
+  }
 }
 
 fs::path folder_of(const fs::path& path) { return path.has_parent_path() ? path.parent_path() : fs::path("."); }
@@ -93,12 +120,38 @@ void make_folders(const fs::path& path) {
   if (!fs::is_directory(path, error)) refuse_output("making the folder", path, ENOTDIR);
 }
 
-void sync_folder(const fs::path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) refuse_output("opening the folder", path, errno);
-  const int error = ::fsync(descriptor) == 0 ? 0 : errno;
+void make_folder_in(const fs::path& path) {
+  std::error_code error;
+  if (fs::is_directory(path, error)) return;
+  if (::mkdir(path.c_str(), 0777) != 0) refuse_output("making the folder", path, errno);
+}
+
+bool is_there(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::symlink_status(path, error);
+  if (status.type() == fs::file_type::none) refuse_output("looking at it", path, error.value());
+  return fs::exists(status);
+}
+
+bool can_sync(const fs::path& folder) {
+  const int descriptor = open_folder(folder);
+  const bool unknown = ::fsync(descriptor) != 0 && (errno == EINVAL || errno == ENOTSUP);
   ::close(descriptor);
-  if (error != 0 && error != EINVAL && error != ENOTSUP) refuse_output("syncing the folder", path, error);
+  return !unknown;
+}
+
+void sync_file(const fs::path& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) refuse_output("opening it to sync", path, errno);
+  sync_and_close(descriptor, "syncing it", path);
+}
+
+void sync_folder(const fs::path& path) { sync_and_close(open_folder(path), "syncing the folder", path); }
+
+std::vector<fs::directory_entry> entries_in(const fs::path& folder) { return entries<fs::directory_iterator>(folder); }
+
+std::vector<fs::directory_entry> entries_below(const fs::path& folder) {
+  return entries<fs::recursive_directory_iterator>(folder);
 }
 
 void rename_path(const fs::path& from, const fs::path& to) {

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "kernels/check.h"
 #include "runtime/io/input_file.h"
@@ -24,7 +25,16 @@ void require_place(std::string_view key, const std::filesystem::path& path);
 // By a temporary file beside it, fsync, rename, fsync of the folder: readers see the old or the new, never half.
 void replace_file(const std::filesystem::path& path, std::string_view text);
 void make_folders(const std::filesystem::path& path);
-void sync_folder(const std::filesystem::path& path);  // EINVAL and ENOTSUP are ignored
+// One level, in a folder that is there; nothing to do where it is there itself.
+void make_folder_in(const std::filesystem::path& path);
+bool is_there(const std::filesystem::path& path);  // a link by itself; Error(kIo) where that cannot be told
+// Whether the file system of this folder knows fsync, so that what was written outlives a crash of the host.
+bool can_sync(const std::filesystem::path& folder);
+void sync_file(const std::filesystem::path& path);  // these two: nothing is done where it is not known
+void sync_folder(const std::filesystem::path& path);
+// What is in a folder, or in it and all folders below.
+std::vector<std::filesystem::directory_entry> entries_in(const std::filesystem::path& folder);
+std::vector<std::filesystem::directory_entry> entries_below(const std::filesystem::path& folder);
 void rename_path(const std::filesystem::path& from, const std::filesystem::path& to);
 void remove_tree(const std::filesystem::path& path);
 void copy_file_synced(const std::filesystem::path& from, const std::filesystem::path& to);

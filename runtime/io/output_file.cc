@@ -36,6 +36,10 @@ void refuse_output(std::string_view what, const fs::path& path, int error) {
          std::generic_category().message(error), full ? free_bytes(path) : "");
 }
 
+void sync_descriptor(int descriptor, std::string_view what, const fs::path& path) {
+  if (::fsync(descriptor) != 0 && errno != EINVAL && errno != ENOTSUP) refuse_output(what, path, errno);
+}
+
 OutputFile::OutputFile(const fs::path& path) : path_(path) {
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (descriptor_ < 0) refuse_output("creating it", path_, errno);
@@ -70,7 +74,7 @@ void OutputFile::start_writing_back() {
 
 void OutputFile::finish() {
   SHARDORA_CHECK(descriptor_ >= 0);
-  if (::fsync(descriptor_) != 0) refuse_output("syncing it", path_, errno);
+  sync_descriptor(descriptor_, "syncing it", path_);
   // Network file systems report a full disk as late as here.
   if (::close(std::exchange(descriptor_, -1)) != 0) refuse_output("closing it", path_, errno);
   finished_ = true;

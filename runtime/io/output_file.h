@@ -33,4 +33,8 @@ class OutputFile {
 // else kIo; a full disk is reported with its free bytes.
 [[noreturn]] void refuse_output(std::string_view what, const std::filesystem::path& path, int error);
 
+// fsync of an open file or folder; throws as above. Not every file system knows it (EINVAL, ENOTSUP): that is no
+// failure, and can_sync() in files.h tells.
+void sync_descriptor(int descriptor, std::string_view what, const std::filesystem::path& path);
+
 }  // namespace shardora

@@ -6,11 +6,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "kernels/check.h"
 #include "runtime/io/files.h"
+#include "runtime/io/output_file.h"
 
 namespace shardora {
 namespace {
@@ -19,26 +18,24 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::int64_t kLongestFile = std::int64_t{16} << 30;
 
-[[noreturn]] void refuse_io(const std::filesystem::path& path, const char* what) {
-  refuse(ExitStatus::kIo, "metrics file {}: {}: {}", path.string(), what, std::strerror(errno));
-}
-
-bool is_kept(const std::string& line, std::int64_t after_step) {
+bool is_kept(const std::string& line, std::int64_t after_step, std::int64_t last_step) {
   const Json value = Json::parse(line, nullptr, false);
   if (!value.is_object()) return false;
   const auto step = value.find("step");
-  return step != value.end() && step->is_number_integer() && step->get<std::int64_t>() <= after_step;
+  if (step == value.end() || !step->is_number_integer()) return false;
+  const auto number = step->get<std::int64_t>();
+  return number <= after_step && (number < last_step || !value.contains("eval_loss"));
 }
 
 // Whole lines up to a step; a last line without its end is torn and goes.
-void cut(const std::filesystem::path& path, std::int64_t after_step) {
-  if (!std::filesystem::exists(path)) return;
+void cut(const std::filesystem::path& path, std::int64_t after_step, std::int64_t last_step) {
+  if (!is_there(path)) return;
   const std::string text = read_text(path, kLongestFile);
   std::string kept;
   std::size_t begin = 0;
   for (std::size_t end = text.find('\n'); end != std::string::npos; end = text.find('\n', begin)) {
     const std::string line = text.substr(begin, end - begin);
-    if (is_kept(line, after_step)) kept += line + '\n';
+    if (is_kept(line, after_step, last_step)) kept += line + '\n';
     begin = end + 1;
   }
   if (kept != text) replace_file(path, kept);
@@ -58,17 +55,18 @@ struct Metrics::Impl {
     while (done < line.size()) {
       const ssize_t written = ::write(descriptor, line.data() + done, line.size() - done);
       if (written < 0 && errno == EINTR) continue;
-      if (written < 0) refuse_io(path, "write");
+      if (written < 0) refuse_output("writing a line", path, errno);
       done += static_cast<std::size_t>(written);
     }
   }
 };
 
-Metrics::Metrics(const std::filesystem::path& path, std::int64_t after_step) : impl_(std::make_unique<Impl>()) {
-  cut(path, after_step);
+Metrics::Metrics(const std::filesystem::path& path, std::int64_t after_step, std::int64_t last_step)
+    : impl_(std::make_unique<Impl>()) {
+  cut(path, after_step, last_step);
   impl_->path = path;
   impl_->descriptor = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (impl_->descriptor < 0) refuse_io(path, "open");
+  if (impl_->descriptor < 0) refuse_output("opening it", path, errno);
 }
 
 Metrics::Metrics() = default;
@@ -109,7 +107,7 @@ void Metrics::write_evaluation(std::int64_t step, const std::string& name, doubl
 }
 
 void Metrics::sync() {
-  if (impl_ && fsync(impl_->descriptor) != 0 && errno != EINVAL && errno != ENOTSUP) refuse_io(impl_->path, "fsync");
+  if (impl_) sync_descriptor(impl_->descriptor, "syncing it", impl_->path);
 }
 
 }  // namespace shardora

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,10 +31,11 @@ struct StepMetrics {
 
 class Metrics {
  public:
-  // `after_step`: keep lines up to this step. An inactive one (no path: other ranks) swallows everything. Throws
-  // Error(kIo).
+  // `after_step`: keep lines up to this step, but for evaluations from `last_step` on, which are made again. An
+  // inactive one (no path: other ranks) swallows everything. Throws Error(kIo).
   Metrics();
-  Metrics(const std::filesystem::path& path, std::int64_t after_step);
+  Metrics(const std::filesystem::path& path, std::int64_t after_step,
+          std::int64_t last_step = std::numeric_limits<std::int64_t>::max());
   ~Metrics();
   Metrics(Metrics&&) noexcept;
   Metrics& operator=(Metrics&&) noexcept;

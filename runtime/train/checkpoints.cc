@@ -3,18 +3,14 @@
 // checksums tell.
 #include "runtime/train/checkpoints.h"
 
-#include <fcntl.h>
 #include <fmt/core.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <system_error>
 
 #include "runtime/io/files.h"
 #include "runtime/io/json.h"
-#include "runtime/io/output_file.h"
 #include "runtime/train/manifest.h"
 #include "runtime/train/run_lock.h"
 
@@ -22,6 +18,8 @@ namespace shardora {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr const char* kManifest = "manifest.json";
 
 // Temporary and set-aside names: told apart by job, and outside of jobs by process.
 std::string this_job() {
@@ -44,21 +42,13 @@ struct Listed {
 };
 std::vector<Listed> newest_first(const fs::path& dir) {
   std::vector<Listed> found;
-  if (!fs::exists(dir)) return found;
+  if (!is_there(dir)) return found;
   for (const auto& entry : entries_in(dir)) {
     const auto step = step_of(entry.path().filename().string());
     if (step && entry.is_directory()) found.push_back({*step, entry.path()});
   }
   std::sort(found.begin(), found.end(), [](const Listed& a, const Listed& b) { return a.step > b.step; });
   return found;
-}
-
-void sync_file(const fs::path& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) refuse_output("opening it to sync", path, errno);
-  const int error = ::fsync(descriptor) == 0 ? 0 : errno;
-  ::close(descriptor);
-  if (error != 0 && error != EINVAL && error != ENOTSUP) refuse_output("syncing it", path, error);
 }
 
 void sync_tree(const fs::path& folder) {
@@ -75,7 +65,7 @@ void sync_tree(const fs::path& folder) {
 // Compares what is in a folder with what its manifest says; the first difference is thrown by name. The cheap way
 // compares names and sizes alone.
 ManifestFile verified(const fs::path& folder, bool with_checksums) {
-  const ManifestFile said = read_manifest(folder / "manifest.json");
+  const ManifestFile said = read_manifest(folder / kManifest);
   const FileTable there = list_files(folder, with_checksums);
   const auto damaged = [&](const std::string& file, const std::string& fault) {
     refuse(ExitStatus::kBadInput, "checkpoint {} is damaged: {} {}", printable(folder.string()), printable(file),
@@ -95,7 +85,7 @@ ManifestFile verified(const fs::path& folder, bool with_checksums) {
     if (!said.files.contains(name)) damaged(name, "is not in its manifest");
   }
   const auto step = step_of(folder.filename().string());
-  if (step && *step != said.manifest.step) damaged("manifest.json", fmt::format("is of step {}", said.manifest.step));
+  if (step && *step != said.manifest.step) damaged(kManifest, fmt::format("is of step {}", said.manifest.step));
   return said;
 }
 
@@ -111,7 +101,7 @@ bool is_whole(const fs::path& folder, bool with_checksums) {
 // Whether `folder` already holds, whole, what is to be saved: the same step of the same run, saved again.
 bool holds_the_same(const fs::path& folder, const ManifestFile& content) {
   if (!is_whole(folder, true)) return false;
-  const ManifestFile said = read_manifest(folder / "manifest.json");
+  const ManifestFile said = read_manifest(folder / kManifest);
   return said.files == content.files && said.manifest.configuration_json == content.manifest.configuration_json;
 }
 
@@ -119,7 +109,7 @@ bool holds_the_same(const fs::path& folder, const ManifestFile& content) {
 void set_aside(const fs::path& folder) {
   const std::string stem = fmt::format("{}.bad-{}", folder.string(), this_job());
   std::string name = stem;
-  for (int i = 2; fs::exists(fs::symlink_status(name)); ++i) name = fmt::format("{}-{}", stem, i);
+  for (int i = 2; is_there(name); ++i) name = fmt::format("{}-{}", stem, i);
   rename_path(folder, name);
 }
 
@@ -128,41 +118,58 @@ void set_aside(const fs::path& folder) {
 Checkpoints::Checkpoints(fs::path run_dir, std::int64_t keep)
     : dir_(std::move(run_dir) / "checkpoints"), keep_(std::max<std::int64_t>(keep, 2)) {}
 
+fs::path Checkpoints::path_of(std::int64_t step) const { return dir_ / fmt::format("step-{}", step); }
+
 void Checkpoints::save(const Manifest& manifest, const std::function<void(const fs::path&)>& write) {
-  const fs::path final = dir_ / fmt::format("step-{}", manifest.step);
+  const fs::path final = path_of(manifest.step);
   const fs::path temporary = fmt::format("{}.tmp-{}", final.string(), this_job());
-  if (!fs::exists(dir_)) {
-    make_folders(dir_);
+  if (!is_there(dir_)) {
+    make_folder_in(dir_);  // a run's folder that was removed must not come back by a save
     sync_folder(dir_.parent_path());
   }
   remove_tree(temporary);  // of an earlier start of this job
   try {
-    make_folders(temporary);
+    make_folder_in(temporary);
     write(temporary);
     const ManifestFile content{manifest, list_files(temporary, true)};
-    write_new_file(temporary / "manifest.json", render_manifest(content));
+    write_new_file(temporary / kManifest, render_manifest(content));
     sync_tree(temporary);
     verified(temporary, true);
     if (holds_the_same(final, content)) return remove_tree(temporary);
-    if (fs::exists(fs::symlink_status(final))) set_aside(final);
+    if (is_there(final)) set_aside(final);
     rename_path(temporary, final);
     sync_folder(dir_);
   } catch (...) {
-    std::error_code ignored;  // the first fault is the one to tell; what is left goes at the next prune
+    std::error_code ignored;  // the first fault is the one to tell; what is left goes at the next start
     fs::remove_all(temporary, ignored);
     throw;
   }
 }
 
-Checkpoints::Found Checkpoints::open(const fs::path& path) { return {path, verified(path, true).manifest}; }
+Checkpoints::Found Checkpoints::open(const fs::path& path) {
+  Manifest manifest = verified(path, true).manifest;
+  return {path, std::move(manifest), hex(file_checksum(path / kManifest))};
+}
+
+void Checkpoints::require_seen(const fs::path& path, const std::string& manifest_checksum) {
+  if (hex(file_checksum(path / kManifest)) == manifest_checksum && is_whole(path, false)) return;
+  refuse(ExitStatus::kIo,
+         "checkpoint {}: this host ({}) sees other content than rank 0's host: the file systems differ, or a cache is "
+         "behind; start again",
+         printable(path.string()), this_process().host);
+}
 
 std::optional<Checkpoints::Found> Checkpoints::newest(const std::function<void(const std::string&)>& warn) const {
-  for (const Listed& candidate : newest_first(dir_)) {
+  const std::vector<Listed> candidates = newest_first(dir_);
+  for (const Listed& candidate : candidates) {
     try {
       return open(candidate.path);
     } catch (const Error& failure) {
       warn(fmt::format("{}; passed over", failure.what()));
     }
+  }
+  if (!candidates.empty()) {
+    warn(fmt::format("none of the checkpoints in {} is whole: starts from the beginning", printable(dir_.string())));
   }
   return std::nullopt;
 }
@@ -183,7 +190,10 @@ void Checkpoints::prune(const std::vector<fs::path>& pinned) {
       ++whole;
     }
   }
-  if (!fs::exists(dir_)) return;
+}
+
+void Checkpoints::remove_unfinished() {
+  if (!is_there(dir_)) return;
   for (const auto& entry : entries_in(dir_)) {
     const std::string name = entry.path().filename().string();
     const std::size_t mark = name.find(".tmp-");

@@ -1,4 +1,5 @@
-// Checkpoints: whole or not there, found by their own manifests. Only rank 0 calls these.
+// Checkpoints: whole or not there, found by their own manifests. Only rank 0 calls these, but for
+// require_seen().
 #pragma once
 
 #include <cstdint>
@@ -27,18 +28,25 @@ struct Manifest {
 class Checkpoints {
  public:
   explicit Checkpoints(std::filesystem::path run_dir, std::int64_t keep);
+  std::filesystem::path path_of(std::int64_t step) const;
   // `write` fills the given empty folder. On any error the attempt is removed and the error passed on.
   void save(const Manifest& manifest, const std::function<void(const std::filesystem::path&)>& write);
   // The newest step whose manifest and files are whole; damaged ones are reported through `warn` and passed over.
   struct Found {
     std::filesystem::path path;
     Manifest manifest;
+    std::string manifest_checksum;  // of the file: what other hosts must see
   };
   std::optional<Found> newest(const std::function<void(const std::string&)>& warn) const;
   // A given checkpoint folder. Throws Error(kBadInput) where it is damaged.
   static Found open(const std::filesystem::path& path);
-  // Keeps the newest `keep` (at least two) and those in `pinned`; removes older ones and stale temporary folders.
+  // Any rank, before it reads what rank 0 has chosen: caches of shared file systems differ between hosts. Throws
+  // Error(kIo) where the manifest is another one, or a file is missing or of another size.
+  static void require_seen(const std::filesystem::path& path, const std::string& manifest_checksum);
+  // Keeps the newest `keep` (at least two) and those in `pinned`; removes older ones.
   void prune(const std::vector<std::filesystem::path>& pinned);
+  // Temporary folders of starts that have died; the run's lock is held.
+  void remove_unfinished();
 
  private:
   std::filesystem::path dir_;

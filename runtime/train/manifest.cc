@@ -20,15 +20,6 @@ std::string ending(std::string_view body) {
   return fmt::format(",\n  \"checksum\": \"{}\"\n}}\n", hex(checksum(std::as_bytes(std::span(body)))));
 }
 
-template <class Iterator>
-std::vector<std::filesystem::directory_entry> entries(const std::filesystem::path& folder) {
-  try {
-    return {Iterator(folder), Iterator()};
-  } catch (const std::filesystem::filesystem_error& failure) {
-    refuse(ExitStatus::kIo, "reading the folder {}: {}", printable(folder.string()), failure.code().message());
-  }
-}
-
 ManifestFile from_json(const Json& json) {
   ManifestFile content;
   content.manifest.step = json.at("step").get<std::int64_t>();
@@ -81,14 +72,6 @@ ManifestFile read_manifest(const std::filesystem::path& path) {
   } catch (const Json::exception& failure) {
     refuse(ExitStatus::kBadInput, "{}: not a checkpoint's manifest: {}", name, printable(failure.what()));
   }
-}
-
-std::vector<std::filesystem::directory_entry> entries_in(const std::filesystem::path& folder) {
-  return entries<std::filesystem::directory_iterator>(folder);
-}
-
-std::vector<std::filesystem::directory_entry> entries_below(const std::filesystem::path& folder) {
-  return entries<std::filesystem::recursive_directory_iterator>(folder);
 }
 
 FileTable list_files(const std::filesystem::path& folder, bool with_checksums) {

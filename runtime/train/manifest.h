@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <map>
 #include <string>
-#include <vector>
 
 #include "runtime/train/checkpoints.h"
 
@@ -28,10 +27,6 @@ struct ManifestFile {
 std::string render_manifest(const ManifestFile& content);
 // Throws Error(kBadInput) naming the file.
 ManifestFile read_manifest(const std::filesystem::path& path);
-
-// What is in a folder, or in it and all folders below. Throws Error(kIo).
-std::vector<std::filesystem::directory_entry> entries_in(const std::filesystem::path& folder);
-std::vector<std::filesystem::directory_entry> entries_below(const std::filesystem::path& folder);
 
 // The files in a checkpoint folder but its manifest, with their sizes; `with_checksums` reads them all. Throws
 // Error(kBadInput) where something is neither a file nor a folder.

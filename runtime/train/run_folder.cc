@@ -74,7 +74,7 @@ fs::path prepare(const fs::path& dir) {
 std::vector<std::string> remove_earlier_run(const fs::path& dir) {
   std::vector<std::string> removed;
   for (const std::string_view name : kRunEntries) {
-    if (!fs::exists(fs::symlink_status(dir / name))) continue;
+    if (!is_there(dir / name)) continue;
     remove_tree(dir / name);
     removed.emplace_back(name);
   }
@@ -82,9 +82,24 @@ std::vector<std::string> remove_earlier_run(const fs::path& dir) {
   return removed;
 }
 
+// NAME.tmp or NAME.tmp-…, of a NAME that a run leaves.
+bool is_temporary(const std::string& name) {
+  const std::size_t mark = name.find(".tmp");
+  if (mark == std::string::npos || (mark + 4 != name.size() && name[mark + 4] != '-')) return false;
+  const std::string_view stem = std::string_view(name).substr(0, mark);
+  return std::find(kRunEntries.begin(), kRunEntries.end(), stem) != kRunEntries.end();
+}
+
+void remove_unfinished(const fs::path& dir) {
+  for (const auto& entry : entries_in(dir)) {
+    if (is_temporary(entry.path().filename().string())) remove_tree(entry.path());
+  }
+}
+
 }  // namespace
 
 RunFolder::RunFolder(const fs::path& dir, bool overwrite) : dir_(prepare(dir)), lock_(dir_ / "run.lock") {
+  remove_unfinished(dir_);
   if (overwrite) removed_ = remove_earlier_run(dir_);
 }
 

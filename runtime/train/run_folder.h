@@ -13,14 +13,16 @@ namespace shardora {
 
 // Holds output.dir for one run. Made where only its parent exists. Throws Error(kOutputBusy) naming the holder where
 // another run has it, where the folder is not empty and not ours (neither run.lock nor config.resolved.cfg is in it),
-// or where it cannot be written. `overwrite` removes what earlier runs left, and nothing that no run has made; a folder
-// that is not ours is refused all the same.
+// or where it cannot be written. Temporary files of starts that have died are removed. `overwrite` removes what earlier
+// runs left, and nothing that no run has made; a folder that is not ours is refused all the same.
 class RunFolder {
  public:
   RunFolder(const std::filesystem::path& dir, bool overwrite);
   const std::filesystem::path& dir() const { return dir_; }
   // What `overwrite` has removed, by name: to be told to the user.
   const std::vector<std::string>& removed() const { return removed_; }
+  // Before anything is committed: throws where the folder was removed, or another run has taken it.
+  void require_held() const { lock_.require_held(); }
   // exit.json, by temporary file and rename: why and how the run ended, with job, restart count and time (seconds since
   // 1970), so that a script can tell this start's file from an earlier one's.
   void write_exit(ExitStatus status, const std::string& reason, std::int64_t step);

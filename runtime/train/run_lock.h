@@ -1,38 +1,54 @@
 // run.lock: one run at a time in an output folder.
 #pragma once
 
-#include <cstdint>
+#include <chrono>
+#include <condition_variable>
 #include <filesystem>
+#include <mutex>
 #include <string>
+#include <thread>
+
+#include "runtime/train/lock_holder.h"
 
 namespace shardora {
 
-// Who holds a folder: the content of run.lock, and what exit.json and temporary names say of this start.
-struct Holder {
-  std::string host, boot_id, job;  // job: SLURM_JOB_ID, or "none"
-  std::int64_t process = 0;
-  std::int64_t process_start = 0;  // clock ticks after boot: tells a process from a later one of the same number
-  std::int64_t restart_count = 0;
-  std::int64_t started = 0;  // seconds since 1970
+// How often a holder changes its content, and how long a content must stand still until its holder counts as gone.
+struct LockTimes {
+  std::chrono::milliseconds beat{10'000}, patience{60'000};
 };
-Holder this_process();
-std::string describe(const Holder& holder);  // "process 12 on host n1 (job 34), since 2026-01-31 12:00:00 UTC"
 
-// An exclusive flock on the file, freed by the kernel when its holder ends, however it ends. Where the file system
-// knows no flock, the content decides: free if the holder is of this host and gone, or of this job with a lower restart
-// count.
+// An exclusive flock on the file, freed by the kernel when its holder ends, however it ends; and the holder's name in
+// it, with a heartbeat. The name and its beat decide where the kernel cannot: where the file system knows no flock, and
+// where the lock of a host that is gone has not been freed by the server of files. Free is what is held by a process of
+// this host that is gone, by an earlier start of this job, or by a name whose beat stands still, watched from here; a
+// holder that lives after all finds out at its next require_held().
 class RunLock {
  public:
-  explicit RunLock(const std::filesystem::path& path);  // throws Error(kOutputBusy)
+  explicit RunLock(const std::filesystem::path& path, LockTimes times = {});  // throws Error(kOutputBusy)
   ~RunLock();
   RunLock(const RunLock&) = delete;
   RunLock& operator=(const RunLock&) = delete;
 
- private:
-  int descriptor_ = -1;
-};
+  // Before anything is committed under this lock. Throws Error(kIo) where the file is gone, with or without its folder,
+  // and Error(kOutputBusy) where another run has taken it.
+  void require_held() const;
 
-// The rule for file systems without flock: whether `holder` can still be at work, as seen by `me`.
-bool may_still_run(const Holder& holder, const Holder& me);
+ private:
+  void take();
+  void outlast(bool flock_known);
+  void replace_file_of_the_gone();
+  void write_name();
+  void beat(const std::stop_token& stop);
+  void require_same_file() const;
+  [[noreturn]] void refuse_busy() const;
+
+  std::filesystem::path path_;
+  LockTimes times_;
+  int descriptor_ = -1;
+  Holder me_;
+  mutable std::mutex mutex_;  // over what is in the file
+  std::condition_variable_any wake_;
+  std::jthread beating_;  // ends first
+};
 
 }  // namespace shardora

@@ -51,7 +51,7 @@ void Trainer::record_failure(const Error& error) {
 
 TrainSummary Trainer::loop() {
   say_hello();
-  bool stopped_early = false, enough = false;
+  bool stopped_early = false, enough = has_stopped_gaining();  // resumed after its last step
   std::int64_t step = counters_.step;
   std::optional<Progress> progress(std::in_place, writes(), step + 1, steps_);
   while (step < steps_ && !stopped_early && !enough) {
@@ -62,13 +62,18 @@ TrainSummary Trainer::loop() {
     progress->step(step, done.loss, static_cast<double>(done.tokens) / done.seconds);
     const bool evaluates = options_.train.eval_every > 0 && step % options_.train.eval_every == 0 && step < steps_;
     if (evaluates) evaluate_all(step);
-    enough = options_.train.early_stopping > 0 && counters_.evaluations_without_gain >= options_.train.early_stopping;
+    enough = has_stopped_gaining();
+    collect_save();
     const Decision decision = decide(step, done.seconds);
     stopped_early = decision.stop && step < steps_ && !enough;
     if (decision.save || stopped_early) save(step);
   }
   progress.reset();  // its last line stands before what is said at the end
   return finish(step, stopped_early);
+}
+
+bool Trainer::has_stopped_gaining() const {
+  return options_.train.early_stopping > 0 && counters_.evaluations_without_gain >= options_.train.early_stopping;
 }
 
 void Trainer::report(std::int64_t step, const TrainStep::Result& done) {

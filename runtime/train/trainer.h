@@ -2,6 +2,7 @@
 // saving, stopping in time; the files a run leaves. train() in run.h is its only user.
 #pragma once
 
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,6 +46,7 @@ class Trainer {
   double flops_per_second_of_a_rank(double flops, double seconds) const;
   std::optional<double> utilisation(double flops_per_second) const;
   void evaluate_all(std::int64_t step);
+  bool has_stopped_gaining() const;
   struct Decision {
     bool stop = false, save = false;
   };
@@ -57,8 +59,22 @@ class Trainer {
   // trainer_save.cc
   void save(std::int64_t step);
   TrainSummary finish(std::int64_t step, bool stopped_early);
-  void gather_values(PeftAdapter& adapter, TensorMap& model);
-  void write_values(const std::filesystem::path& folder, PeftAdapter& adapter, TensorMap& model);
+  // The values that train, and what else a checkpoint holds, on rank 0's host: complete there, empty elsewhere.
+  struct Values {
+    PeftAdapter adapter;
+    TensorMap model;  // full: in place of an adapter
+  };
+  struct Snapshot {
+    Values values;
+    TensorMap state;
+    Counters counters;
+  };
+  Values gather_values();
+  Snapshot gather_snapshot();
+  void commit(Snapshot& snapshot);
+  void collect_save();
+  void wait_for_save();
+  void write_values(const std::filesystem::path& folder, Values& values);
   void say_peak();
   void say_speed();
   void take_best(const std::filesystem::path& output);
@@ -88,6 +104,7 @@ class Trainer {
   std::vector<Evaluation> evaluations_;
   double started_ = 0, last_save_ = 0, save_seconds_ = 0, last_loss_ = 0, trained_seconds_ = 0, trained_flops_ = 0;
   std::int64_t trained_tokens_ = 0, saved_step_ = -1;
+  std::future<double> writing_;  // rank 0, output.background_save: seconds; last, as it uses what stands above
 };
 
 }  // namespace shardora

@@ -1,6 +1,7 @@
 // What a run leaves behind: checkpoints on the way, the adapter (or model) and its summary at the end.
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -32,75 +33,109 @@ void write_adapter_folder(const fs::path& folder, const PeftAdapter& adapter) {
   remove_tree(temporary);
   make_folders(temporary);
   write_peft_adapter(temporary, adapter);
+  sync_folder(temporary);
   remove_tree(folder);
   rename_path(temporary, folder);
 }
 
 }  // namespace
 
-// The values that train, gathered to rank 0: an adapter, or under full every tensor of the model.
-void Trainer::gather_values(PeftAdapter& adapter, TensorMap& model) {
+Trainer::Values Trainer::gather_values() {
+  Values values;
   Communicator& tensor_group = *machine_.grid.tensor_group;
   const ParameterSet& parameters = instance_->parameters();
-  if (machine_.grid.data.rank != 0) return;
+  if (machine_.grid.data.rank != 0) return values;
   if (instance_->adapter()) {
-    adapter = export_adapter(machine_.backend, tensor_group, instance_->rule(), parameters, instance_->structure());
-    return;
+    values.adapter =
+        export_adapter(machine_.backend, tensor_group, instance_->rule(), parameters, instance_->structure());
+    return values;
   }
   for (std::size_t i = 0; i < parameters.all().size(); ++i) {
     HostTensor logical =
         gather_logical(machine_.backend, tensor_group, instance_->rule(), parameters.all()[i], parameters.value(i));
-    if (writes()) model.emplace(parameters.all()[i].name, std::move(logical));
+    if (writes()) values.model.emplace(parameters.all()[i].name, std::move(logical));
   }
+  return values;
 }
 
-void Trainer::write_values(const fs::path& folder, PeftAdapter& adapter, TensorMap& model) {
+void Trainer::write_values(const fs::path& folder, Values& values) {
   if (instance_->adapter()) {
-    require_finite(adapter.tensors);
-    return write_adapter_folder(folder / "adapter", adapter);
+    require_finite(values.adapter.tensors);
+    return write_adapter_folder(folder / "adapter", values.adapter);
   }
-  require_finite(model);
+  require_finite(values.model);
   const std::vector<NamedShape>& tensors = instance_->decoder().tensors();
   write_model_folder(
       folder / "model",
       {.base = options_.model.path, .layout = make_layout(tensors, "F32"), .tensors = tensors, .dtype = "F32"},
-      [&](const NamedShape& tensor, const Sink& sink) { sink(model.at(tensor.name).bytes); });
+      [&](const NamedShape& tensor, const Sink& sink) { sink(values.model.at(tensor.name).bytes); });
 }
 
+Trainer::Snapshot Trainer::gather_snapshot() {
+  Snapshot snapshot{.values = gather_values(), .state = {}, .counters = counters_};
+  if (machine_.grid.data.rank == 0) {
+    snapshot.state = gather_state(machine_.backend, *machine_.grid.tensor_group, instance_->rule(),
+                                  instance_->parameters(), initial_magnitudes_);
+  }
+  return snapshot;
+}
+
+// The peers have nothing left to fail in once all is on rank 0's host; from here on only rank 0 can, and by
+// output.background_save a thread of its own, which calls no MPI.
 void Trainer::save(std::int64_t step) {
   if (saved_step_ == step) return;
+  wait_for_save();
   const double begin = monotonic_seconds();
   require_equal_replicas(machine_.backend, machine_.grid, instance_->parameters());
-  PeftAdapter adapter;
-  TensorMap model, state;
-  gather_values(adapter, model);
-  if (machine_.grid.data.rank == 0) {
-    state = gather_state(machine_.backend, *machine_.grid.tensor_group, instance_->rule(), instance_->parameters(),
-                         initial_magnitudes_);
-  }
-  agree(*machine_.grid.world, [&] {
-    if (!writes()) return;
-    metrics_.sync();  // lines up to this step must not be lost where the checkpoint is not
-    const ProcessGrid& grid = machine_.grid;
-    const Manifest manifest{.step = step,
-                            .world = fmt::format("{} ranks, tensor {}", grid.world->size(), grid.tensor.size),
-                            .configuration_json = to_json(identity_),
-                            .threads = options_.parallel.threads,
-                            .instruction_set = machine_.backend.instruction_set()};
-    checkpoints_->save(manifest, [&](const fs::path& folder) {
-      write_values(folder, adapter, model);
-      write_state(folder / "state.safetensors", state, counters_);
+  const auto snapshot = std::make_shared<Snapshot>(gather_snapshot());
+  const auto write = [this, snapshot, begin] {
+    commit(*snapshot);
+    return monotonic_seconds() - begin;
+  };
+  if (options_.output.background_save) {
+    if (writes()) writing_ = std::async(std::launch::async, write);
+  } else {
+    agree(*machine_.grid.world, [&] {
+      if (writes()) save_seconds_ = write();
     });
-    std::vector<fs::path> pinned;
-    if (!resume_from_.empty()) pinned.emplace_back(resume_from_);
-    if (options_.train.save_best && counters_.best_step > 0) {
-      pinned.push_back(folder_->dir() / "checkpoints" / fmt::format("step-{}", counters_.best_step));
-    }
-    checkpoints_->prune(pinned);
-  });
+  }
   saved_step_ = step;
   last_save_ = monotonic_seconds();
-  save_seconds_ = last_save_ - begin;
+}
+
+// Of a save in the background that has ended: an error of it ends the run at this step on all ranks.
+void Trainer::collect_save() {
+  if (!options_.output.background_save) return;
+  const bool ended = writing_.valid() && writing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  if (machine_.grid.world->all_reduce(std::int64_t{ended}, Reduction::kMax) > 0) wait_for_save();
+}
+
+void Trainer::wait_for_save() {
+  if (!options_.output.background_save) return;
+  agree(*machine_.grid.world, [&] {
+    if (writing_.valid()) save_seconds_ = writing_.get();
+  });
+}
+
+// Rank 0: the checkpoint, whole, and only then what it makes superfluous.
+void Trainer::commit(Snapshot& snapshot) {
+  folder_->require_held();
+  metrics_.sync();  // lines up to this step must not be lost where the checkpoint is not
+  const ProcessGrid& grid = machine_.grid;
+  const Counters& counters = snapshot.counters;
+  const Manifest manifest{.step = counters.step,
+                          .world = fmt::format("{} ranks, tensor {}", grid.world->size(), grid.tensor.size),
+                          .configuration_json = to_json(identity_),
+                          .threads = options_.parallel.threads,
+                          .instruction_set = machine_.backend.instruction_set()};
+  checkpoints_->save(manifest, [&](const fs::path& folder) {
+    write_values(folder, snapshot.values);
+    write_state(folder / "state.safetensors", snapshot.state, counters);
+  });
+  std::vector<fs::path> pinned{checkpoints_->path_of(counters.step)};  // older than others where an older was resumed
+  if (!resume_from_.empty()) pinned.emplace_back(resume_from_);
+  if (options_.train.save_best && counters.best_step > 0) pinned.push_back(checkpoints_->path_of(counters.best_step));
+  checkpoints_->prune(pinned);
 }
 
 TrainSummary Trainer::finish(std::int64_t step, bool stopped_early) {
@@ -116,6 +151,7 @@ TrainSummary Trainer::finish(std::int64_t step, bool stopped_early) {
   }
   const fs::path output = fs::path(options_.output.dir) / (instance_->adapter() ? "adapter" : "model");
   summary.output = output.string();
+  wait_for_save();
   if (stopped_early) {
     agree(*machine_.grid.world, [&] {
       if (writes()) folder_->write_exit(ExitStatus::kStoppedEarly, "stopped by a signal or a time limit", step);
@@ -127,12 +163,12 @@ TrainSummary Trainer::finish(std::int64_t step, bool stopped_early) {
   evaluate_all(step);
   summary.evaluations = evaluations_;
   if (options_.output.checkpoint_every != 0) save(step);
-  PeftAdapter adapter;
-  TensorMap model;
-  gather_values(adapter, model);
+  wait_for_save();
+  Values values = gather_values();
   agree(*machine_.grid.world, [&] {
     if (!writes()) return;
-    write_values(options_.output.dir, adapter, model);
+    folder_->require_held();
+    write_values(folder_->dir(), values);
     if (options_.train.save_best && counters_.best_step > 0 && counters_.best_step < step) take_best(output);
     replace_file(folder_->dir() / "result.json", summary_text(summary) + "\n");
     folder_->write_exit(ExitStatus::kDone, "done", step);
@@ -162,11 +198,10 @@ void Trainer::say_peak() {
 
 // The best evaluation was an earlier one: its checkpoint's adapter (or model) takes the place of the last step's.
 void Trainer::take_best(const fs::path& output) {
-  const fs::path best =
-      folder_->dir() / "checkpoints" / fmt::format("step-{}", counters_.best_step) / output.filename();
+  const fs::path best = Checkpoints::open(checkpoints_->path_of(counters_.best_step)).path / output.filename();
   remove_tree(output);
   make_folders(output);
-  for (const fs::directory_entry& entry : fs::directory_iterator(best)) {
+  for (const fs::directory_entry& entry : entries_in(best)) {
     copy_file_synced(entry.path(), output / entry.path().filename());
   }
   sync_folder(output);
@@ -177,7 +212,7 @@ void Trainer::take_best(const fs::path& output) {
 // A run that went to its end says its result again.
 std::optional<TrainSummary> Trainer::finished_before() {
   const fs::path result = folder_->dir() / "result.json";
-  if (options_.output.resume == "never" || !fs::exists(result)) return std::nullopt;
+  if (options_.output.resume == "never" || !is_there(result)) return std::nullopt;
   TrainSummary summary = summary_from(read_text(result));
   if (summary.steps < steps_ && options_.train.early_stopping == 0) return std::nullopt;
   machine_.log.info(

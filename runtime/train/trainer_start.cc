@@ -80,12 +80,20 @@ void Trainer::choose_steps() {
 // Rank 0 alone lists and chooses; what it chose is told to all.
 void Trainer::open_output() {
   Communicator& world = *machine_.grid.world;
+  std::string manifest_checksum;
   agree(world, [&] {
     if (!writes()) return;
     folder_ = std::make_unique<RunFolder>(options_.output.dir, options_.output.overwrite);
     for (const std::string& name : folder_->removed()) machine_.log.warn("output.overwrite: removed " + name);
     machine_.log.to_file(folder_->dir() / "logs" / "rank-0.log");
+    if (!can_sync(folder_->dir())) {
+      machine_.log.warn(
+          fmt::format("output.dir {}: its file system knows no fsync: what was saved last may be lost "
+                      "where the host crashes, not where a process does",
+                      options_.output.dir));
+    }
     checkpoints_ = std::make_unique<Checkpoints>(folder_->dir(), options_.output.keep);
+    checkpoints_->remove_unfinished();
     earlier_ = finished_before();
     const std::string& resume = options_.output.resume;
     std::optional<Checkpoints::Found> found;
@@ -97,6 +105,7 @@ void Trainer::open_output() {
     if (found) {
       require_same_run(found->manifest.configuration_json, identity_, found->path.string());
       resume_from_ = found->path.string();
+      manifest_checksum = found->manifest_checksum;
       counters_.step = found->manifest.step;
       warn_of_another_level(found->manifest.instruction_set);
     }
@@ -105,14 +114,16 @@ void Trainer::open_output() {
              counters_.step, steps_);
     }
     replace_file(folder_->dir() / "config.resolved.cfg", machine_.resolved_config);
-    if (!earlier_) metrics_ = Metrics(folder_->dir() / "metrics.jsonl", counters_.step);
+    if (!earlier_) metrics_ = Metrics(folder_->dir() / "metrics.jsonl", counters_.step, steps_);
   });
   resume_from_ = world.broadcast(resume_from_, 0);
+  manifest_checksum = world.broadcast(manifest_checksum, 0);
   const std::string summary = world.broadcast(earlier_ ? summary_text(*earlier_) : std::string(), 0);
   if (!summary.empty()) earlier_ = summary_from(summary);
   agree(world, [&] {
-    if (!writes())
-      machine_.log.to_file(fs::path(options_.output.dir) / "logs" / fmt::format("rank-{}.log", world.rank()));
+    if (writes()) return;
+    machine_.log.to_file(fs::path(options_.output.dir) / "logs" / fmt::format("rank-{}.log", world.rank()));
+    if (!resume_from_.empty()) Checkpoints::require_seen(resume_from_, manifest_checksum);
   });
 }
 
@@ -157,7 +168,7 @@ void Trainer::resume() {
     counters_ = load_state(fs::path(resume_from_) / "state.safetensors", machine_.backend, instance_->parameters(),
                            initial_magnitudes_);
   });
-  saved_step_ = counters_.step;
+  if (options_.output.resume == "auto") saved_step_ = counters_.step;  // else it may stand in another run's folder
   machine_.log.info(fmt::format("continues from {} at step {} of {}", resume_from_, counters_.step, steps_));
 }
 

@@ -133,6 +133,7 @@ const std::map<std::string, std::string> kSamples = {
     {"output.keep", "4"},
     {"output.resume", "never"},
     {"output.overwrite", "true"},
+    {"output.background_save", "true"},
     {"merge.dtype", "bfloat16"},
     {"merge.verify", "true"},
     {"eval.choices", "arc=a.safetensors, obqa=o.safetensors"},

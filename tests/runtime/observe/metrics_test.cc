@@ -109,6 +109,18 @@ TEST_F(MetricsTest, AResumedRunCutsLinesPastItsCheckpoint) {
   EXPECT_EQ(text_of(path_), straight);
 }
 
+TEST_F(MetricsTest, AnEvaluationThatIsMadeAgainStandsOnce) {
+  {
+    Metrics metrics(path_, 0, 2);
+    for (std::int64_t step = 1; step <= 2; ++step) {
+      metrics.write({.step = step});
+      metrics.write_evaluation(step, "", 1, 1, 1);
+    }
+  }
+  const Metrics metrics(path_, 2, 2);  // killed after the last step's checkpoint
+  EXPECT_THAT(steps(), testing::ElementsAre(1, 1, 2));
+}
+
 TEST_F(MetricsTest, AFreshRunKeepsNothing) {
   put_text(path_, "{\"step\":1}\n");
   const Metrics metrics(path_, 0);

@@ -168,7 +168,7 @@ TEST_F(CheckpointsTest, AnAttemptThatFailsLeavesNothingAndPassesItsErrorOn) {
   EXPECT_EQ(newest_step(), 1);
 }
 
-TEST_F(CheckpointsTest, AKillWhileWritingLeavesTheLastOneAndPruneCleansUp) {
+TEST_F(CheckpointsTest, AKillWhileWritingLeavesTheLastOneAndTheNextStartCleansUp) {
   save(1);
   const pid_t child = fork();
   if (child == 0) {
@@ -182,8 +182,36 @@ TEST_F(CheckpointsTest, AKillWhileWritingLeavesTheLastOneAndPruneCleansUp) {
   EXPECT_EQ(names().size(), 2U);
   EXPECT_EQ(newest_step(), 1);
   EXPECT_THAT(warnings_, IsEmpty());
-  checkpoints_.prune({});
-  EXPECT_THAT(names(), ElementsAre("step-1"));
+  fs::create_directory(dir_ / "notes.tmp-1");  // the user's own
+  checkpoints_.remove_unfinished();
+  EXPECT_THAT(names(), UnorderedElementsAre("step-1", "notes.tmp-1"));
+}
+
+TEST_F(CheckpointsTest, WhereNoneIsWholeThatIsSaid) {
+  save(1);
+  put_text(dir_ / "step-1/state.safetensors", "stats");
+  EXPECT_EQ(newest_step(), -1);
+  ASSERT_EQ(warnings_.size(), 2U);
+  EXPECT_THAT(warnings_[1], HasSubstr("none of the checkpoints"));
+}
+
+TEST_F(CheckpointsTest, AnotherHostMustSeeWhatWasChosen) {
+  save(1);
+  const std::string chosen = Checkpoints::open(dir_ / "step-1").manifest_checksum;
+  EXPECT_NO_THROW(Checkpoints::require_seen(dir_ / "step-1", chosen));
+  put_text(dir_ / "step-1/empty", "x");  // a file of another size
+  expect_error(ExitStatus::kIo, {"step-1", "sees other content"},
+               [&] { Checkpoints::require_seen(dir_ / "step-1", chosen); });
+  save(1, "another state");
+  expect_error(ExitStatus::kIo, {"step-1", "sees other content"},
+               [&] { Checkpoints::require_seen(dir_ / "step-1", chosen); });
+}
+
+TEST_F(CheckpointsTest, ARunsFolderThatWasRemovedDoesNotComeBack) {
+  save(1);
+  fs::remove_all(folder_.path());
+  expect_error(ExitStatus::kIo, {"checkpoints", "No such file"}, [&] { save(2); });
+  EXPECT_FALSE(fs::exists(folder_.path()));
 }
 
 TEST_F(CheckpointsTest, TheLeftoversOfAnEarlierStartOfTheSameJobAreNoObstacle) {

@@ -168,6 +168,18 @@ TEST_F(RunFolderTest, OverwriteRemovesWhatRunsLeaveAndNothingElse) {
   EXPECT_THAT(left, testing::UnorderedElementsAre("run.lock", "attempts.json", "notes.txt"));
 }
 
+TEST_F(RunFolderTest, TemporaryFilesOfDeadStartsGoAndNoOthers) {
+  { const RunFolder first(dir_, false); }
+  for (const char* name : {"adapter.tmp", "model.tmp-17"}) fs::create_directories(dir_ / name / "x");
+  for (const char* name : {"result.json.tmp-0f", "metrics.jsonl.tmp-1", "notes.tmp", "adapter.tmpl"}) {
+    put_text(dir_ / name, "x");
+  }
+  const RunFolder second(dir_, false);
+  std::vector<std::string> left;
+  for (const auto& entry : fs::directory_iterator(dir_)) left.push_back(entry.path().filename().string());
+  EXPECT_THAT(left, testing::UnorderedElementsAre("run.lock", "notes.tmp", "adapter.tmpl"));
+}
+
 TEST_F(RunFolderTest, OverwriteRemovesALinkNotWhatItLeadsTo) {
   { const RunFolder first(dir_, false); }
   fs::create_directory(folder_ / "elsewhere");

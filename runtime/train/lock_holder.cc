@@ -1,0 +1,112 @@
+// Who holds an output folder, as text for run.lock and for people, and as seen in /proc.
+#include "runtime/train/lock_holder.h"
+
+#include <fmt/chrono.h>
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <array>
+#include <charconv>
+#include <cstdlib>
+#include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "runtime/io/json.h"
+
+namespace shardora {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string environment(const char* name, const char* otherwise) {
+  const char* value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? value : otherwise;
+}
+
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// Field 22 of /proc/<process>/stat; -1 where there is no such process. The name in field 2 may hold spaces and
+// brackets.
+std::int64_t start_of(std::int64_t process) {
+  const std::string stat = first_line(fmt::format("/proc/{}/stat", process));
+  const std::size_t name_end = stat.rfind(')');
+  if (name_end == std::string::npos) return -1;
+  std::istringstream fields(stat.substr(name_end + 1));
+  std::string field;
+  for (int i = 3; i <= 22; ++i) fields >> field;
+  std::int64_t start = -1;
+  std::from_chars(field.data(), field.data() + field.size(), start);
+  return start;
+}
+
+}  // namespace
+
+Holder this_process() {
+  Holder holder;
+  std::array<char, 256> host{};
+  holder.host = gethostname(host.data(), host.size() - 1) == 0 ? host.data() : "unknown";
+  holder.boot_id = first_line("/proc/sys/kernel/random/boot_id");
+  holder.job = environment("SLURM_JOB_ID", "none");
+  holder.process = getpid();
+  holder.process_start = start_of(getpid());
+  holder.restart_count = std::atoll(environment("SLURM_RESTART_COUNT", "0").c_str());
+  holder.started = std::time(nullptr);
+  return holder;
+}
+
+std::string to_text(const Holder& holder) {
+  return Json{{"host", holder.host},
+              {"process", holder.process},
+              {"process_start", holder.process_start},
+              {"boot_id", holder.boot_id},
+              {"job", holder.job},
+              {"restart_count", holder.restart_count},
+              {"started", holder.started},
+              {"heartbeat", holder.heartbeat}}
+             .dump() +
+         '\n';
+}
+
+std::optional<Holder> parse_holder(std::string_view text) {
+  const Json value = Json::parse(text, nullptr, false);
+  if (!value.is_object()) return std::nullopt;
+  try {
+    Holder holder;
+    value.at("host").get_to(holder.host);
+    value.at("process").get_to(holder.process);
+    value.at("process_start").get_to(holder.process_start);
+    value.at("boot_id").get_to(holder.boot_id);
+    value.at("job").get_to(holder.job);
+    value.at("restart_count").get_to(holder.restart_count);
+    value.at("started").get_to(holder.started);
+    holder.heartbeat = value.value("heartbeat", std::int64_t{0});
+    return holder;
+  } catch (const Json::exception&) {
+    return std::nullopt;
+  }
+}
+
+std::string describe(const Holder& holder) {
+  const std::string job = holder.job == "none" ? "" : fmt::format(" (job {})", printable(holder.job));
+  return fmt::format("process {} on host {}{}, since {:%Y-%m-%d %H:%M:%S} UTC", holder.process, printable(holder.host),
+                     job, fmt::gmtime(static_cast<std::time_t>(holder.started)));
+}
+
+bool is_earlier_start(const Holder& holder, const Holder& me) {
+  return holder.job != "none" && holder.job == me.job && holder.restart_count < me.restart_count;
+}
+
+bool may_still_run(const Holder& holder, const Holder& me) {
+  if (is_earlier_start(holder, me)) return false;
+  if (holder.host != me.host) return true;  // not to be seen from here
+  return holder.boot_id == me.boot_id && start_of(holder.process) == holder.process_start;
+}
+
+}  // namespace shardora
