@@ -107,6 +107,7 @@ void Trainer::open_output() {
     replace_file(folder_->dir() / "config.resolved.cfg", machine_.resolved_config);
     if (!earlier_) metrics_ = Metrics(folder_->dir() / "metrics.jsonl", counters_.step);
   });
+  folder_is_ours_ = true;
   resume_from_ = world.broadcast(resume_from_, 0);
   const std::string summary = world.broadcast(earlier_ ? summary_text(*earlier_) : std::string(), 0);
   if (!summary.empty()) earlier_ = summary_from(summary);
