@@ -165,6 +165,20 @@ def below(process, ancestor, parents):
     return process == ancestor
 
 
+def left_behind(program, folder):
+    """Processes of the program that were given this folder, whoever their parent is now."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit() or not runs(int(entry.name), program.resolve()):
+            continue
+        try:
+            if str(folder).encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
 def kill(process, number=signal.SIGKILL):
     """Whether there was such a process."""
     try:
