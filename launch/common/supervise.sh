@@ -67,6 +67,7 @@ supervise() {
   trap : ALRM # a tick: wait returns
   ticks &
   ticker=$!
+  disown "$ticker" # or the shell would tell of its end
   setsid "$@" &
   pid=$!
   watch "$pid" "$dir" "$before"

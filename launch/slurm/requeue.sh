@@ -66,7 +66,7 @@ killed_for_memory() {
   local log
   log=$(job_log)
   [[ $(killed_here) != "${memory_before[0]}" ]] ||
-    tail -c "+$((memory_before[1] + 1))" "$log" 2>/dev/null | grep -qi 'oom[-_ ]kill'
+    tail -c "+$((memory_before[1] + 1))" "$log" 2>/dev/null | grep -i 'oom[-_ ]kill' >/dev/null # not -q: it would end before what it reads from
 }
 
 # One more start without a step saved since the last one, at most three in a row; kept in DIR/attempts.json.
@@ -84,7 +84,7 @@ may_try_again() {
 }
 
 # Not where somebody has cancelled the job, or Slurm has put it into the queue already: it is COMPLETING then.
-is_running() { scontrol show job "$job" 2>/dev/null | grep -q 'JobState=RUNNING'; }
+is_running() { scontrol show job "$job" 2>/dev/null | grep 'JobState=RUNNING' >/dev/null; }
 
 # run_job LAUNCHER… -- WORDS…: runs the program and, where that may help, puts the job into the queue again.
 run_job() {

@@ -51,9 +51,11 @@ TrainSummary Trainer::run() {
 // Launch scripts decide by it whether to start again. An error of one rank ends rank 0 before it could write.
 void Trainer::record_failure(ExitStatus status, const std::string& reason, bool known_to_all) {
   if (!folder_is_ours_ || (known_to_all && !writes())) return;
+  const char* const elsewhere = status == ExitStatus::kStoppedEarly
+                                    ? "signal: another rank had it while it read weights"
+                                    : "another rank failed: see its message";
   try {
-    write_exit(options_.output.dir, status, reason.empty() ? "another rank failed: see its message" : reason,
-               counters_.step);
+    write_exit(options_.output.dir, status, reason.empty() ? elsewhere : reason, counters_.step);
   } catch (const Error& second) {  // the first error is the one to end with
     machine_.log.warn(second.what());
   }
