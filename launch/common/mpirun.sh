@@ -11,13 +11,13 @@ threads_of_a_core() {
 
 # mpirun_words RANKS_ON_A_HOST PROCESSORS SHARE HOW: sets `mpirun`. Each rank is bound to cores of its own, as many as there
 # are for it. With SHARE = true ranks may share cores, and the system's scheduler places them.
-# -q: of a failed run, the program says what there is to say. The keepalive settings end a run in seconds where a link
-# is cut, which Open MPI 4 would not notice for hours.
+# Open MPI 4 is told to be quiet (-q): of a failed run, the program says what there is to say; and to end a run in seconds
+# where a link is cut, which it would not notice for hours. Open MPI 5 knows neither.
 mpirun_words() {
   local ranks=$1 cores=$(($2 / $(threads_of_a_core)))
-  mpirun=(mpirun -q)
+  mpirun=(mpirun)
   if [[ $(open_mpi_version) == 4 ]]; then
-    mpirun+=(--mca oob_tcp_keepalive_time 2 --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3)
+    mpirun+=(-q --mca oob_tcp_keepalive_time 2 --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3)
   fi
   if $3; then
     mpirun+=(--map-by slot:OVERSUBSCRIBE --bind-to none)

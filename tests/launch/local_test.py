@@ -45,6 +45,7 @@ class Ranks(Scripts):
 
     def test_mpirun_says_nothing_of_its_own(self):
         self.assertTrue(self.launched().startswith("mpirun -q "))
+        self.assertNotIn(" -q ", self.launched(FAKE_MPI="5.0.8"))  # which does not know the option
 
 
 class Refusals(Scripts):
