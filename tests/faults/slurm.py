@@ -180,7 +180,7 @@ def rounds(options, scratch, slurm, chance, steps, straight):
             for launcher in LAUNCHERS:
                 real_limit(bench, launcher, steps)
         if options.cancelled and (not options.only or "cancel" in options.only):
-            cancel(bench, options.cancelled, steps)
+            cancel(bench, options.cancelled, 1000 * steps)  # not to end before
     print("; ".join(f"{name}: {count}" for name, count in bench.counts.items()), flush=True)
 
 
