@@ -3,6 +3,7 @@
 #
 #   launch/install.sh build              compiler and libraries
 #   launch/install.sh build tests lint   and what the tests and the checks of the sources need
+#   launch/install.sh cluster-tests      what the campaigns on several hosts and under Slurm need (tests/faults)
 #   launch/install.sh build cuda         and what the CUDA backend takes from the Python index: the headers of cuDNN's front end
 #   launch/install.sh data               what launch/data and convert_config.py need, into build/venv
 #   launch/install.sh report             what launch/report/report.py makes its pages with, into build/venv
@@ -16,6 +17,7 @@ cd "$(dirname "$0")/.."
 build_packages=(g++ cmake ninja-build ccache python3 openmpi-bin libopenmpi-dev libboost-program-options-dev libdnnl-dev
   nlohmann-json3-dev libfmt-dev libspdlog-dev libxxhash-dev)
 test_packages=(libgtest-dev libgmock-dev libbenchmark-dev procps)
+cluster_test_packages=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins slurm-wlm-plugins iproute2 procps)
 lint_packages=(clang-format git)
 python_packages=(python3-venv)
 cuda_packages=(nvidia-cudnn-frontend)  # of the Python index
@@ -87,11 +89,12 @@ main() {
     case $1 in
       build) packages+=("${build_packages[@]}") ;;
       tests) packages+=("${test_packages[@]}") ;;
+      cluster-tests) packages+=("${cluster_test_packages[@]}") ;;
       lint) packages+=("${lint_packages[@]}") ;;
       cuda) python+=("${cuda_packages[@]}") ;;
       data) python+=("${data_packages[@]}") ;;
       report) python+=("${report_packages[@]}") ;;
-      *) say "unknown set '$1': expected build, tests, lint, cuda, data, report or --python PACKAGE…"; exit 64 ;;
+      *) say "unknown set '$1': expected build, tests, cluster-tests, lint, cuda, data, report or --python PACKAGE…"; exit 64 ;;
     esac
     shift
   done

@@ -25,7 +25,8 @@ using Words = std::vector<std::string>;
 std::atomic<bool> stop_requested = false;  // the one global: a signal handler reaches nothing else
 static_assert(std::atomic<bool>::is_always_lock_free);
 
-// Only training looks at the flag; other commands have nothing to save and end by the signal itself.
+// Only training looks at the flag; other commands have nothing to save and end by the signal itself. Set before MPI is
+// up, which takes a while on many hosts.
 void stop_on_signals() {
   struct sigaction action {};
   action.sa_handler = [](int) { stop_requested = true; };
@@ -82,7 +83,6 @@ ExitStatus run_command(MpiSession& session, const Words& words) {
   require_agreement(world, {{"version", SHARDORA_VERSION},
                             {"command", invocation.command->name},
                             {"configuration", agreed_config(options)}});
-  if (invocation.command->bit == kTrain) stop_on_signals();
   // A plan is of other ranks than this one.
   const ParallelOptions here = invocation.command->bit == kPlan ? ParallelOptions{} : options.parallel;
   const ProcessGrid& grid = session.make_grid(here);
@@ -147,6 +147,7 @@ int main(int argc, char** argv) {
     if (launched == 0) fmt::print("{}", *answer);
     return static_cast<int>(ExitStatus::kDone);
   }
+  if (!words.empty() && words[0] == "train") stop_on_signals();
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe becomes an error where it is written to
   try {
     MpiSession session(argc, argv);

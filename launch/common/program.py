@@ -24,12 +24,14 @@ class Program:
             raise Refusal(f"{found or 'shardora'}: no such program; build it, or name it with --shardora", USAGE)
         if ranks < 1:
             raise Refusal(f"--ranks is {ranks}, expected 1 or more", USAGE)
-        self._start = [*([] if ranks == 1 else ["mpirun", "-q", "-np", str(ranks)]), found]
+        self._start = [*([] if ranks == 1 else ["mpirun", "-np", str(ranks)]), found]
         self._flags = flags
 
     def run(self, command, *flags):
         """The command's result: the JSON object of its last line."""
-        done = subprocess.run([*self._start, command, *flags, *self._flags], stdout=subprocess.PIPE, check=False)
+        words = [*self._start, command, *flags, *self._flags]
+        quiet = {**os.environ, "OMPI_MCA_orte_execute_quiet": "1"}  # Open MPI 4's -q, which 5 would refuse
+        done = subprocess.run(words, stdout=subprocess.PIPE, env=quiet, check=False)
         if done.returncode != 0:
             status = done.returncode if done.returncode > 0 else 128 - done.returncode
             raise Failed(f"shardora {command} ended with status {status}; it says why above", status)

@@ -49,6 +49,21 @@ MatrixRows FolderWeights::rows(const NamedShape& tensor, int axis, Range range) 
   return {.dtype = file.dtype(tensor.name), .read = read};
 }
 
+void StoppableWeights::stop_if_asked() const {
+  if (!stop_requested_) return;
+  refuse(ExitStatus::kStoppedEarly, "signal: stopped while the weights were read, nothing is lost; start again");
+}
+
+HostTensor StoppableWeights::read(const NamedShape& tensor, int axis, Range range) {
+  stop_if_asked();
+  return source_.read(tensor, axis, range);
+}
+
+MatrixRows StoppableWeights::rows(const NamedShape& tensor, int axis, Range range) {
+  stop_if_asked();
+  return source_.rows(tensor, axis, range);
+}
+
 HostTensor RandomWeights::read(const NamedShape& tensor, int axis, Range range) {
   HostTensor out{.dtype = DType::kF32, .shape = cut_shape(tensor, axis, range)};
   out.bytes.resize(static_cast<std::size_t>(product(out.shape)) * sizeof(float));

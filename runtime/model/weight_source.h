@@ -1,6 +1,7 @@
 // Where a model's weights come from, slice by slice: a rank reads only what it keeps.
 #pragma once
 
+#include <atomic>
 #include <span>
 #include <string>
 
@@ -46,6 +47,21 @@ class RandomWeights final : public WeightSource {
   Backend& backend_;
   double deviation_;
   std::uint64_t seed_;
+};
+
+// Another source until a signal asks to stop: then reading throws Error(kStoppedEarly), for a large model takes longer
+// to read than a launcher waits.
+class StoppableWeights final : public WeightSource {
+ public:
+  StoppableWeights(WeightSource& source, const std::atomic<bool>& stop_requested)
+      : source_(source), stop_requested_(stop_requested) {}
+  HostTensor read(const NamedShape& tensor, int axis, Range range) override;
+  MatrixRows rows(const NamedShape& tensor, int axis, Range range) override;
+
+ private:
+  void stop_if_asked() const;
+  WeightSource& source_;                     // not owned
+  const std::atomic<bool>& stop_requested_;  // not owned
 };
 
 // No values: for a rehearsal. It remembers how large the largest slice is.

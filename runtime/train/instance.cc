@@ -58,7 +58,8 @@ Instance::Instance(const RunOptions& options, const Machine& machine, const Mode
     } else {
       source = std::make_unique<RandomWeights>(machine.backend, files.config.initializer_range, options.train.seed);
     }
-    parts_ = blueprint_->assemble(machine.backend, *grid.tensor_group, *arena_, *source);
+    StoppableWeights weights(*source, machine.stop_requested);
+    parts_ = blueprint_->assemble(machine.backend, *grid.tensor_group, *arena_, weights);
     for (const AttentionPlan& attention : attention_) prepare_attention(machine.backend, attention);
     if (files.adapter) adapter()->load(files.adapter->tensors);
   });

@@ -1,4 +1,4 @@
-// The output folder of a run: who holds it, and how the run ended. Only rank 0 calls these.
+// The output folder of a run: who holds it, and how the run ended. Only rank 0 holds it.
 #pragma once
 
 #include <cstdint>
@@ -23,14 +23,16 @@ class RunFolder {
   const std::vector<std::string>& removed() const { return removed_; }
   // Before anything is committed: throws where the folder was removed, or another run has taken it.
   void require_held() const { lock_.require_held(); }
-  // exit.json, by temporary file and rename: why and how the run ended, with job, restart count and time (seconds since
-  // 1970), so that a script can tell this start's file from an earlier one's.
-  void write_exit(ExitStatus status, const std::string& reason, std::int64_t step);
 
  private:
   std::filesystem::path dir_;
   RunLock lock_;
   std::vector<std::string> removed_;
 };
+
+// exit.json of an output folder that is this run's, by temporary file and rename: why and how it ended, with job,
+// restart count and time (seconds since 1970). Status 75 has a reason whose first word, up to a colon, scripts may
+// test: "signal", "time limit", "lost peer".
+void write_exit(const std::filesystem::path& dir, ExitStatus status, const std::string& reason, std::int64_t step);
 
 }  // namespace shardora

@@ -33,17 +33,29 @@ TrainSummary Trainer::run() {
   try {
     start();
     return earlier_ ? *earlier_ : loop();
+  } catch (const AgreedError& error) {
+    record_failure(error.status(), error.what(), true);
+    throw;
   } catch (const Error& error) {
-    record_failure(error);
+    record_failure(error.status(), error.what(), false);
+    throw;
+  } catch (const std::bad_alloc&) {
+    record_failure(ExitStatus::kOutOfMemory, "out of host memory", false);
+    throw;
+  } catch (const std::exception& error) {
+    record_failure(ExitStatus::kInternal, error.what(), false);
     throw;
   }
 }
 
-void Trainer::record_failure(const Error& error) {
-  if (!folder_) return;
-  const std::string reason = *error.what() == 0 ? "another rank failed: see its message" : error.what();
+// Launch scripts decide by it whether to start again. An error of one rank ends rank 0 before it could write.
+void Trainer::record_failure(ExitStatus status, const std::string& reason, bool known_to_all) {
+  if (!folder_is_ours_ || (known_to_all && !writes())) return;
+  const char* const elsewhere = status == ExitStatus::kStoppedEarly
+                                    ? "signal: another rank had it while it read weights"
+                                    : "another rank failed: see its message";
   try {
-    folder_->write_exit(error.status(), reason, counters_.step);
+    write_exit(options_.output.dir, status, reason.empty() ? elsewhere : reason, counters_.step);
   } catch (const Error& second) {  // the first error is the one to end with
     machine_.log.warn(second.what());
   }
@@ -51,10 +63,11 @@ void Trainer::record_failure(const Error& error) {
 
 TrainSummary Trainer::loop() {
   say_hello();
-  bool stopped_early = false, enough = has_stopped_gaining();  // resumed after its last step
+  Stop stopped = asked_to_stop(false);  // by a signal while the run was loaded
+  bool enough = has_stopped_gaining();  // resumed after its last step
   std::int64_t step = counters_.step;
   std::optional<Progress> progress(std::in_place, writes(), step + 1, steps_);
-  while (step < steps_ && !stopped_early && !enough) {
+  while (step < steps_ && stopped == Stop::kNo && !enough) {
     ++step;
     const TrainStep::Result done = step_->run(step);
     counters_.step = step;
@@ -65,11 +78,11 @@ TrainSummary Trainer::loop() {
     enough = has_stopped_gaining();
     collect_save();
     const Decision decision = decide(step, done.seconds);
-    stopped_early = decision.stop && step < steps_ && !enough;
-    if (decision.save || stopped_early) save(step);
+    if (step < steps_ && !enough) stopped = decision.stop;
+    if (decision.save || stopped != Stop::kNo) save(step);
   }
   progress.reset();  // its last line stands before what is said at the end
-  return finish(step, stopped_early);
+  return finish(step, step < steps_ ? stopped : Stop::kNo);
 }
 
 bool Trainer::has_stopped_gaining() const {
@@ -132,18 +145,24 @@ void Trainer::evaluate_all(std::int64_t step) {
   if (options_.train.save_best) save(step);
 }
 
-// Rank 0's clock and any rank's signal, known to all ranks alike.
+// Any rank's, known to all ranks alike.
+Trainer::Stop Trainer::asked_to_stop(bool time_is_up) {
+  const Stop mine = machine_.stop_requested.load() ? Stop::kSignal : time_is_up ? Stop::kTimeLimit : Stop::kNo;
+  return static_cast<Stop>(machine_.grid.world->all_reduce(static_cast<std::int64_t>(mine), Reduction::kMax));
+}
+
+// Rank 0's clock decides.
 Trainer::Decision Trainer::decide(std::int64_t step, double step_seconds) {
-  double stop = machine_.stop_requested.load() ? 1 : 0, save = 0;
+  bool time_is_up = false;
+  double save = 0;
   const std::int64_t every = options_.output.checkpoint_every;
   if (every > 0 && step % every == 0) save = 1;
   if (writes()) {
     const double limit = options_.train.stop_at;
-    if (limit > 0 && epoch_seconds() + step_seconds + save_seconds_ > limit) stop = 1;
+    time_is_up = limit > 0 && epoch_seconds() + step_seconds + save_seconds_ > limit;
     if (every < 0 && monotonic_seconds() - last_save_ > kAutomaticSaveSeconds) save = 1;
   }
-  Communicator& world = *machine_.grid.world;
-  return {.stop = world.all_reduce(stop, Reduction::kMax) > 0, .save = world.all_reduce(save, Reduction::kMax) > 0};
+  return {.stop = asked_to_stop(time_is_up), .save = machine_.grid.world->all_reduce(save, Reduction::kMax) > 0};
 }
 
 TrainSummary train(const RunOptions& options, const Machine& machine) {

@@ -25,13 +25,13 @@ class Trainer {
  public:
   Trainer(const RunOptions& options, const Machine& machine);
   ~Trainer();
-  // Everything that can be refused is refused before weights are read. However it ends, exit.json says so. Collective
-  // over the world.
+  // Everything that can be refused is refused before weights are read. However it ends once the output folder is this
+  // run's, exit.json says so: by rank 0, or by the rank that alone knows of an error. Collective over the world.
   TrainSummary run();
 
  private:
   TrainSummary loop();
-  void record_failure(const Error& error);
+  void record_failure(ExitStatus status, const std::string& reason, bool known_to_all);
   // trainer_start.cc
   void start();
   void open_output();
@@ -47,9 +47,12 @@ class Trainer {
   std::optional<double> utilisation(double flops_per_second) const;
   void evaluate_all(std::int64_t step);
   bool has_stopped_gaining() const;
+  enum class Stop { kNo, kTimeLimit, kSignal };
   struct Decision {
-    bool stop = false, save = false;
+    Stop stop = Stop::kNo;
+    bool save = false;
   };
+  Stop asked_to_stop(bool time_is_up);
   Decision decide(std::int64_t step, double step_seconds);
   // trainer_drift.cc
   template <class Use>
@@ -58,7 +61,7 @@ class Trainer {
   std::vector<double> drift_by_layer();  // means; NaN where a layer has no magnitude; empty without DoRA
   // trainer_save.cc
   void save(std::int64_t step);
-  TrainSummary finish(std::int64_t step, bool stopped_early);
+  TrainSummary finish(std::int64_t step, Stop stopped);
   // The values that train, and what else a checkpoint holds, on rank 0's host: complete there, empty elsewhere.
   struct Values {
     PeftAdapter adapter;
@@ -85,6 +88,7 @@ class Trainer {
   RunOptions options_;
   Machine machine_;
   std::unique_ptr<RunFolder> folder_;         // rank 0
+  bool folder_is_ours_ = false;               // known to all ranks
   std::unique_ptr<Checkpoints> checkpoints_;  // rank 0
   std::string resume_from_;                   // a checkpoint's path; empty: from the start
   std::optional<TrainSummary> earlier_;       // the run was finished before

@@ -138,23 +138,24 @@ void Trainer::commit(Snapshot& snapshot) {
   checkpoints_->prune(pinned);
 }
 
-TrainSummary Trainer::finish(std::int64_t step, bool stopped_early) {
+TrainSummary Trainer::finish(std::int64_t step, Stop stopped) {
   TrainSummary summary{
       .steps = step,
       .loss = last_loss_,
       .seconds = monotonic_seconds() - started_,
       .tokens_per_second = trained_seconds_ > 0 ? static_cast<double>(trained_tokens_) / trained_seconds_ : 0,
       .trained_parameters = instance_->parameters().logical_elements(),
-      .stopped_early = stopped_early};
+      .stopped_early = stopped != Stop::kNo};
   for (const NamedShape& tensor : instance_->decoder().tensors()) {
     summary.total_parameters += Shape(tensor.shape).elements();
   }
   const fs::path output = fs::path(options_.output.dir) / (instance_->adapter() ? "adapter" : "model");
   summary.output = output.string();
   wait_for_save();
-  if (stopped_early) {
+  if (stopped != Stop::kNo) {
     agree(*machine_.grid.world, [&] {
-      if (writes()) folder_->write_exit(ExitStatus::kStoppedEarly, "stopped by a signal or a time limit", step);
+      const char* const reason = stopped == Stop::kSignal ? "signal" : "time limit";
+      if (writes()) write_exit(folder_->dir(), ExitStatus::kStoppedEarly, reason, step);
     });
     return summary;
   }
@@ -171,7 +172,7 @@ TrainSummary Trainer::finish(std::int64_t step, bool stopped_early) {
     write_values(folder_->dir(), values);
     if (options_.train.save_best && counters_.best_step > 0 && counters_.best_step < step) take_best(output);
     replace_file(folder_->dir() / "result.json", summary_text(summary) + "\n");
-    folder_->write_exit(ExitStatus::kDone, "done", step);
+    write_exit(folder_->dir(), ExitStatus::kDone, "done", step);
   });
   return summary;
 }

@@ -116,6 +116,7 @@ void Trainer::open_output() {
     replace_file(folder_->dir() / "config.resolved.cfg", machine_.resolved_config);
     if (!earlier_) metrics_ = Metrics(folder_->dir() / "metrics.jsonl", counters_.step, steps_);
   });
+  folder_is_ours_ = true;
   resume_from_ = world.broadcast(resume_from_, 0);
   manifest_checksum = world.broadcast(manifest_checksum, 0);
   const std::string summary = world.broadcast(earlier_ ? summary_text(*earlier_) : std::string(), 0);

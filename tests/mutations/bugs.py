@@ -775,5 +775,16 @@ CHOICES = [
         "answers[q] >= questions[q + 1] - questions[q]", "answers[q] > questions[q + 1] - questions[q]", "Choices"),
 ]
 
-BUGS = (CHOICES + GENERATION + ANALYSIS + DEVICE_ATTENTION + ON_THE_DEVICE + PRODUCTS + SUMS + MEMORY + FIT +
+SIGNALS = [
+    Bug("a signal is told as a time limit", "why a run has stopped", SAVE,
+        'stopped == Stop::kSignal ? "signal" : "time limit"', 'stopped != Stop::kSignal ? "signal" : "time limit"',
+        "faults.signals"),
+    Bug("a stopped run does not save", "saved at the next step", "runtime/train/trainer.cc",
+        "if (decision.save || stopped != Stop::kNo) save(step);", "if (decision.save) save(step);", "faults.signals"),
+    Bug("a signal counts where every rank has it", "any rank's signal", "runtime/train/trainer.cc",
+        "all_reduce(static_cast<std::int64_t>(mine), Reduction::kMax)",
+        "all_reduce(static_cast<std::int64_t>(mine), Reduction::kMin)", "faults.signals"),
+]
+
+BUGS = (SIGNALS + CHOICES + GENERATION + ANALYSIS + DEVICE_ATTENTION + ON_THE_DEVICE + PRODUCTS + SUMS + MEMORY + FIT +
         RECOMPUTE + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS + PLANS)

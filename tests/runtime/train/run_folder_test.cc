@@ -40,7 +40,8 @@ TEST_F(RunFolderTest, MakesAFolderAndTakesAnEmptyOne) {
 }
 
 TEST_F(RunFolderTest, TakesAFolderThatAnEarlierRunOrTheLaunchScriptsHaveLeft) {
-  { RunFolder(dir_, false).write_exit(ExitStatus::kDone, "done", 3); }
+  { RunFolder(dir_, false); }
+  write_exit(dir_, ExitStatus::kDone, "done", 3);
   put_text(dir_ / "notes.txt", "the user's own");
   EXPECT_NO_THROW(RunFolder(dir_, false));
   fs::create_directories(folder_ / "launched/logs");
@@ -192,9 +193,9 @@ TEST_F(RunFolderTest, OverwriteRemovesALinkNotWhatItLeadsTo) {
 TEST_F(RunFolderTest, ExitJsonSaysWhyAndWhenAndReplacesAnEarlierOne) {
   setenv("SLURM_JOB_ID", "4711", 1);
   setenv("SLURM_RESTART_COUNT", "2", 1);
-  RunFolder folder(dir_, false);
-  folder.write_exit(ExitStatus::kDone, "done", 1);
-  folder.write_exit(ExitStatus::kStoppedEarly, "signal, \"quoted\" \xff", 17);
+  const RunFolder folder(dir_, false);
+  write_exit(dir_, ExitStatus::kDone, "done", 1);
+  write_exit(dir_, ExitStatus::kStoppedEarly, "signal, \"quoted\" \xff", 17);
   unsetenv("SLURM_JOB_ID");
   unsetenv("SLURM_RESTART_COUNT");
   const auto content = nlohmann::json::parse(text_of(dir_ / "exit.json"));

@@ -1,0 +1,30 @@
+# Sourced by the launch scripts: mpirun's own words, for Open MPI 4 and 5.
+# shellcheck shell=bash
+
+open_mpi_version() { mpirun --version 2>/dev/null | sed -n '1s/.* \([0-9]\{1,2\}\)\..*/\1/p'; }
+
+threads_of_a_core() {
+  local threads
+  threads=$(lscpu 2>/dev/null | sed -n 's/^Thread(s) per core: *\([0-9]*\)$/\1/p')
+  echo "${threads:-1}"
+}
+
+# mpirun_words RANKS_ON_A_HOST PROCESSORS SHARE HOW: sets `mpirun`. Each rank is bound to cores of its own, as many as there
+# are for it. With SHARE = true ranks may share cores, and the system's scheduler places them.
+# Open MPI 4 is told to be quiet (-q): of a failed run, the program says what there is to say; and to end a run in seconds
+# where a link is cut, which it would not notice for hours. Open MPI 5 knows neither.
+mpirun_words() {
+  local ranks=$1 cores=$(($2 / $(threads_of_a_core)))
+  mpirun=(mpirun)
+  if [[ $(open_mpi_version) == 4 ]]; then
+    mpirun+=(-q --mca oob_tcp_keepalive_time 2 --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3)
+  fi
+  if $3; then
+    mpirun+=(--map-by slot:OVERSUBSCRIBE --bind-to none)
+  elif ((ranks > cores)); then
+    say "$ranks ranks on a host with $cores cores for them; expected at most one a core, or $4"
+    return 64
+  else
+    mpirun+=(--map-by "slot:PE=$((cores / ranks))" --bind-to core)
+  fi
+}

@@ -1,0 +1,119 @@
+# Sourced by the launch scripts: starts a launcher (mpirun, srun) with the program, turns signals into the one that
+# every launcher passes on to the ranks, and tells how the run ended.
+# shellcheck shell=bash
+
+script=$(basename "$0")
+say() { echo "$script: $*" >&2; }
+refuse() { say "$1"; exit "${2:-64}"; }
+
+stopped=false
+trap 'stopped=true' INT TERM USR1 # from now on, or one that comes early would be lost
+
+# The program: the one named, else the one on PATH, else this tree's own. $1: name or nothing; $2: the launch folder.
+find_program() {
+  local found=$1 place
+  for place in "$(command -v shardora)" "$2/../build/release/shardora" "$2/../../../bin/shardora"; do
+    if [[ -z $found && -x $place ]]; then found=$place; fi
+  done
+  if [[ -z $found ]] || ! command -v "$found"; then
+    say "${found:-shardora}: no such program; build it, or name it with --shardora"
+    return 64
+  fi
+}
+
+# The value of --NAME=VALUE or --NAME VALUE among the words that follow; the empty word where it is not there.
+word_of() {
+  local name=$1 word next=false
+  for word in "${@:2}"; do
+    if $next || [[ $word == "--$name="* ]]; then
+      echo "${word#"--$name="}"
+      return
+    fi
+    if [[ $word == "--$name" ]]; then next=true; fi
+  done
+}
+
+# output.dir as the program will see it: of the command line, else of the configuration file.
+output_dir() {
+  local dir config
+  dir=$(word_of output.dir "$@")
+  config=$(word_of config "$@")
+  if [[ -n $dir || -z $config || ! -r $config ]]; then
+    echo "$dir"
+    return
+  fi
+  awk -F= '{ sub(/#.*/, "") }
+    /^[ \t]*\[/ { gsub(/[][ \t]/, ""); section = $0 "."; next }
+    { key = $1; gsub(/[ \t]/, "", key) }
+    section key == "output.dir" { sub(/^[^=]*=[ \t]*/, ""); sub(/[ \t\r]+$/, ""); print; exit }' "$config"
+}
+
+# Two stamps differ where the file was written anew between them. No clock is asked: hosts have different ones.
+stamp() { stat -c '%i %y' "$1/exit.json" 2>/dev/null || echo none; }
+number_in() { sed -n "s/.*\"$1\": *\(-\{0,1\}[0-9]\{1,18\}\).*/\1/p" "$2" 2>/dev/null | head -n 1; }
+
+# supervise DIR LAUNCHER…: runs it in a session of its own, so that a terminal's or a batch system's signal reaches this
+# script alone. mpirun would answer SIGTERM and SIGINT by killing the ranks; SIGUSR1 it passes on, and they save. It is
+# sent at every tick until the run has said how it ended, for the first one may come before the ranks are there; to them
+# a second one changes nothing. Then the launcher has $patience seconds to end.
+# Sets `status` (the run's), `wrote` (whether exit.json is this start's) and `stopped` (whether a signal came).
+patience=20
+supervise() {
+  local dir=$1 before pid ticker
+  shift
+  before=$(stamp "$dir")
+  wrote=false status=138
+  if $stopped; then return; fi
+  trap : ALRM # a tick: wait returns
+  ticks &
+  ticker=$!
+  disown "$ticker" # or the shell would tell of its end
+  setsid "$@" &
+  pid=$!
+  watch "$pid" "$dir" "$before"
+  status=0
+  wait "$pid" || status=$?
+  trap '' INT TERM USR1 ALRM # what is left to do is short, and must be done
+  kill -KILL "$ticker" 2>/dev/null || true
+  if written_since "$dir" "$before"; then
+    wrote=true
+    status=$(number_in status "$dir/exit.json")
+  fi
+}
+
+# Until the launcher has ended. wait returns at each signal and at each tick.
+watch() {
+  local pid=$1 lingers=0
+  while kill -0 "$pid" 2>/dev/null; do
+    if written_since "$2" "$3"; then
+      lingers=$((lingers + 1))
+      if ((lingers == patience)); then end_session "$pid"; fi
+    elif $stopped; then
+      kill -USR1 "$pid" 2>/dev/null || true
+    fi
+    wait "$pid" || true
+  done
+}
+
+written_since() { [[ -n $1 && $(stamp "$1") != "$2" ]]; }
+
+# One a second to this script, as long as it is there.
+ticks() {
+  trap '' INT TERM USR1
+  exec >/dev/null 2>&1
+  while sleep 1 && kill -ALRM $$; do :; done
+}
+
+# A launcher that lingers after its ranks have ended, and whatever it has left on this host.
+end_session() {
+  say "the run has ended, its launcher has not: ending it"
+  kill -TERM "$1" 2>/dev/null || true
+  sleep 5
+  pkill -KILL -s "$1" 2>/dev/null || true
+}
+
+# A signal that came before the program could take it has ended the launcher or the ranks by SIGUSR1, or kept them from
+# being started: a run that may start again.
+settle_signal() {
+  if [[ $1 == train && $status == 138 ]] && $stopped && ! $wrote; then status=75; fi
+}
