@@ -103,8 +103,20 @@ ExitStatus run_command(MpiSession& session, const Words& words) {
                         .stop_requested = stop_requested,
                         .resolved_config = resolved_config(options),
                         .ranks_on_host = session.host_local_size(),
-                        .ranks_on_device = compute.ranks_on_device()};
+                        .ranks_on_device = compute.ranks_on_device(),
+                        .watchdog = &session.watchdog()};
   return function_of(*invocation.command)(options, machine);
+}
+
+// Needed before MPI starts, and so before words that make no sense can be refused by all ranks alike.
+WatchdogPlan watchdog_plan(const Words& words) {
+  ParallelOptions options;
+  try {
+    options = parse_invocation(words).options.parallel;
+  } catch (const Error&) {  // said later
+    options = {};
+  }
+  return {.seconds = options.timeout_seconds, .init_seconds = options.init_timeout_seconds};
 }
 
 int report(int rank, ExitStatus status, const char* message) {
@@ -149,7 +161,7 @@ int main(int argc, char** argv) {
   }
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe becomes an error where it is written to
   try {
-    MpiSession session(argc, argv);
+    MpiSession session(argc, argv, watchdog_plan(words));
     return run(session, words);
   } catch (const Error& error) {  // MPI did not come up
     return report(launched, error.status(), error.what());

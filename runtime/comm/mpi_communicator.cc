@@ -63,6 +63,12 @@ MpiCommunicator::MpiCommunicator(MPI_Comm communicator, std::int64_t piece)
   starts_.resize(static_cast<std::size_t>(size_));
 }
 
+MpiCommunicator::MpiCommunicator(MPI_Comm communicator, FlightRecord& record, GroupKind kind)
+    : MpiCommunicator(communicator) {
+  record_ = &record;
+  kind_ = kind;
+}
+
 MpiCommunicator::~MpiCommunicator() { MPI_Comm_free(&communicator_); }
 
 Event MpiCommunicator::all_reduce(TensorView values, Reduction reduction, const Event& after) {
@@ -71,6 +77,7 @@ Event MpiCommunicator::all_reduce(TensorView values, Reduction reduction, const 
   const MPI_Datatype type = mpi_type(values.dtype);
   const MPI_Op operation = mpi_operation(reduction);
   const std::int64_t element_bytes = size_bytes(values.dtype);
+  const FlightRecord::Stay stay = enter("all_reduce", values.dtype, values.elements());
   for_each_piece(values.elements(), piece_, [&](std::int64_t start, int count) {
     reduce_piece(static_cast<std::byte*>(values.data) + start * element_bytes, count, type, element_bytes, operation);
   });
@@ -82,6 +89,7 @@ Event MpiCommunicator::all_reduce(TensorView values, Reduction reduction, const 
 // b + a there, which differ where both are NaN, and picks another operand for max where one is.
 void MpiCommunicator::reduce_piece(void* values, int count, MPI_Datatype type, std::int64_t element_bytes,
                                    MPI_Op operation) {
+  if (record_ != nullptr) record_->progress();
   constexpr int kSmall = 4096;  // elements: below, latency counts, and the fewer messages of a tree win
   if (size_ == 1) return;
   if (count <= kSmall) {
@@ -109,6 +117,7 @@ Event MpiCommunicator::broadcast(TensorView values, int root, const Event& after
   require_passed(after);
   require_memory(values);
   SHARDORA_CHECK(root >= 0 && root < size_);
+  const FlightRecord::Stay stay = enter("broadcast", DType::kU8, values.bytes());
   for_each_piece(values.bytes(), piece_, [&](std::int64_t start, int count) {
     SHARDORA_CHECK(MPI_Bcast(static_cast<std::byte*>(values.data) + start, count, MPI_BYTE, root, communicator_));
   });
@@ -117,6 +126,7 @@ Event MpiCommunicator::broadcast(TensorView values, int root, const Event& after
 
 std::vector<std::vector<std::byte>> MpiCommunicator::gather(std::span<const std::byte> mine, int root) {
   SHARDORA_CHECK(root >= 0 && root < size_);
+  const FlightRecord::Stay stay = enter("gather", DType::kU8, 0);
   auto bytes = static_cast<std::int64_t>(mine.size());
   std::vector<std::int64_t> sizes(rank_ == root ? static_cast<std::size_t>(size_) : 0);
   SHARDORA_CHECK(MPI_Gather(&bytes, 1, MPI_INT64_T, sizes.data(), 1, MPI_INT64_T, root, communicator_));
@@ -148,18 +158,41 @@ void MpiCommunicator::receive(std::span<std::byte> bytes, int from) const {
   });
 }
 
-void MpiCommunicator::barrier() { SHARDORA_CHECK(MPI_Barrier(communicator_)); }
-
-std::unique_ptr<MpiCommunicator> MpiCommunicator::split(int color, int key) const {
-  MPI_Comm group = MPI_COMM_NULL;
-  SHARDORA_CHECK(MPI_Comm_split(communicator_, color, key, &group));
-  return std::make_unique<MpiCommunicator>(group, piece_);
+void MpiCommunicator::barrier() {
+  const FlightRecord::Stay stay = enter("barrier", DType::kU8, 0);
+  SHARDORA_CHECK(MPI_Barrier(communicator_));
 }
 
-std::unique_ptr<MpiCommunicator> MpiCommunicator::split_by_host() const {
+void MpiCommunicator::at(std::string_view place) {
+  if (record_ != nullptr) record_->at(place);
+}
+
+FlightRecord::Stay MpiCommunicator::enter(const char* operation, DType dtype, std::int64_t count) {
+  FlightRecord* const record = size_ > 1 ? record_ : nullptr;
+  if (record != nullptr) record->enter(kind_, operation, dtype, count);
+  return FlightRecord::Stay(record);
+}
+
+std::unique_ptr<MpiCommunicator> MpiCommunicator::split(int color, int key, GroupKind kind) {
+  const FlightRecord::Stay stay = enter("split", DType::kU8, 0);
+  MPI_Comm group = MPI_COMM_NULL;
+  SHARDORA_CHECK(MPI_Comm_split(communicator_, color, key, &group));
+  return recorded(group, kind);
+}
+
+std::unique_ptr<MpiCommunicator> MpiCommunicator::split_by_host() {
+  const FlightRecord::Stay stay = enter("split", DType::kU8, 0);
   MPI_Comm group = MPI_COMM_NULL;
   SHARDORA_CHECK(MPI_Comm_split_type(communicator_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &group));
-  return std::make_unique<MpiCommunicator>(group, piece_);
+  return recorded(group, GroupKind::kHost);
+}
+
+std::unique_ptr<MpiCommunicator> MpiCommunicator::recorded(MPI_Comm group, GroupKind kind) {
+  if (record_ == nullptr) return std::make_unique<MpiCommunicator>(group, piece_);
+  std::int64_t leader = rank_;  // only the world is split
+  SHARDORA_CHECK(MPI_Allreduce(MPI_IN_PLACE, &leader, 1, MPI_INT64_T, MPI_MIN, group));
+  record_->join(kind, leader);
+  return std::make_unique<MpiCommunicator>(group, *record_, kind);
 }
 
 }  // namespace shardora

@@ -89,13 +89,16 @@ RunFolder::RunFolder(const fs::path& dir, bool overwrite) : dir_(prepare(dir)), 
 }
 
 void RunFolder::write_exit(ExitStatus status, const std::string& reason, std::int64_t step) {
+  shardora::write_exit(dir_, status, reason, step);
+}
+
+void write_exit(const fs::path& dir, ExitStatus status, const std::string& reason, std::int64_t step) {
   const Holder me = this_process();
   const nlohmann::ordered_json content{
       {"status", static_cast<int>(status)}, {"reason", reason},          {"step", step}, {"job", me.job},
       {"restart_count", me.restart_count},  {"time", std::time(nullptr)}};
   // Invalid bytes, from a file's name in the reason, are replaced: the file must be written whatever the reason says.
-  replace_file(dir_ / "exit.json",
-               content.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n');
+  replace_file(dir / "exit.json", content.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + '\n');
 }
 
 }  // namespace shardora

@@ -31,4 +31,7 @@ class RunFolder {
   std::vector<std::string> removed_;
 };
 
+// The same by a rank that does not hold the folder, where the one that does is lost.
+void write_exit(const std::filesystem::path& dir, ExitStatus status, const std::string& reason, std::int64_t step);
+
 }  // namespace shardora

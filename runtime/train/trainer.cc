@@ -20,14 +20,17 @@ double epoch_seconds() {
 
 }  // namespace
 
-Trainer::~Trainer() = default;
+Trainer::~Trainer() {
+  if (machine_.watchdog != nullptr) machine_.watchdog->before_end({});
+}
 
 Trainer::Trainer(const RunOptions& options, const Machine& machine)
     : options_(options),
       machine_(machine),
       packing_{options.train.micro_batch_tokens, options.data.packing},
       started_(monotonic_seconds()),
-      last_save_(started_) {}
+      last_save_(started_),
+      done_steps_(std::make_shared<std::atomic<std::int64_t>>(0)) {}
 
 TrainSummary Trainer::run() {
   try {
@@ -56,8 +59,10 @@ TrainSummary Trainer::loop() {
   std::optional<Progress> progress(std::in_place, writes(), step + 1, steps_);
   while (step < steps_ && !stopped_early && !enough) {
     ++step;
+    machine_.grid.world->at(fmt::format("step {}", step));
     const TrainStep::Result done = step_->run(step);
     counters_.step = step;
+    *done_steps_ = step;
     report(step, done);
     progress->step(step, done.loss, static_cast<double>(done.tokens) / done.seconds);
     const bool evaluates = options_.train.eval_every > 0 && step % options_.train.eval_every == 0 && step < steps_;
@@ -107,6 +112,7 @@ std::optional<double> Trainer::utilisation(double flops_per_second) const {
 
 void Trainer::evaluate_all(std::int64_t step) {
   evaluations_.clear();
+  machine_.grid.world->at(fmt::format("evaluation after step {}", step));
   double total = 0, targets = 0;
   const std::vector<double> drift = eval_sets_.empty() ? std::vector<double>() : drift_by_layer();
   for (std::size_t i = 0; i < eval_sets_.size(); ++i) {

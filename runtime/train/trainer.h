@@ -2,6 +2,7 @@
 // saving, stopping in time; the files a run leaves. train() in run.h is its only user.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,6 +39,7 @@ class Trainer {
   void choose_steps();
   void build_instance();
   void resume();
+  void prepare_for_a_lost_peer();
   void warn_of_another_level(const std::string& saved);
   void say_hello() const;
   // trainer.cc
@@ -87,6 +89,7 @@ class Trainer {
   Metrics metrics_;
   std::vector<Evaluation> evaluations_;
   double started_ = 0, last_save_ = 0, save_seconds_ = 0, last_loss_ = 0, trained_seconds_ = 0, trained_flops_ = 0;
+  std::shared_ptr<std::atomic<std::int64_t>> done_steps_;  // for the watchdog, which may outlive this
   std::int64_t trained_tokens_ = 0, saved_step_ = -1;
 };
 

@@ -70,6 +70,7 @@ void Trainer::write_values(const fs::path& folder, PeftAdapter& adapter, TensorM
 void Trainer::save(std::int64_t step) {
   if (saved_step_ == step) return;
   const double begin = monotonic_seconds();
+  machine_.grid.world->at(fmt::format("saving step {}", step));
   require_equal_replicas(machine_.backend, machine_.grid, instance_->parameters());
   PeftAdapter adapter;
   TensorMap model, state;
@@ -127,6 +128,7 @@ TrainSummary Trainer::finish(std::int64_t step, bool stopped_early) {
   evaluate_all(step);
   summary.evaluations = evaluations_;
   if (options_.output.checkpoint_every != 0) save(step);
+  machine_.grid.world->at("writing the result");
   PeftAdapter adapter;
   TensorMap model;
   gather_values(adapter, model);

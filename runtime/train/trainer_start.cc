@@ -15,10 +15,14 @@ namespace shardora {
 namespace fs = std::filesystem;
 
 void Trainer::start() {
+  Communicator& world = *machine_.grid.world;
+  world.at("opening the inputs");
   open_inputs();
   choose_steps();
+  world.at("opening output.dir");
   open_output();
   if (earlier_) return;
+  world.at("loading the weights");
   build_instance();
   if (!resume_from_.empty()) resume();
 }
@@ -113,6 +117,18 @@ void Trainer::open_output() {
   agree(world, [&] {
     if (!writes())
       machine_.log.to_file(fs::path(options_.output.dir) / "logs" / fmt::format("rank-{}.log", world.rank()));
+  });
+  prepare_for_a_lost_peer();
+}
+
+// Whoever reports then: rank 0 may be the one that is lost.
+void Trainer::prepare_for_a_lost_peer() {
+  if (machine_.watchdog == nullptr) return;
+  *done_steps_ = counters_.step;
+  machine_.watchdog->before_end([dir = fs::path(options_.output.dir), done = done_steps_, &log = machine_.log](
+                                    const std::string& report, const std::string& record) {
+    write_exit(dir, ExitStatus::kStoppedEarly, report, *done);
+    log.note(record);
   });
 }
 
