@@ -86,6 +86,7 @@ ExitStatus run_command(MpiSession& session, const Words& words) {
   // A plan is of other ranks than this one.
   const ParallelOptions here = invocation.command->bit == kPlan ? ParallelOptions{} : options.parallel;
   const ProcessGrid& grid = session.make_grid(here);
+  if (options.parallel.check_collectives) session.record().check_collectives();
   const Binding binding = bind_cores(session, here);
   Compute compute(session, *invocation.command, options, grid, binding);
   resolve_dtype(options, compute.backend().kind());  // a resumed run must find it again

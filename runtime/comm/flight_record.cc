@@ -58,6 +58,8 @@ void FlightRecord::grid_is_made() {
   publish();
 }
 
+void FlightRecord::check_collectives() { checks_ = true; }
+
 void FlightRecord::at(std::string_view place) {
   const std::lock_guard lock(mutex_);
   put_text(state_.place, place);
@@ -111,6 +113,11 @@ bool FlightRecord::waits() const {
 double FlightRecord::waited_seconds() const {
   const std::lock_guard lock(mutex_);
   return waited_;
+}
+
+Collective FlightRecord::latest() const {
+  const std::lock_guard lock(mutex_);
+  return next_ == 0 ? Collective() : ring_[(next_ - 1) % kRing];
 }
 
 std::vector<Collective> FlightRecord::last() const {

@@ -2,6 +2,7 @@
 // Communicators of the host fill it; an operation that does not return stays the last entry, without an end.
 #pragma once
 
+#include <atomic>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -31,6 +32,9 @@ class FlightRecord {
   // This rank's group of that kind begins with this rank of the world.
   void join(GroupKind group, std::int64_t leader);
   void grid_is_made();
+  // From now on communicators compare what their ranks are about to do, before they do it.
+  void check_collectives();
+  bool checks() const { return checks_; }
   // What the rank is about from now on ("step 12"): progress too.
   void at(std::string_view place);
   // Progress within an operation, or of work that is none of these. From any thread.
@@ -55,6 +59,7 @@ class FlightRecord {
   bool waits() const;                    // within a collective now
   double waited_seconds() const;         // in all collectives so far
   std::vector<Collective> last() const;  // oldest first
+  Collective latest() const;
 
  private:
   static constexpr std::size_t kRing = 64;
@@ -67,6 +72,7 @@ class FlightRecord {
   std::vector<Collective> ring_ = std::vector<Collective>(kRing);
   std::size_t next_ = 0;  // counts all that were entered
   double waited_ = 0;
+  std::atomic<bool> checks_ = false;
 };
 
 }  // namespace shardora

@@ -1,7 +1,10 @@
 #include "runtime/comm/mpi_communicator.h"
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "runtime/comm/mpi_check.h"
 
@@ -66,6 +69,7 @@ MpiCommunicator::MpiCommunicator(MPI_Comm communicator, std::int64_t piece)
 MpiCommunicator::MpiCommunicator(MPI_Comm communicator, FlightRecord& record, GroupKind kind)
     : MpiCommunicator(communicator) {
   record_ = &record;
+  SHARDORA_CHECK(MPI_Comm_rank(MPI_COMM_WORLD, &world_rank_));
   kind_ = kind;
 }
 
@@ -169,8 +173,32 @@ void MpiCommunicator::at(std::string_view place) {
 
 FlightRecord::Stay MpiCommunicator::enter(const char* operation, DType dtype, std::int64_t count) {
   FlightRecord* const record = size_ > 1 ? record_ : nullptr;
-  if (record != nullptr) record->enter(kind_, operation, dtype, count);
+  if (record == nullptr) return FlightRecord::Stay(nullptr);
+  record->enter(kind_, operation, dtype, count);
+  if (record->checks()) compare_latest();
   return FlightRecord::Stay(record);
+}
+
+// The debug mode: a collective that is not the same on all ranks of its group would hang, or mix up their data.
+void MpiCommunicator::compare_latest() const {
+  using Text = std::array<char, 192>;
+  Text mine{};
+  const Collective call = record_->latest();
+  put_text(mine, fmt::format("{}, #{} over the {} group, {}", describe(call), call.sequence,
+                             kGroupNames[static_cast<std::size_t>(kind_)],
+                             call.place.front() == 0 ? "at the start" : call.place.data()));
+  std::vector<Text> all(static_cast<std::size_t>(size_));
+  SHARDORA_CHECK(
+      MPI_Allgather(mine.data(), sizeof mine, MPI_BYTE, all.data()->data(), sizeof mine, MPI_BYTE, communicator_));
+  std::vector<int> ranks(all.size());
+  SHARDORA_CHECK(MPI_Allgather(&world_rank_, 1, MPI_INT, ranks.data(), 1, MPI_INT, communicator_));
+  const auto other = std::find_if(all.begin(), all.end(), [&](const Text& text) { return text != all.front(); });
+  if (other == all.end()) return;
+  if (rank_ != 0) std::this_thread::sleep_for(std::chrono::seconds(1));  // one rank says it, and ends the others
+  refuse(
+      ExitStatus::kMismatch,
+      "ranks do not call the same collectives: rank {} calls {}; rank {} calls {}; this is a defect, please report it",
+      ranks.front(), all.front().data(), ranks[static_cast<std::size_t>(other - all.begin())], other->data());
 }
 
 std::unique_ptr<MpiCommunicator> MpiCommunicator::split(int color, int key, GroupKind kind) {

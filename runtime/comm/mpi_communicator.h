@@ -41,6 +41,7 @@ class MpiCommunicator final : public Communicator {
 
  private:
   [[nodiscard]] FlightRecord::Stay enter(const char* operation, DType dtype, std::int64_t count);
+  void compare_latest() const;
   std::unique_ptr<MpiCommunicator> recorded(MPI_Comm group, GroupKind kind);
   void reduce_piece(void* values, int count, MPI_Datatype type, std::int64_t element_bytes, MPI_Op operation);
   void send(std::span<const std::byte> bytes, int to) const;
@@ -50,7 +51,7 @@ class MpiCommunicator final : public Communicator {
   std::int64_t piece_;
   FlightRecord* record_ = nullptr;  // not owned; null: nothing is recorded
   GroupKind kind_ = GroupKind::kWorld;
-  int rank_ = 0, size_ = 1;
+  int rank_ = 0, size_ = 1, world_rank_ = 0;
   std::vector<int> counts_, starts_;  // each rank's share of a piece, in elements
 };
 

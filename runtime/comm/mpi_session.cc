@@ -48,6 +48,8 @@ struct Runtime {
 
 std::unique_ptr<MpiCommunicator> copy_of_world(FlightRecord& record) {
   SHARDORA_CHECK(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
+  record.enter(GroupKind::kWorld, "MPI_Comm_dup", DType::kU8, 0);
+  const FlightRecord::Stay stay(&record);
   MPI_Comm world = MPI_COMM_NULL;
   SHARDORA_CHECK(MPI_Comm_dup(MPI_COMM_WORLD, &world));
   return std::make_unique<MpiCommunicator>(world, record, GroupKind::kWorld);
@@ -87,7 +89,14 @@ MpiSession::MpiSession(int& argc, char**& argv, const WatchdogPlan& plan) {
   refuse_launch_without_peers(environment, mpi_library());
   impl_ = std::make_unique<Impl>(argc, argv, plan, environment);
   refuse_wrong_size(environment, impl_->world->size());
-  impl_->watchdog.mpi_is_up();
+  std::vector<int> far;
+  const std::vector<int> hosts = hosts_of_ranks(*impl_->world, *impl_->host);
+  const int here = hosts[static_cast<std::size_t>(impl_->world->rank())];
+  for (std::size_t i = 0; i < hosts.size(); ++i) {
+    if (hosts[i] != here) far.push_back(static_cast<int>(i));
+  }
+  const FlightRecord::Stay stay = impl_->runtime.enter("MPI_Comm_dup");
+  impl_->watchdog.mpi_is_up(far);
 }
 
 MpiSession::~MpiSession() = default;

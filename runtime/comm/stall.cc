@@ -20,7 +20,10 @@ class Search {
 
  private:
   bool waits(std::size_t rank) const { return ranks_[rank].known && ranks_[rank].state.waiting >= 0; }
-  bool silent(std::size_t rank) const { return ranks_[rank].silent_seconds >= limits_.silent_seconds; }
+  // News from another host take a few rounds.
+  bool silent(std::size_t rank) const {
+    return ranks_[rank].silent_seconds >= (ranks_[rank].near ? limits_.silent_seconds : limits_.seconds / 2);
+  }
 
   // Whether they are in one group of that kind. Of the world everybody is, also who was never seen.
   bool together(std::size_t a, std::size_t b, std::size_t kind) const {

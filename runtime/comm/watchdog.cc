@@ -15,7 +15,9 @@
 #include <thread>
 
 #include "kernels/check.h"
+#include "runtime/comm/gossip.h"
 #include "runtime/comm/host_board.h"
+#include "runtime/comm/mpi_check.h"
 #include "runtime/comm/stall.h"
 
 namespace shardora {
@@ -79,6 +81,7 @@ struct Watchdog::Impl {
 
   void watch();
   void note_own_work();
+  void exchange_news();
   void look_at_peers();
   StallLimits limits() const;
   void expire(const Stall& stall);
@@ -91,6 +94,7 @@ struct Watchdog::Impl {
   int ranks_here = 0;  // as the launcher says; 0: it does not
   HostBoard board;
   std::vector<RankView> views;
+  std::vector<News> news;  // of all ranks; empty on a single host
   PeerAges ages;
   clockid_t main_clock{};
   std::int64_t worked = 0;
@@ -99,6 +103,7 @@ struct Watchdog::Impl {
   std::mutex mutex;
   std::condition_variable changed;
   bool ends = false, mpi_up = false;
+  std::unique_ptr<Gossip> gossip;  // null: one host, or MPI has stopped
   Action action;
   std::thread thread;
 };
@@ -109,6 +114,7 @@ void Watchdog::Impl::watch() {
     ages.tick(now());
     board.mine().beat();
     note_own_work();
+    exchange_news();
     look_at_peers();
     if (const auto stall = find_stall(views, limits())) {
       expire(*stall);
@@ -132,22 +138,39 @@ void Watchdog::Impl::note_own_work() {
   if (moved && !record.waits()) record.progress();
 }
 
+void Watchdog::Impl::exchange_news() {
+  const std::lock_guard lock(mutex);  // MPI does not end meanwhile
+  if (!gossip) return;
+  news.resize(views.size());
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    const StateSlot& slot = board.slot(static_cast<int>(i));
+    if (slot.heartbeat() > 0 && slot.read(news[i].state)) news[i].heartbeat = slot.heartbeat();
+  }
+  gossip->round(news);
+}
+
 void Watchdog::Impl::look_at_peers() {
   int present = 0;
   for (std::size_t i = 0; i < views.size(); ++i) {
     const StateSlot& slot = board.slot(static_cast<int>(i));
     RankView& view = views[i];
-    view.known = slot.read(view.state) || view.known;
-    if (view.known) {
+    if (slot.read(view.state)) {
+      view.known = true;
       ++present;
       ages.see(i, view.state.progress, slot.heartbeat());
+    } else if (i < news.size() && news[i].heartbeat > 0) {
+      view.known = true;
+      view.state = news[i].state;
+      ages.see(i, view.state.progress, news[i].heartbeat);
     }
     view.still_seconds = ages.still_seconds(i);
     view.silent_seconds = ages.silent_seconds(i);
   }
   // Who is not on the board of a host that is complete runs on another.
   const bool complete = ranks_here > 0 && present >= ranks_here;
-  for (RankView& view : views) view.near = view.known || !complete;
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    views[i].near = !complete || board.slot(static_cast<int>(i)).heartbeat() > 0;
+  }
 }
 
 StallLimits Watchdog::Impl::limits() const {
@@ -192,7 +215,7 @@ void Watchdog::Impl::end_all(const std::string& line, bool speaks) {
   ::_exit(status);
 }
 
-Watchdog::Watchdog(const WatchdogPlan& plan, const Environment& environment, FlightRecord& record) {
+Watchdog::Watchdog(const WatchdogPlan& plan, const Environment& environment, FlightRecord& record) : record_(record) {
   const int ranks = launched_ranks(environment).value_or(1), rank = launched_rank(environment);
   if (plan.seconds <= 0 || ranks <= 1 || rank >= ranks) return;
   impl_ = std::make_unique<Impl>(plan, environment, record, ranks, rank);
@@ -208,10 +231,17 @@ Watchdog::~Watchdog() {
   impl_->thread.join();
 }
 
-void Watchdog::mpi_is_up() {
+void Watchdog::mpi_is_up(const std::vector<int>& far) {
   if (!impl_) return;
   impl_->board.forget_name();
+  int threads = MPI_THREAD_SINGLE;
+  SHARDORA_CHECK(MPI_Query_thread(&threads));
+  int hosts = far.empty() ? 1 : 2;
+  SHARDORA_CHECK(MPI_Allreduce(MPI_IN_PLACE, &hosts, 1, MPI_INT, MPI_MAX, MPI_COMM_WORLD));
+  std::unique_ptr<Gossip> gossip;
+  if (hosts > 1 && threads == MPI_THREAD_MULTIPLE) gossip = std::make_unique<Gossip>(MPI_COMM_WORLD, far);
   const std::lock_guard lock(impl_->mutex);
+  impl_->gossip = std::move(gossip);
   impl_->mpi_up = true;
 }
 
@@ -219,6 +249,7 @@ void Watchdog::mpi_ends() {
   if (!impl_) return;
   const std::lock_guard lock(impl_->mutex);
   impl_->mpi_up = false;
+  impl_->gossip.reset();
 }
 
 void Watchdog::before_end(Action action) {

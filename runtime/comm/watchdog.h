@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "runtime/comm/flight_record.h"
 #include "runtime/comm/launcher.h"
@@ -28,8 +29,9 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
-  // Every rank of this host has come so far. MPI may be called from now on, to abort.
-  void mpi_is_up();
+  // Every rank of this host has come so far. MPI may be called from now on: to abort, and, where it takes calls from
+  // several threads, to hear of the ranks of other hosts, `far`. Collective over the world.
+  void mpi_is_up(const std::vector<int>& far);
   // From now on MPI must not be called any more.
   void mpi_ends();
   // What to do on the rank that reports before all end, with the report and this rank's last collectives, a line each.
@@ -37,7 +39,10 @@ class Watchdog {
   using Action = std::function<void(const std::string& report, const std::string& record)>;
   void before_end(Action action);
 
+  double waited_seconds() const { return record_.waited_seconds(); }  // of this rank, in collectives so far
+
  private:
+  FlightRecord& record_;
   struct Impl;
   std::unique_ptr<Impl> impl_;  // null: nothing to watch
 };

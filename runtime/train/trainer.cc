@@ -8,6 +8,7 @@
 
 #include "runtime/comm/agreement.h"
 #include "runtime/observe/device_table.h"
+#include "runtime/train/replicas.h"
 
 namespace shardora {
 namespace {
@@ -60,11 +61,14 @@ TrainSummary Trainer::loop() {
   while (step < steps_ && !stopped_early && !enough) {
     ++step;
     machine_.grid.world->at(fmt::format("step {}", step));
+    const double waited = waited_seconds();
     const TrainStep::Result done = step_->run(step);
     counters_.step = step;
     *done_steps_ = step;
     report(step, done);
+    watch_stragglers(done, waited);
     progress->step(step, done.loss, static_cast<double>(done.tokens) / done.seconds);
+    if (options_.train.check_every > 0 && step % options_.train.check_every == 0) check_memory(step);
     const bool evaluates = options_.train.eval_every > 0 && step % options_.train.eval_every == 0 && step < steps_;
     if (evaluates) evaluate_all(step);
     enough = options_.train.early_stopping > 0 && counters_.evaluations_without_gain >= options_.train.early_stopping;
@@ -81,8 +85,15 @@ void Trainer::report(std::int64_t step, const TrainStep::Result& done) {
   trained_tokens_ += done.tokens;
   trained_seconds_ += done.seconds;
   trained_flops_ += done.model_flops;
-  last_loss_ = done.loss;
-  if (step % options_.output.log_every != 0 && step != steps_) return;
+  if (done.skipped) {
+    machine_.log.warn(
+        fmt::format("step {}: loss {} and gradient norm {} are not finite: nothing of it was applied "
+                    "(train.skip_nonfinite)",
+                    step, done.loss, done.gradient_norm));
+  } else {
+    last_loss_ = done.loss;
+  }
+  if (!done.skipped && step % options_.output.log_every != 0 && step != steps_) return;
   const std::optional<StepMetrics::Drift> drift = magnitude_drift();
   const double flops_per_second = flops_per_second_of_a_rank(done.model_flops, done.seconds);
   metrics_.write({.step = step,
@@ -96,6 +107,7 @@ void Trainer::report(std::int64_t step, const TrainStep::Result& done) {
                   .model_flops_utilisation = utilisation(flops_per_second),
                   .peak_memory_bytes = instance_->used_bytes(),
                   .magnitude_drift = drift,
+                  .skipped = done.skipped,
                   .phases = done.phases});
 }
 
@@ -131,6 +143,26 @@ void Trainer::evaluate_all(std::int64_t step) {
   counters_.best_loss = loss;
   counters_.best_step = step;
   if (options_.train.save_best) save(step);
+}
+
+// What nothing should have changed: each rank's frozen weights, and what all hold alike. A step's first check counts.
+void Trainer::check_memory(std::int64_t step) {
+  if (checked_step_ == step) return;
+  const ProcessGrid& grid = machine_.grid;
+  agree(*grid.world, [&] { frozen_->check(grid.world->rank()); });
+  require_equal_replicas(machine_.backend, grid, instance_->parameters());
+  checked_step_ = step;
+}
+
+double Trainer::waited_seconds() const {
+  return machine_.watchdog == nullptr ? 0 : machine_.watchdog->waited_seconds();
+}
+
+// On a device a rank's own work and its waiting are one queue.
+void Trainer::watch_stragglers(const TrainStep::Result& done, double waited_before) {
+  if (machine_.watchdog == nullptr || machine_.backend.kind() != BackendKind::kCpu) return;
+  const double own = done.seconds - (waited_seconds() - waited_before);
+  if (const auto said = stragglers_.step(*machine_.grid.world, own)) machine_.log.warn(*said);
 }
 
 // Rank 0's clock and any rank's signal, known to all ranks alike.

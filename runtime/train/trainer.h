@@ -13,11 +13,13 @@
 #include "runtime/observe/progress.h"
 #include "runtime/train/checkpoints.h"
 #include "runtime/train/evaluate.h"
+#include "runtime/train/frozen_guard.h"
 #include "runtime/train/run_folder.h"
 #include "runtime/train/run_identity.h"
 #include "runtime/train/run_state.h"
 #include "runtime/train/schedule.h"
 #include "runtime/train/step.h"
+#include "runtime/train/stragglers.h"
 
 namespace shardora {
 
@@ -50,6 +52,9 @@ class Trainer {
   struct Decision {
     bool stop = false, save = false;
   };
+  void check_memory(std::int64_t step);
+  double waited_seconds() const;  // in collectives so far
+  void watch_stragglers(const TrainStep::Result& done, double waited_before);
   Decision decide(std::int64_t step, double step_seconds);
   // trainer_drift.cc
   template <class Use>
@@ -83,14 +88,16 @@ class Trainer {
   std::int64_t steps_ = 0;
   std::unique_ptr<Schedule> schedule_;
   std::unique_ptr<Instance> instance_;
+  std::unique_ptr<FrozenGuard> frozen_;
   std::unique_ptr<TrainStep> step_;
+  StragglerWatch stragglers_;
   InitialMagnitudes initial_magnitudes_;
   Counters counters_;
   Metrics metrics_;
   std::vector<Evaluation> evaluations_;
   double started_ = 0, last_save_ = 0, save_seconds_ = 0, last_loss_ = 0, trained_seconds_ = 0, trained_flops_ = 0;
   std::shared_ptr<std::atomic<std::int64_t>> done_steps_;  // for the watchdog, which may outlive this
-  std::int64_t trained_tokens_ = 0, saved_step_ = -1;
+  std::int64_t trained_tokens_ = 0, saved_step_ = -1, checked_step_ = -1;
 };
 
 }  // namespace shardora

@@ -71,7 +71,7 @@ void Trainer::save(std::int64_t step) {
   if (saved_step_ == step) return;
   const double begin = monotonic_seconds();
   machine_.grid.world->at(fmt::format("saving step {}", step));
-  require_equal_replicas(machine_.backend, machine_.grid, instance_->parameters());
+  check_memory(step);
   PeftAdapter adapter;
   TensorMap model, state;
   gather_values(adapter, model);
@@ -129,6 +129,7 @@ TrainSummary Trainer::finish(std::int64_t step, bool stopped_early) {
   summary.evaluations = evaluations_;
   if (options_.output.checkpoint_every != 0) save(step);
   machine_.grid.world->at("writing the result");
+  check_memory(step);
   PeftAdapter adapter;
   TensorMap model;
   gather_values(adapter, model);

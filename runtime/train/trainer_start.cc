@@ -158,6 +158,7 @@ void Trainer::build_instance() {
     machine_.log.info(fmt::format("starts from {}: {}, rank {}, alpha {:g}, as its adapter_config.json says",
                                   options.adapter.path, has.use_dora ? "dora" : "lora", has.rank, has.alpha));
   }
+  frozen_ = std::make_unique<FrozenGuard>(machine_.backend, instance_->decoder());
   step_ = std::make_unique<TrainStep>(TrainStep::Parts{.options = options_.train,
                                                        .machine = machine_,
                                                        .instance = *instance_,

@@ -251,7 +251,8 @@ CUTS = [
     Bug("the second data rank reads the first one's sequences", "data ranks differ", BATCH,
         "if (lightest - loads_.begin() == data_rank_) mine_.push_back(ref);", "if (lightest == loads_.begin()) mine_.push_back(ref);",
         OUTPUT),
-    Bug("replicas that differ are saved", "replicas are compared", STATE, "if (!tensor_equal || !data_equal) {", "if (false) {",
+    Bug("replicas that differ are saved", "replicas are compared", "runtime/train/replicas.cc",
+        "const bool mine = tensor_equal && data_equal;", "const bool mine = true;",
         "training"),
 ]
 
@@ -324,7 +325,7 @@ OPTIMIZERS = [
         OUTPUT),
     Bug("small gradients scaled up to the clip norm", "clip factor at most 1", OPTIMIZER,
         "std::min(1.0, clip_norm / (gradient_norm + 1e-6))", "clip_norm / (gradient_norm + 1e-6)", SCHEDULE),
-    Bug("gradients not clipped", "clip factor", STEP, "clip_factor(result.gradient_norm, parts_.options.clip_norm));", "1.0);", OUTPUT),
+    Bug("gradients not clipped", "clip factor", STEP, "clip_factor(gradient_norm, parts_.options.clip_norm));", "1.0);", OUTPUT),
     Bug("AdamW without bias correction", "AdamW as torch", FORMULAS,
         "const double correction1 = 1.0 - std::pow(beta1, static_cast<double>(step));", "const double correction1 = 1.0;",
         OUTPUT),
@@ -342,8 +343,8 @@ OPTIMIZERS = [
         "parameter.kind == ParameterKind::kMagnitude ? schedule.magnitude(step) : schedule(step)", "schedule(step)", SCHEDULE),
     Bug("B at the common learning rate", "b_learning_rate_ratio", OPTIMIZER,
         "if (parameter.kind == ParameterKind::kB) rate *= options.b_learning_rate_ratio;", ";", SCHEDULE),
-    Bug("not finite gradients are applied", "not finite is an error", STEP, "if (std::isfinite(loss) && std::isfinite(gradient_norm)) return;",
-        "return;", "ALossThat"),
+    Bug("not finite gradients are applied", "not finite is an error", STEP,
+        "if (std::isfinite(loss) && std::isfinite(gradient_norm)) {", "if (true) {", "ALossThat"),
 ]
 
 # What is written, read and continued.
