@@ -106,6 +106,7 @@ ExitStatus run_command(MpiSession& session, const Words& words) {
                         .ranks_on_host = session.host_local_size(),
                         .ranks_on_device = compute.ranks_on_device(),
                         .watchdog = &session.watchdog()};
+  world.at(invocation.command->name);
   return function_of(*invocation.command)(options, machine);
 }
 

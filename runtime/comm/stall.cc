@@ -77,15 +77,36 @@ class Search {
     return named(waiting, rank, seconds, silent(rank) ? ", and its process does not show itself" : "");
   }
 
-  // Each waits for the next, and the last for the first. Who has waited longest is where all should be; the next one
-  // has passed that by.
+  // Each waits for the next, and the last for the first. Somebody has left out a collective: who has fewer of one group
+  // than others that wait at the same place, or else who came after the one that has waited longest.
   Stall circle(const std::vector<std::size_t>& ranks, double seconds) const {
-    std::size_t first = 0;
-    for (std::size_t i = 1; i < ranks.size(); ++i) {
-      if (began_before(ranks[i], ranks[first])) first = i;
+    std::size_t guilty = 0;
+    while (guilty < ranks.size() && !lacks_one(ranks[guilty])) ++guilty;
+    if (guilty == ranks.size()) {
+      std::size_t first = 0;
+      for (std::size_t i = 1; i < ranks.size(); ++i) {
+        if (began_before(ranks[i], ranks[first])) first = i;
+      }
+      guilty = (first + 1) % ranks.size();
     }
-    return named(ranks[first], ranks[(first + 1) % ranks.size()], seconds,
-                 ", and waits in another: the ranks do not call the same collectives");
+    const std::size_t before = ranks[(guilty + ranks.size() - 1) % ranks.size()];
+    return named(before, ranks[guilty], seconds,
+                 fmt::format(", and waits in {}: the ranks do not call the same collectives "
+                             "(parallel.check_collectives = true finds the first that differs)",
+                             operation_of(ranks[guilty])));
+  }
+  bool lacks_one(std::size_t rank) const {
+    const RankState& mine = ranks_[rank].state;
+    const auto kind = static_cast<std::size_t>(mine.waiting);
+    for (std::size_t other = 0; other < ranks_.size(); ++other) {
+      const RankState& state = ranks_[other].state;
+      if (other == rank || !waits(other) || state.waiting != mine.waiting || !together(rank, other, kind)) continue;
+      if (state.entered[kind] != mine.entered[kind]) continue;
+      for (std::size_t k = 0; k < kGroupKinds; ++k) {
+        if (mine.entered[k] < state.entered[k]) return true;
+      }
+    }
+    return false;
   }
   bool began_before(std::size_t a, std::size_t b) const {
     if (ranks_[a].near && ranks_[b].near) return ranks_[a].state.since < ranks_[b].state.since;
@@ -117,7 +138,7 @@ class Search {
             .why = fmt::format("{} was joined by all its ranks and does not end", operation_of(waiting))};
   }
 
-  Stall named(std::size_t waiting, std::size_t rank, double seconds, const char* addition) const {
+  Stall named(std::size_t waiting, std::size_t rank, double seconds, const std::string& addition) const {
     const RankState& late = ranks_[rank].state;
     const std::string seen = !ranks_[rank].known          ? "; it was never seen"
                              : late.place.front() != '\0' ? fmt::format("; last seen at: {}", late.place.data())

@@ -61,8 +61,10 @@ TEST(FrozenWeights, ThatChangeInOneBitAreFoundAndNamedEachTime) {
   }
 }
 
-TEST(FrozenWeights, EveryTensorOfTheBaseIsGuarded) {
+TEST(FrozenWeights, EveryTensorOfTheBaseIsGuardedInEachOfItsCopies) {
   SmallModel model(small_options({}), small_config(), false, true, BackendKind::kCpu);
+  EXPECT_EQ(FrozenGuard(model.backend(), model.instance().decoder()).bytes(),
+            model.instance().decoder().weight_bytes());
   std::set<std::string> guarded;
   for (const auto& weight : model.instance().decoder().frozen_bytes()) guarded.insert(weight.name);
   for (const NamedShape& tensor : model.instance().decoder().tensors()) EXPECT_TRUE(guarded.contains(tensor.name));

@@ -122,6 +122,16 @@ TEST(Stall, OfTwoThatWaitForEachOtherTheOneThatWentOnIsNamed) {
   }
 }
 
+TEST(Stall, OfTwoThatWaitForEachOtherTheOneThatHasFewerThanOthersAtItsPlaceIsNamed) {
+  Ranks ranks;
+  ranks.waits(0, kTensor, 11);
+  for (const std::size_t i : {1U, 2U, 3U}) ranks.waits(i, kWorld, 12);
+  for (const std::size_t i : {2U, 3U}) ++ranks[i].state.entered[static_cast<std::size_t>(kTensor)];
+  const auto stall = ranks.find();
+  ASSERT_TRUE(stall);
+  EXPECT_EQ(stall->rank, 1);
+}
+
 TEST(Stall, AProcessThatFreezesInsideACollectiveThatAllHaveJoinedIsNamed) {
   Ranks ranks;
   for (std::size_t i = 0; i < 4; ++i) ranks.waits(i, kWorld, 12);
