@@ -165,6 +165,20 @@ def below(process, ancestor, parents):
     return process == ancestor
 
 
+def left_behind(program, folder):
+    """Processes of the program that were given this folder, whoever their parent is now."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit() or not runs(int(entry.name), program.resolve()):
+            continue
+        try:
+            if str(folder).encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
 def kill(process, number=signal.SIGKILL):
     """Whether there was such a process."""
     try:
@@ -204,10 +218,10 @@ def exit_record(folder):
         return {}
 
 
-def metrics(folder, key="loss"):
-    """One figure of every optimizer step."""
+def metrics(folder, keys=("step", "loss", "eval_loss", "gradient_norm", "learning_rate", "tokens")):
+    """What metrics.jsonl says of every step and evaluation, but for what is measured by the clock."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [line[key] for line in lines if "loss" in line]
+    return [[line.get(key) for key in keys] for line in lines]
 
 
 def checkpoints(folder):
@@ -226,4 +240,4 @@ def same_bits(left, right):
         expect((left / name).exists(), f"{left / name} is missing", "the uninterrupted run has it")
         expect((left / name).read_bytes() == (right / name).read_bytes(), f"{left / name} differs from {right / name}",
                "every bit was expected to be the uninterrupted run's")
-    expect(metrics(left) == metrics(right), f"the losses in {left} differ from {right}'s")
+    expect(metrics(left) == metrics(right), f"the metrics in {left} differ from {right}'s")
