@@ -90,10 +90,9 @@ class Search {
       guilty = (first + 1) % ranks.size();
     }
     const std::size_t before = ranks[(guilty + ranks.size() - 1) % ranks.size()];
-    return named(before, ranks[guilty], seconds,
-                 fmt::format(", and waits in {}: the ranks do not call the same collectives "
-                             "(parallel.check_collectives = true finds the first that differs)",
-                             operation_of(ranks[guilty])));
+    return named(
+        before, ranks[guilty], seconds,
+        fmt::format(", and waits in {}: the ranks do not call the same collectives", operation_of(ranks[guilty])));
   }
   bool lacks_one(std::size_t rank) const {
     const RankState& mine = ranks_[rank].state;

@@ -195,7 +195,7 @@ TEST(Communicator, NobodyLeavesABarrierBeforeTheLastHasEntered) {
 }
 
 TEST(Communicator, SplitGroupsByColorAndNumbersByKey) {
-  const auto& world = dynamic_cast<MpiCommunicator&>(test_world());
+  auto& world = dynamic_cast<MpiCommunicator&>(test_world());
   const int rank = world.rank();
   const auto group = world.split(rank % 2, -rank, GroupKind::kData);  // even and odd ranks, each backwards
   std::vector<int> members;
