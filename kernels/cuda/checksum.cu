@@ -5,6 +5,7 @@
 #include "kernels/checksum.h"
 #include "kernels/cuda/block.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/cuda_backend.h"
 
 namespace shardora::cuda {
 namespace {
