@@ -25,7 +25,7 @@ namespace {
 
 using Seconds = std::chrono::duration<double>;
 
-constexpr double kPatienceSeconds = 1.5;  // with the lower ranks, whose report it is
+constexpr double kPatienceSeconds = 2.5;  // with the lower ranks, whose report it is
 constexpr double kLastSeconds = 2;        // from the report to the end of this process
 
 double now() { return Seconds(std::chrono::steady_clock::now().time_since_epoch()).count(); }
@@ -206,12 +206,12 @@ void Watchdog::Impl::end_all(const std::string& line, bool speaks) {
       [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, words.data(), words.size());
       if (last) attempt([&] { last(line, to_text(record.last())); });
     } else {
-      std::this_thread::sleep_for(Seconds(kLastSeconds / 2));  // for the one that speaks
+      std::this_thread::sleep_for(Seconds(kLastSeconds / 4));  // for the one that speaks
     }
     if (abort) MPI_Abort(MPI_COMM_WORLD, status);
     ::_exit(status);
   }).detach();
-  std::this_thread::sleep_for(Seconds(kLastSeconds));
+  std::this_thread::sleep_for(Seconds(speaks ? kLastSeconds : kLastSeconds / 2));
   ::_exit(status);
 }
 
