@@ -120,6 +120,14 @@ std::int64_t attention_bytes([[maybe_unused]] Backend& backend, [[maybe_unused]]
   return 0;
 }
 
+std::uint64_t checksum_words(Backend& backend, TensorView view) {
+  if (backend.kind() == BackendKind::kRehearsal) return 0;
+#ifdef SHARDORA_CUDA
+  if (backend.kind() == BackendKind::kCuda) return cuda::checksum_words(backend, view);
+#endif
+  return cpu::checksum_words(view);
+}
+
 double sum_of_squares(Backend& backend, TensorView x) {
   if (backend.kind() == BackendKind::kRehearsal) return 0;
 #ifdef SHARDORA_CUDA

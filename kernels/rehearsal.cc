@@ -36,6 +36,7 @@ class RehearsalMatrix final : public WeightMatrix {
   std::int64_t out_features() const override { return plan_.out_features; }
   std::int64_t in_features() const override { return plan_.in_features; }
   std::int64_t bytes() const override { return frozen_matrix_bytes(plan_); }
+  std::vector<TensorView> stored() const override { return {}; }
   void forward(TensorView, TensorView, bool) const override {}
   void input_gradient(TensorView, TensorView, bool) const override {}
   void gather_rows(TensorView, std::int64_t, TensorView) const override {}

@@ -16,6 +16,7 @@
 
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "kernels/backend.h"
 
@@ -27,6 +28,8 @@ class WeightMatrix {
   virtual std::int64_t out_features() const = 0;
   virtual std::int64_t in_features() const = 0;
   virtual std::int64_t bytes() const = 0;  // device memory it holds
+  // That memory, each copy of the weight as plain bytes: for checksums.
+  virtual std::vector<TensorView> stored() const = 0;
 
   virtual void forward(TensorView x, TensorView y, bool accumulate) const = 0;
   virtual void input_gradient(TensorView du, TensorView dx, bool accumulate) const = 0;
@@ -70,6 +73,7 @@ class TrainableMatrix final : public WeightMatrix {
   std::int64_t out_features() const override { return weight_.size(0); }
   std::int64_t in_features() const override { return weight_.size(1); }
   std::int64_t bytes() const override { return 0; }
+  std::vector<TensorView> stored() const override { return {}; }
   void forward(TensorView x, TensorView y, bool accumulate) const override;
   void input_gradient(TensorView du, TensorView dx, bool accumulate) const override;
   void gather_rows(TensorView ids, std::int64_t first_row, TensorView y) const override;

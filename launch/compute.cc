@@ -65,11 +65,13 @@ Compute::Compute(MpiSession& session, const CommandInfo& command, const RunOptio
   } else {
     make_cpu(world, options.parallel, binding);
   }
-  groups_ = std::make_unique<DeviceGroups>(grid, *backend_,
-                                           DeviceGroupsPlan{.communicator = options.parallel.communicator,
-                                                            .devices_shared = devices_shared,
-                                                            .nccl_library = nccl::library_path(),
-                                                            .limits = {}});
+  groups_ =
+      std::make_unique<DeviceGroups>(grid, *backend_,
+                                     DeviceGroupsPlan{.communicator = options.parallel.communicator,
+                                                      .devices_shared = devices_shared,
+                                                      .nccl_library = nccl::library_path(),
+                                                      .limits = {.init_seconds = options.parallel.init_timeout_seconds,
+                                                                 .seconds = options.parallel.timeout_seconds}});
   note_ = fmt::format("{}{}; {}", backend_->description(), choice.why, groups_->description());
 }
 

@@ -86,6 +86,7 @@ ExitStatus run_command(MpiSession& session, const Words& words) {
   // A plan is of other ranks than this one.
   const ParallelOptions here = invocation.command->bit == kPlan ? ParallelOptions{} : options.parallel;
   const ProcessGrid& grid = session.make_grid(here);
+  if (options.parallel.check_collectives) session.record().check_collectives();
   const Binding binding = bind_cores(session, here);
   Compute compute(session, *invocation.command, options, grid, binding);
   resolve_dtype(options, compute.backend().kind());  // a resumed run must find it again
@@ -103,8 +104,21 @@ ExitStatus run_command(MpiSession& session, const Words& words) {
                         .stop_requested = stop_requested,
                         .resolved_config = resolved_config(options),
                         .ranks_on_host = session.host_local_size(),
-                        .ranks_on_device = compute.ranks_on_device()};
+                        .ranks_on_device = compute.ranks_on_device(),
+                        .watchdog = &session.watchdog()};
+  world.at(invocation.command->name);
   return function_of(*invocation.command)(options, machine);
+}
+
+// Needed before MPI starts, and so before words that make no sense can be refused by all ranks alike.
+WatchdogPlan watchdog_plan(const Words& words) {
+  ParallelOptions options;
+  try {
+    options = parse_invocation(words).options.parallel;
+  } catch (const Error&) {  // said later
+    options = {};
+  }
+  return {.seconds = options.timeout_seconds, .init_seconds = options.init_timeout_seconds};
 }
 
 int report(int rank, ExitStatus status, const char* message) {
@@ -150,7 +164,7 @@ int main(int argc, char** argv) {
   if (!words.empty() && words[0] == "train") stop_on_signals();
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe becomes an error where it is written to
   try {
-    MpiSession session(argc, argv);
+    MpiSession session(argc, argv, watchdog_plan(words));
     return run(session, words);
   } catch (const Error& error) {  // MPI did not come up
     return report(launched, error.status(), error.what());

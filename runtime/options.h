@@ -83,6 +83,8 @@ struct TrainOptions {
   bool save_best = false;
   std::int64_t early_stopping = 0;  // evaluations without gain; 0: off
   double stop_at = 0;               // epoch seconds; 0: no limit
+  std::int64_t skip_nonfinite = 0;  // steps in a row without an update where loss or gradient is not finite
+  std::int64_t check_every = 100;   // steps between checks of frozen weights and replicas; 0: only where one saves
   bool deterministic = false;       // GPU: only ways that give the same bits each time; the CPU has no others
   bool profile_ranges = false;      // phases, micro-batches and layers by name in NVIDIA's profiler
 };
@@ -95,6 +97,9 @@ struct ParallelOptions {
   bool share_devices = false;            // several ranks may compute on one device
   int threads = 0;                       // CPU threads of a rank; 0: the cores in its affinity mask
   std::string bind = "auto";             // keep: leave the launcher's mask as it is
+  double timeout_seconds = 120;          // longest time without progress while a peer waits
+  double init_timeout_seconds = 600;     // the same until all ranks have met
+  bool check_collectives = false;        // ranks compare what they are about to do before each collective
   std::string instruction_set = "auto";  // CPU; auto: the highest level that all ranks' processors have
 };
 

@@ -23,6 +23,7 @@ class Bf16Matrix final : public FrozenRows {
   }
 
   std::int64_t bytes() const override { return memory_.bytes(); }
+  std::vector<TensorView> stored() const override { return {{memory_.data(), DType::kU8, {memory_.bytes()}}}; }
 
   void forward(TensorView x, TensorView y, bool accumulate) const override {
     multiply({.w = bits_, .k_stride = 1, .n_stride = in_, .n = out_, .k = in_, .accumulate = accumulate}, x, y);

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "kernels/backend.h"
+#include "kernels/checksum.h"
 #include "kernels/cpu/loops.h"
 #include "kernels/elementwise.h"
 #include "kernels/embedding.h"
@@ -38,6 +39,7 @@ void fill_uniform(const RandomFill& op);
 void fill_normal(const RandomFill& op);
 
 double sum_of_squares(TensorView x);
+std::uint64_t checksum_words(TensorView view);
 void row_squared_norms(const SquaredNorms& op);
 void column_squared_norms(const SquaredNorms& op);
 

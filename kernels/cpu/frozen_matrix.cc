@@ -86,6 +86,12 @@ class FrozenMatrix final : public FrozenRows {
     return total;
   }
 
+  std::vector<TensorView> stored() const override {
+    std::vector<TensorView> views;
+    for (const Copy& copy : copies_) views.push_back({copy.memory.data(), DType::kU8, {copy.memory.bytes()}});
+    return views;
+  }
+
   void forward(TensorView x, TensorView y, bool accumulate) const override {
     multiply(forward_, x, in_, y, out_, accumulate);
   }

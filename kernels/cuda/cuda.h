@@ -67,6 +67,7 @@ void fill_uniform(Backend& backend, const RandomFill& op);
 void fill_normal(Backend& backend, const RandomFill& op);
 void dropout(Backend& backend, const Dropout& op);
 double sum_of_squares(Backend& backend, TensorView x);
+std::uint64_t checksum_words(Backend& backend, TensorView view);
 void row_squared_norms(Backend& backend, const SquaredNorms& op);
 void column_squared_norms(Backend& backend, const SquaredNorms& op);
 

@@ -44,6 +44,7 @@ class FrozenMatrix final : public WeightMatrix {
   std::int64_t out_features() const override { return weight_.size(0); }
   std::int64_t in_features() const override { return weight_.size(1); }
   std::int64_t bytes() const override { return weight_.bytes(); }
+  std::vector<TensorView> stored() const override { return {{memory_.data(), DType::kU8, {memory_.bytes()}}}; }
 
   void forward(TensorView x, TensorView y, bool accumulate) const override {
     SHARDORA_CHECK(for_forward_);

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "kernels/backend.h"
@@ -33,6 +34,9 @@ class Communicator {
   // For the host to ask while it waits for a device: throws Error(kStoppedEarly), naming group and operation, where a
   // collective has failed or has not ended in time. Collective in nothing.
   virtual void check() {}
+  // What this rank is about from now on ("step 12"), for the report of a peer that waits for it: see watchdog.h.
+  // Collective in nothing.
+  virtual void at(std::string_view) {}
   // Host bytes of every rank, in rank order, on `root` (empty elsewhere). Sizes may differ.
   virtual std::vector<std::vector<std::byte>> gather(std::span<const std::byte> mine, int root) = 0;
   virtual void barrier() = 0;

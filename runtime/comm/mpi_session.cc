@@ -20,7 +20,9 @@ std::string mpi_library() {
 
 // MPI itself: up from construction to destruction. A failure of MPI_Init ends the process inside MPI.
 struct Runtime {
-  Runtime(int& argc, char**& argv) {
+  Runtime(int& argc, char**& argv, FlightRecord& the_record, Watchdog& the_watchdog)
+      : record(the_record), watchdog(the_watchdog) {
+    const FlightRecord::Stay stay = enter("MPI_Init");
     int provided = MPI_THREAD_SINGLE;
     SHARDORA_CHECK(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided));
     if (provided < MPI_THREAD_FUNNELED) {
@@ -28,16 +30,29 @@ struct Runtime {
       refuse(ExitStatus::kUnavailable, "this MPI does not allow threads; expected at least MPI_THREAD_FUNNELED");
     }
   }
-  ~Runtime() { MPI_Finalize(); }
+  ~Runtime() {
+    watchdog.mpi_ends();
+    const FlightRecord::Stay stay = enter("MPI_Finalize");
+    MPI_Finalize();
+  }
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
+
+  FlightRecord::Stay enter(const char* operation) {
+    record.enter(GroupKind::kWorld, operation, DType::kU8, 0);
+    return FlightRecord::Stay(&record);
+  }
+  FlightRecord& record;  // not owned, and the watchdog neither
+  Watchdog& watchdog;
 };
 
-std::unique_ptr<MpiCommunicator> copy_of_world() {
+std::unique_ptr<MpiCommunicator> copy_of_world(FlightRecord& record) {
   SHARDORA_CHECK(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
+  record.enter(GroupKind::kWorld, "MPI_Comm_dup", DType::kU8, 0);
+  const FlightRecord::Stay stay(&record);
   MPI_Comm world = MPI_COMM_NULL;
   SHARDORA_CHECK(MPI_Comm_dup(MPI_COMM_WORLD, &world));
-  return std::make_unique<MpiCommunicator>(world);
+  return std::make_unique<MpiCommunicator>(world, record, GroupKind::kWorld);
 }
 
 // Hosts are named by the lowest rank on them.
@@ -57,23 +72,39 @@ struct Grid {
 }  // namespace
 
 struct MpiSession::Impl {
-  Impl(int& argc, char**& argv) : runtime(argc, argv), world(copy_of_world()), host(world->split_by_host()) {}
+  Impl(int& argc, char**& argv, const WatchdogPlan& plan, const Environment& environment)
+      : watchdog(plan, environment, record),
+        runtime(argc, argv, record, watchdog),
+        world(copy_of_world(record)),
+        host(world->split_by_host()) {}
+  FlightRecord record;
+  Watchdog watchdog;
   Runtime runtime;
   std::unique_ptr<MpiCommunicator> world, host;
   std::vector<std::unique_ptr<Grid>> grids;  // each lives as long as the session
 };
 
-MpiSession::MpiSession(int& argc, char**& argv) {
+MpiSession::MpiSession(int& argc, char**& argv, const WatchdogPlan& plan) {
   const Environment environment = [](const char* name) { return std::getenv(name); };
   refuse_launch_without_peers(environment, mpi_library());
-  impl_ = std::make_unique<Impl>(argc, argv);
+  impl_ = std::make_unique<Impl>(argc, argv, plan, environment);
   refuse_wrong_size(environment, impl_->world->size());
+  std::vector<int> far;
+  const std::vector<int> hosts = hosts_of_ranks(*impl_->world, *impl_->host);
+  const int here = hosts[static_cast<std::size_t>(impl_->world->rank())];
+  for (std::size_t i = 0; i < hosts.size(); ++i) {
+    if (hosts[i] != here) far.push_back(static_cast<int>(i));
+  }
+  const FlightRecord::Stay stay = impl_->runtime.enter("MPI_Comm_dup");
+  impl_->watchdog.mpi_is_up(far);
 }
 
 MpiSession::~MpiSession() = default;
 
 Communicator& MpiSession::world() { return *impl_->world; }
 Communicator& MpiSession::host_group() { return *impl_->host; }
+FlightRecord& MpiSession::record() { return impl_->record; }
+Watchdog& MpiSession::watchdog() { return impl_->watchdog; }
 int MpiSession::host_local_rank() const { return impl_->host->rank(); }
 int MpiSession::host_local_size() const { return impl_->host->size(); }
 
@@ -84,8 +115,8 @@ const ProcessGrid& MpiSession::make_grid(const ParallelOptions& options) {
   agree(world, [&] { places = place_ranks(hosts, options.tensor); });
   const GridPlace mine = places[static_cast<std::size_t>(world.rank())];
   auto grid = std::make_unique<Grid>();
-  grid->data_group = world.split(mine.tensor, mine.data);
-  grid->tensor_group = world.split(mine.data, mine.tensor);
+  grid->data_group = world.split(mine.tensor, mine.data, GroupKind::kData);
+  grid->tensor_group = world.split(mine.data, mine.tensor, GroupKind::kTensor);
   grid->view = {.data = {mine.data, world.size() / options.tensor},
                 .pipeline = {},
                 .tensor = {mine.tensor, options.tensor},
@@ -93,6 +124,7 @@ const ProcessGrid& MpiSession::make_grid(const ParallelOptions& options) {
                 .data_group = grid->data_group.get(),
                 .tensor_group = grid->tensor_group.get()};
   impl_->grids.push_back(std::move(grid));
+  impl_->record.grid_is_made();
   return impl_->grids.back()->view;
 }
 

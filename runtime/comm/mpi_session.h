@@ -7,13 +7,15 @@
 #include <vector>
 
 #include "runtime/comm/process_grid.h"
+#include "runtime/comm/watchdog.h"
 
 namespace shardora {
 
 class MpiSession {
  public:
-  // Throws Error(kUnavailable) where the launcher says more ranks than MPI does (separate one-rank worlds).
-  MpiSession(int& argc, char**& argv);
+  // Watched by the plan from before MPI's start to after its end. Throws Error(kUnavailable) where the launcher says
+  // more ranks than MPI does (separate one-rank worlds).
+  MpiSession(int& argc, char**& argv, const WatchdogPlan& plan = {});
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
@@ -26,6 +28,9 @@ class MpiSession {
   // Splits the world. Throws Error(kUsage) on every rank, naming the sizes that would work, where tensor does not
   // divide the ranks. The session owns the communicators.
   const ProcessGrid& make_grid(const ParallelOptions& options);
+
+  FlightRecord& record();
+  Watchdog& watchdog();
 
   // Ends all ranks at once with this status, from one rank. Does not return.
   [[noreturn]] void abort(ExitStatus status);

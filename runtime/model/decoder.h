@@ -59,6 +59,12 @@ class Decoder {
   const ModelConfig& config() const { return config_; }
   const PlacementRule& rule() const { return rule_; }
   std::int64_t weight_bytes() const;  // device memory of frozen weights
+  // That memory by name, as plain bytes: what must never change. Nothing where the base trains.
+  struct FrozenBytes {
+    std::string name;
+    TensorView bytes;
+  };
+  std::vector<FrozenBytes> frozen_bytes();
 
   Activations take_activations(Arena& arena, const ActivationPlan& plan) const;
   // What the layers ask of attention, each kind once.

@@ -121,6 +121,21 @@ void Decoder::for_each_vector(const Visit& visit) {
   norm(kFinalNorm, final_norm_, config_.hidden_size);
 }
 
+std::vector<Decoder::FrozenBytes> Decoder::frozen_bytes() {
+  if (trainable_embedding_ != nullptr) return {};
+  std::vector<FrozenBytes> all;
+  const auto add_matrix = [&](const std::string& name, const WeightMatrix& matrix) {
+    for (const TensorView& copy : matrix.stored()) all.push_back({name, copy});
+  };
+  add_matrix(kEmbedding, *embedding_);
+  if (head_) add_matrix(kHead, *head_);
+  for (const Linear* linear : linears()) add_matrix(linear->name + ".weight", *linear->weight);
+  for_each_vector([&](const std::string& name, TensorView& view, TensorView&, Range) { all.push_back({name, view}); });
+  all.push_back({"the cosines of rotary positions", cosines_});
+  all.push_back({"the sines of rotary positions", sines_});
+  return all;
+}
+
 TensorView Decoder::device_vector(WeightSource& source, const std::string& name, Range range) {
   const NamedShape& tensor = shape_of(name);
   HostTensor host = range.size == tensor.shape[0] ? source.read(tensor, -1, range) : source.read(tensor, 0, range);

@@ -22,12 +22,13 @@ struct Log::Impl {
 };
 
 Log::Log(int rank, bool quiet) : rank_(rank), quiet_(quiet), impl_(std::make_unique<Impl>()) {
+  impl_->logger.set_level(spdlog::level::debug);
   impl_->logger.flush_on(spdlog::level::trace);
   if (rank_ != 0) return;
   auto sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
   // On a terminal a progress line may stand here: it is wiped first.
   sink->set_pattern(isatty(STDERR_FILENO) == 1 ? "\r\033[Kshardora: %v" : "shardora: %v");
-  if (quiet_) sink->set_level(spdlog::level::warn);
+  sink->set_level(quiet_ ? spdlog::level::warn : spdlog::level::info);
   impl_->logger.sinks().push_back(std::move(sink));
 }
 
@@ -52,6 +53,8 @@ void Log::warn(std::string_view text) {
   }
   impl_->logger.warn("[rank {}] warning: {}", rank_, text);
 }
+
+void Log::note(std::string_view text) { impl_->logger.debug("[rank {}] {}", rank_, text); }
 
 void Log::error(std::string_view text) { impl_->logger.error("[rank {}] error: {}", rank_, text); }
 

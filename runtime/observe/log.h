@@ -22,6 +22,7 @@ class Log {
   void info(std::string_view text);
   void warn(std::string_view text);  // each distinct text once
   void error(std::string_view text);
+  void note(std::string_view text);  // to the file alone
   int rank() const { return rank_; }
 
  private:

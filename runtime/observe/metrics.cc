@@ -89,6 +89,7 @@ void Metrics::write(const StepMetrics& metrics) {
   if (metrics.magnitude_drift) {
     line["magnitude_drift"] = {{"mean", metrics.magnitude_drift->mean}, {"max", metrics.magnitude_drift->max}};
   }
+  if (metrics.skipped) line["skipped"] = true;
   Json& phases = line["phases"];
   for (std::size_t i = 0; i < kPhaseNames.size(); ++i) phases[std::string(kPhaseNames[i])] = metrics.phases[i];
   impl_->write_line(line);

@@ -26,6 +26,7 @@ struct StepMetrics {
     double mean = 0, max = 0;  // abs(m / m0 - 1)
   };
   std::optional<Drift> magnitude_drift;
+  bool skipped = false;   // not finite, so nothing was applied
   PhaseSeconds phases{};  // of rank 0
 };
 

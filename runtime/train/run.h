@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/comm/process_grid.h"
+#include "runtime/comm/watchdog.h"
 #include "runtime/observe/log.h"
 #include "runtime/options.h"
 
@@ -22,6 +23,7 @@ struct Machine {
   std::string resolved_config;              // text of config.resolved.cfg
   int ranks_on_host = 1;                    // they share its memory
   int ranks_on_device = 1;                  // and that of a device, where they were asked to
+  Watchdog* watchdog = nullptr;             // null: nobody watches
 };
 
 struct Evaluation {

@@ -32,7 +32,7 @@ class RunFolder {
 
 // exit.json of an output folder that is this run's, by temporary file and rename: why and how it ended, with job,
 // restart count and time (seconds since 1970). Status 75 has a reason whose first word, up to a colon, scripts may
-// test: "signal", "time limit", "lost peer".
+// test: "signal", "time limit", "lost peer". By rank 0, or by another where that one is lost.
 void write_exit(const std::filesystem::path& dir, ExitStatus status, const std::string& reason, std::int64_t step);
 
 }  // namespace shardora

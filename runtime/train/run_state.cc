@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "runtime/comm/agreement.h"
 #include "runtime/io/files.h"
 
 namespace shardora {
@@ -16,11 +15,6 @@ std::vector<float> to_host(Backend& backend, TensorView view) {
   backend.copy_to_host(view_of(std::span(host), view.shape), view);
   backend.synchronize();
   return host;
-}
-
-std::int64_t replica_checksum(Backend& backend, TensorView view) {
-  const std::vector<float> host = to_host(backend, view);
-  return static_cast<std::int64_t>(checksum(std::as_bytes(std::span(host))));
 }
 
 const std::string& counter(const std::map<std::string, std::string>& metadata, const std::string& key,
@@ -99,27 +93,6 @@ Counters load_state(const std::filesystem::path& file, Backend& backend, Paramet
           .best_loss = std::strtod(counter(metadata, "best_loss", file).c_str(), nullptr),
           .best_step = whole("best_step"),
           .evaluations_without_gain = whole("evaluations_without_gain")};
-}
-
-void require_equal_replicas(Backend& backend, const ProcessGrid& grid, const ParameterSet& parameters) {
-  const std::int64_t replicated = parameters.replicated_elements();
-  bool tensor_equal = true, data_equal = true;
-  for (const TensorView flat : {parameters.values(), parameters.moments1(), parameters.moments2()}) {
-    const auto equal = [&](Communicator& group, TensorView view) {
-      const std::int64_t mine = replica_checksum(backend, view);
-      return group.all_reduce(mine, Reduction::kMin) == group.all_reduce(mine, Reduction::kMax);
-    };
-    tensor_equal = equal(*grid.tensor_group, flat.rows(0, replicated)) && tensor_equal;
-    data_equal = equal(*grid.data_group, flat) && data_equal;
-  }
-  agree(*grid.world, [&] {
-    if (!tensor_equal || !data_equal) {
-      refuse(ExitStatus::kCorruption,
-             "replicated adapter state differs between the ranks of {} group: nothing was saved; resume from the last "
-             "checkpoint, and check this machine's memory",
-             tensor_equal ? "a data" : "a tensor");
-    }
-  });
 }
 
 }  // namespace shardora

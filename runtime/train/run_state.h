@@ -33,8 +33,4 @@ void write_state(const std::filesystem::path& file, const TensorMap& state, cons
 Counters load_state(const std::filesystem::path& file, Backend& backend, ParameterSet& parameters,
                     InitialMagnitudes& initial);
 
-// Values and moments of replicated tensors are bitwise equal over the tensor group, and all of them over the data
-// group. Throws AgreedError(kCorruption) on all ranks, naming the group, where they are not. Collective over the world.
-void require_equal_replicas(Backend& backend, const ProcessGrid& grid, const ParameterSet& parameters);
-
 }  // namespace shardora

@@ -61,22 +61,25 @@ TrainStep::Result TrainStep::run(std::int64_t step) {
     result.loss = mean_loss();
     result.gradient_norm = gradient_norm(backend, grid, instance.parameters());
   }
-  require_finite(step, result.loss, result.gradient_norm);
-  {
-    const ProfilerRange optimizer = clock_.enter(Phase::kOptimizer);
-    optimizer_step(backend, instance.parameters(), parts_.options, parts_.schedule, step,
-                   clip_factor(result.gradient_norm, parts_.options.clip_norm));
-  }
-  {
-    const ProfilerRange norms = clock_.enter(Phase::kNorms);
-    if (instance.adapter()) instance.adapter()->parameters_changed();
-    instance.refresh_norms();
-  }
+  result.skipped = skips(step, result.loss, result.gradient_norm);
+  if (!result.skipped) update(step, result.gradient_norm);
   clock_.stop();
   backend.synchronize();
   result.phases = clock_.read();
   result.seconds = std::accumulate(result.phases.begin(), result.phases.end(), 0.0);
   return result;
+}
+
+void TrainStep::update(std::int64_t step, double gradient_norm) {
+  Instance& instance = parts_.instance;
+  {
+    const ProfilerRange optimizer = clock_.enter(Phase::kOptimizer);
+    optimizer_step(parts_.machine.backend, instance.parameters(), parts_.options, parts_.schedule, step,
+                   clip_factor(gradient_norm, parts_.options.clip_norm));
+  }
+  const ProfilerRange norms = clock_.enter(Phase::kNorms);
+  if (instance.adapter()) instance.adapter()->parameters_changed();
+  instance.refresh_norms();
 }
 
 ProfilerRange TrainStep::range(std::string_view name, std::int64_t index) const {
@@ -146,13 +149,20 @@ double TrainStep::mean_loss() const {
 }
 
 // The values are reduced ones: every rank decides alike.
-void TrainStep::require_finite(std::int64_t step, double loss, double gradient_norm) const {
-  if (std::isfinite(loss) && std::isfinite(gradient_norm)) return;
+bool TrainStep::skips(std::int64_t step, double loss, double gradient_norm) {
+  if (std::isfinite(loss) && std::isfinite(gradient_norm)) {
+    skipped_in_a_row_ = 0;
+    return false;
+  }
+  if (skipped_in_a_row_ < parts_.options.skip_nonfinite) {
+    ++skipped_in_a_row_;
+    return true;
+  }
   const bool speaks = parts_.machine.grid.world->rank() == 0;
   throw AgreedError(ExitStatus::kNotFinite,
                     speaks ? fmt::format("step {}: loss {} and gradient norm {} must be finite; nothing of this step "
                                          "was applied or saved; lower train.learning_rate, or look at the data of this "
-                                         "step",
+                                         "step (train.skip_nonfinite lets a few pass)",
                                          step, loss, gradient_norm)
                            : std::string());
 }

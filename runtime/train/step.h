@@ -34,10 +34,13 @@ class TrainStep {
     std::int64_t tokens = 0;             // over all ranks
     double model_flops = 0;              // over all ranks: see ModelFlops
     PhaseSeconds phases{};               // of this rank; they add up to seconds
+    bool skipped = false;                // loss or gradient was not finite: nothing was applied
   };
 
   explicit TrainStep(const Parts& parts);
-  // Step k counts from 1. Collective over the world. Throws AgreedError(kNotFinite), with nothing applied.
+  // Step k counts from 1. Collective over the world. Where loss or gradient is not finite, nothing is applied: the step
+  // is skipped if options.skip_nonfinite allows one more in a row (of this process), else throws
+  // AgreedError(kNotFinite).
   Result run(std::int64_t step);
 
  private:
@@ -48,7 +51,8 @@ class TrainStep {
   void wait_for_device() const;
   double mean_loss() const;
   double model_flops() const;
-  void require_finite(std::int64_t step, double loss, double gradient_norm) const;
+  bool skips(std::int64_t step, double loss, double gradient_norm);
+  void update(std::int64_t step, double gradient_norm);
 
   Parts parts_;
   StepPlan plan_;
@@ -57,6 +61,7 @@ class TrainStep {
   GradientSums sums_;
   Decoder::LayerDone layer_done_;  // in the last micro-batch; empty where gradients are finished all at once
   ModelFlops model_flops_;
+  std::int64_t skipped_in_a_row_ = 0;
 };
 
 }  // namespace shardora

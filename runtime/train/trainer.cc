@@ -20,14 +20,17 @@ double epoch_seconds() {
 
 }  // namespace
 
-Trainer::~Trainer() = default;
+Trainer::~Trainer() {
+  if (machine_.watchdog != nullptr) machine_.watchdog->before_end({});
+}
 
 Trainer::Trainer(const RunOptions& options, const Machine& machine)
     : options_(options),
       machine_(machine),
       packing_{options.train.micro_batch_tokens, options.data.packing},
       started_(monotonic_seconds()),
-      last_save_(started_) {}
+      last_save_(started_),
+      done_steps_(std::make_shared<std::atomic<std::int64_t>>(0)) {}
 
 TrainSummary Trainer::run() {
   try {
@@ -69,10 +72,15 @@ TrainSummary Trainer::loop() {
   std::optional<Progress> progress(std::in_place, writes(), step + 1, steps_);
   while (step < steps_ && stopped == Stop::kNo && !enough) {
     ++step;
+    machine_.grid.world->at(fmt::format("step {}", step));
+    const double waited = waited_seconds();
     const TrainStep::Result done = step_->run(step);
     counters_.step = step;
+    *done_steps_ = step;
     report(step, done);
+    watch_stragglers(done, waited);
     progress->step(step, done.loss, static_cast<double>(done.tokens) / done.seconds);
+    if (options_.train.check_every > 0 && step % options_.train.check_every == 0) check_memory(step);
     const bool evaluates = options_.train.eval_every > 0 && step % options_.train.eval_every == 0 && step < steps_;
     if (evaluates) evaluate_all(step);
     enough = has_stopped_gaining();
@@ -94,8 +102,15 @@ void Trainer::report(std::int64_t step, const TrainStep::Result& done) {
   trained_tokens_ += done.tokens;
   trained_seconds_ += done.seconds;
   trained_flops_ += done.model_flops;
-  last_loss_ = done.loss;
-  if (step % options_.output.log_every != 0 && step != steps_) return;
+  if (done.skipped) {
+    machine_.log.warn(
+        fmt::format("step {}: loss {} and gradient norm {} are not finite: nothing of it was applied "
+                    "(train.skip_nonfinite)",
+                    step, done.loss, done.gradient_norm));
+  } else {
+    last_loss_ = done.loss;
+  }
+  if (!done.skipped && step % options_.output.log_every != 0 && step != steps_) return;
   const std::optional<StepMetrics::Drift> drift = magnitude_drift();
   const double flops_per_second = flops_per_second_of_a_rank(done.model_flops, done.seconds);
   metrics_.write({.step = step,
@@ -109,6 +124,7 @@ void Trainer::report(std::int64_t step, const TrainStep::Result& done) {
                   .model_flops_utilisation = utilisation(flops_per_second),
                   .peak_memory_bytes = instance_->used_bytes(),
                   .magnitude_drift = drift,
+                  .skipped = done.skipped,
                   .phases = done.phases});
 }
 
@@ -125,6 +141,7 @@ std::optional<double> Trainer::utilisation(double flops_per_second) const {
 
 void Trainer::evaluate_all(std::int64_t step) {
   evaluations_.clear();
+  machine_.grid.world->at(fmt::format("evaluation after step {}", step));
   double total = 0, targets = 0;
   const std::vector<double> drift = eval_sets_.empty() ? std::vector<double>() : drift_by_layer();
   for (std::size_t i = 0; i < eval_sets_.size(); ++i) {

@@ -2,6 +2,7 @@
 // saving, stopping in time; the files a run leaves. train() in run.h is its only user.
 #pragma once
 
+#include <atomic>
 #include <future>
 #include <memory>
 #include <optional>
@@ -13,11 +14,13 @@
 #include "runtime/observe/progress.h"
 #include "runtime/train/checkpoints.h"
 #include "runtime/train/evaluate.h"
+#include "runtime/train/frozen_guard.h"
 #include "runtime/train/run_folder.h"
 #include "runtime/train/run_identity.h"
 #include "runtime/train/run_state.h"
 #include "runtime/train/schedule.h"
 #include "runtime/train/step.h"
+#include "runtime/train/stragglers.h"
 
 namespace shardora {
 
@@ -39,6 +42,7 @@ class Trainer {
   void choose_steps();
   void build_instance();
   void resume();
+  void prepare_for_a_lost_peer();
   void warn_of_another_level(const std::string& saved);
   void say_hello() const;
   // trainer.cc
@@ -54,6 +58,10 @@ class Trainer {
   };
   Stop asked_to_stop(bool time_is_up);
   Decision decide(std::int64_t step, double step_seconds);
+  // trainer_guards.cc
+  void check_memory(std::int64_t step);
+  double waited_seconds() const;  // in collectives so far
+  void watch_stragglers(const TrainStep::Result& done, double waited_before);
   // trainer_drift.cc
   template <class Use>
   void for_own_magnitudes(const Use& use);  // use(name, m, m0), of this rank's shards
@@ -101,13 +109,16 @@ class Trainer {
   std::int64_t steps_ = 0;
   std::unique_ptr<Schedule> schedule_;
   std::unique_ptr<Instance> instance_;
+  std::unique_ptr<FrozenGuard> frozen_;
   std::unique_ptr<TrainStep> step_;
+  StragglerWatch stragglers_;
   InitialMagnitudes initial_magnitudes_;
   Counters counters_;
   Metrics metrics_;
   std::vector<Evaluation> evaluations_;
   double started_ = 0, last_save_ = 0, save_seconds_ = 0, last_loss_ = 0, trained_seconds_ = 0, trained_flops_ = 0;
-  std::int64_t trained_tokens_ = 0, saved_step_ = -1;
+  std::shared_ptr<std::atomic<std::int64_t>> done_steps_;  // for the watchdog, which may outlive this
+  std::int64_t trained_tokens_ = 0, saved_step_ = -1, checked_step_ = -1;
   std::future<double> writing_;  // rank 0, output.background_save: seconds; last, as it uses what stands above
 };
 

@@ -86,7 +86,8 @@ void Trainer::save(std::int64_t step) {
   if (saved_step_ == step) return;
   wait_for_save();
   const double begin = monotonic_seconds();
-  require_equal_replicas(machine_.backend, machine_.grid, instance_->parameters());
+  machine_.grid.world->at(fmt::format("saving step {}", step));
+  check_memory(step);
   const auto snapshot = std::make_shared<Snapshot>(gather_snapshot());
   const auto write = [this, snapshot, begin] {
     commit(*snapshot);
@@ -165,6 +166,8 @@ TrainSummary Trainer::finish(std::int64_t step, Stop stopped) {
   summary.evaluations = evaluations_;
   if (options_.output.checkpoint_every != 0) save(step);
   wait_for_save();
+  machine_.grid.world->at("writing the result");
+  check_memory(step);
   Values values = gather_values();
   agree(*machine_.grid.world, [&] {
     if (!writes()) return;

@@ -15,10 +15,14 @@ namespace shardora {
 namespace fs = std::filesystem;
 
 void Trainer::start() {
+  Communicator& world = *machine_.grid.world;
+  world.at("opening the inputs");
   open_inputs();
   choose_steps();
+  world.at("opening output.dir");
   open_output();
   if (earlier_) return;
+  world.at("loading the weights");
   build_instance();
   if (!resume_from_.empty()) resume();
 }
@@ -126,6 +130,18 @@ void Trainer::open_output() {
     machine_.log.to_file(fs::path(options_.output.dir) / "logs" / fmt::format("rank-{}.log", world.rank()));
     if (!resume_from_.empty()) Checkpoints::require_seen(resume_from_, manifest_checksum);
   });
+  prepare_for_a_lost_peer();
+}
+
+// Whoever reports then: rank 0 may be the one that is lost.
+void Trainer::prepare_for_a_lost_peer() {
+  if (machine_.watchdog == nullptr) return;
+  *done_steps_ = counters_.step;
+  machine_.watchdog->before_end([dir = fs::path(options_.output.dir), done = done_steps_, &log = machine_.log](
+                                    const std::string& report, const std::string& record) {
+    write_exit(dir, ExitStatus::kStoppedEarly, report, *done);
+    log.note(record);
+  });
 }
 
 void Trainer::warn_of_another_level(const std::string& saved) {
@@ -154,6 +170,7 @@ void Trainer::build_instance() {
     machine_.log.info(fmt::format("starts from {}: {}, rank {}, alpha {:g}, as its adapter_config.json says",
                                   options.adapter.path, has.use_dora ? "dora" : "lora", has.rank, has.alpha));
   }
+  frozen_ = std::make_unique<FrozenGuard>(machine_.backend, instance_->decoder());
   step_ = std::make_unique<TrainStep>(TrainStep::Parts{.options = options_.train,
                                                        .machine = machine_,
                                                        .instance = *instance_,

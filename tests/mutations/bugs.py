@@ -39,6 +39,7 @@ CHECKPOINTS, MANIFEST, IDENTITY = ("runtime/train/checkpoints.cc", "runtime/trai
 NCCL, NCCL_HANDLE, STAGED = ("runtime/comm/nccl_communicator.cc", "runtime/comm/nccl_handle.cc",
                              "runtime/comm/host_staged_communicator.cc")
 DEVICE_CHOICE, DEVICE_GROUPS = "runtime/comm/device_choice.cc", "runtime/comm/device_groups.cc"
+STALL = "runtime/comm/stall.cc"
 HEADER, SAFETENSORS = "runtime/io/safetensors_header.cc", "runtime/io/safetensors_file.cc"
 PEFT_TENSORS, PEFT_CONFIG = "runtime/io/peft_tensors.cc", "runtime/io/peft_config.cc"
 
@@ -251,7 +252,26 @@ CUTS = [
     Bug("the second data rank reads the first one's sequences", "data ranks differ", BATCH,
         "if (lightest - loads_.begin() == data_rank_) mine_.push_back(ref);", "if (lightest == loads_.begin()) mine_.push_back(ref);",
         OUTPUT),
-    Bug("replicas that differ are saved", "replicas are compared", STATE, "if (!tensor_equal || !data_equal) {", "if (false) {",
+    Bug("the rank in the way of all is not asked about its work", "a rank that works is never late", STALL,
+        "if (seconds < limits_.seconds) return std::nullopt;", ";", "Stall"),
+    Bug("a suspension of the job counts", "a gap on all ranks is forgiven", STALL,
+        "awake_ += std::min(now - *last_, 2 * interval_);", "awake_ += now - *last_;", "PeerAges"),
+    Bug("who waits is blamed", "the right rank is named", STALL,
+        "if (waits(rank) && !silent(rank)) {", "if (false) {", "Stall"),
+    Bug("collectives are not compared", "debug mode", "runtime/comm/mpi_communicator.cc",
+        "if (record->checks()) compare_latest();", ";", "comm_a_skipped"),
+    Bug("a frozen weight that has changed passes", "the base's checksums", "runtime/train/frozen_guard.cc",
+        "if (now == guarded.checksum) continue;", "continue;", "training"),
+    Bug("one copy of a frozen weight is guarded", "the base's checksums", "runtime/model/decoder_load.cc",
+        "for (const TensorView& copy : matrix.stored()) all.push_back({name, copy});",
+        "all.push_back({name, matrix.stored().front()});", "training"),
+    Bug("memory is not checked in a run", "the base's checksums", "runtime/train/trainer.cc",
+        "if (checked_step_ == step) return;", "if (step > 0) return;", "faults.bitflips"),
+    Bug("a step that is not finite is applied", "not finite is never applied", STEP,
+        "if (!result.skipped) update(step, result.gradient_norm);", "update(step, result.gradient_norm);", "training"),
+    Bug("skipped steps are never too many", "not finite is an error", STEP, "++skipped_in_a_row_;", ";", "training"),
+    Bug("replicas that differ are saved", "replicas are compared", "runtime/train/replicas.cc",
+        "const bool mine = tensor_equal && data_equal;", "const bool mine = true;",
         "training"),
 ]
 
@@ -324,7 +344,7 @@ OPTIMIZERS = [
         OUTPUT),
     Bug("small gradients scaled up to the clip norm", "clip factor at most 1", OPTIMIZER,
         "std::min(1.0, clip_norm / (gradient_norm + 1e-6))", "clip_norm / (gradient_norm + 1e-6)", SCHEDULE),
-    Bug("gradients not clipped", "clip factor", STEP, "clip_factor(result.gradient_norm, parts_.options.clip_norm));", "1.0);", OUTPUT),
+    Bug("gradients not clipped", "clip factor", STEP, "clip_factor(gradient_norm, parts_.options.clip_norm));", "1.0);", OUTPUT),
     Bug("AdamW without bias correction", "AdamW as torch", FORMULAS,
         "const double correction1 = 1.0 - std::pow(beta1, static_cast<double>(step));", "const double correction1 = 1.0;",
         OUTPUT),
@@ -342,8 +362,8 @@ OPTIMIZERS = [
         "parameter.kind == ParameterKind::kMagnitude ? schedule.magnitude(step) : schedule(step)", "schedule(step)", SCHEDULE),
     Bug("B at the common learning rate", "b_learning_rate_ratio", OPTIMIZER,
         "if (parameter.kind == ParameterKind::kB) rate *= options.b_learning_rate_ratio;", ";", SCHEDULE),
-    Bug("not finite gradients are applied", "not finite is an error", STEP, "if (std::isfinite(loss) && std::isfinite(gradient_norm)) return;",
-        "return;", "ALossThat"),
+    Bug("not finite gradients are applied", "not finite is an error", STEP,
+        "if (std::isfinite(loss) && std::isfinite(gradient_norm)) {", "if (true) {", "ALossThat"),
 ]
 
 # What is written, read and continued.

@@ -32,6 +32,7 @@ class SmallTraining {
         step_({options_.train, machine_, instance_, sampler_, schedule_, datasets_, kPacking}) {}
 
   TrainStep::Result run(std::int64_t step) { return step_.run(step); }
+  Instance& instance() { return instance_; }
 
  private:
   static constexpr PackingOptions kPacking{.micro_batch_tokens = 40};

@@ -195,9 +195,9 @@ TEST(Communicator, NobodyLeavesABarrierBeforeTheLastHasEntered) {
 }
 
 TEST(Communicator, SplitGroupsByColorAndNumbersByKey) {
-  const auto& world = dynamic_cast<MpiCommunicator&>(test_world());
+  auto& world = dynamic_cast<MpiCommunicator&>(test_world());
   const int rank = world.rank();
-  const auto group = world.split(rank % 2, -rank);  // even and odd ranks, each backwards
+  const auto group = world.split(rank % 2, -rank, GroupKind::kData);  // even and odd ranks, each backwards
   std::vector<int> members;
   for (int other = world.size() - 1; other >= 0; --other) {
     if (other % 2 == rank % 2) members.push_back(other);

@@ -206,7 +206,7 @@ TEST_F(NcclFaults, AGroupMadeWhileAnExceptionPassesIsNoVictimOfIt) {
 }
 
 TEST_F(DeviceTest, AGroupOfOneRankNeverCallsNccl) {
-  const auto alone = dynamic_cast<MpiCommunicator&>(test_world()).split(test_world().rank(), 0);
+  const auto alone = dynamic_cast<MpiCommunicator&>(test_world()).split(test_world().rank(), 0, GroupKind::kData);
   {
     NcclCommunicator group(library(), device_, *alone, "data group");
     DeviceValues<float> values(device_, {1, 2, 3}, DType::kF32);

@@ -1,0 +1,130 @@
+#include "runtime/comm/flight_record.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+
+namespace shardora {
+namespace {
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+const char* name_of(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return "float32";
+    case DType::kBF16:
+      return "bfloat16";
+    case DType::kF16:
+      return "float16";
+    case DType::kF64:
+      return "float64";
+    case DType::kI32:
+      return "int32";
+    case DType::kI64:
+      return "int64";
+    case DType::kU8:
+      return "bytes";
+  }
+  return "?";
+}
+
+}  // namespace
+
+std::string describe(const Collective& call) {
+  if (call.count == 0) return call.operation;
+  return fmt::format("{} of {} {}", call.operation, call.count, name_of(call.dtype));
+}
+
+void FlightRecord::publish_to(StateSlot& slot) {
+  const std::lock_guard lock(mutex_);
+  slot_ = &slot;
+  publish();
+}
+
+void FlightRecord::join(GroupKind group, std::int64_t leader) {
+  const std::lock_guard lock(mutex_);
+  const auto kind = static_cast<std::size_t>(group);
+  state_.leader[kind] = leader;
+  publish();
+}
+
+void FlightRecord::grid_is_made() {
+  const std::lock_guard lock(mutex_);
+  state_.before_grid = 0;
+  ++state_.progress;
+  publish();
+}
+
+void FlightRecord::check_collectives() { checks_ = true; }
+
+void FlightRecord::at(std::string_view place) {
+  const std::lock_guard lock(mutex_);
+  put_text(state_.place, place);
+  ++state_.progress;
+  publish();
+}
+
+void FlightRecord::progress() {
+  const std::lock_guard lock(mutex_);
+  ++state_.progress;
+  publish();
+}
+
+void FlightRecord::enter(GroupKind group, const char* operation, DType dtype, std::int64_t count) {
+  const std::lock_guard lock(mutex_);
+  const auto kind = static_cast<std::size_t>(group);
+  Collective& call = ring_[next_++ % kRing];
+  call.sequence = ++state_.entered[kind];
+  call.operation = operation, call.dtype = dtype, call.count = count, call.group = group;
+  call.place = state_.place;
+  call.entered = now(), call.left = 0;
+  std::array<char, 64> text{};
+  const auto end =
+      count == 0 ? fmt::format_to_n(text.data(), text.size() - 1, "{}", operation)
+                 : fmt::format_to_n(text.data(), text.size() - 1, "{} of {} {}", operation, count, name_of(dtype));
+  *std::min(end.out, text.data() + text.size() - 1) = 0;
+  state_.operation = text;
+  state_.call = static_cast<std::int64_t>(std::hash<std::string_view>{}(text.data()));
+  state_.waiting = static_cast<std::int64_t>(kind);
+  state_.since = static_cast<std::int64_t>(call.entered * 1e9);
+  ++state_.progress;
+  publish();
+}
+
+void FlightRecord::leave() {
+  const std::lock_guard lock(mutex_);
+  if (state_.waiting < 0) return;
+  Collective& call = ring_[(next_ - 1) % kRing];
+  call.left = now();
+  waited_ += call.left - call.entered;
+  state_.waiting = -1;
+  ++state_.progress;
+  publish();
+}
+
+bool FlightRecord::waits() const {
+  const std::lock_guard lock(mutex_);
+  return state_.waiting >= 0;
+}
+
+double FlightRecord::waited_seconds() const {
+  const std::lock_guard lock(mutex_);
+  return waited_;
+}
+
+Collective FlightRecord::latest() const {
+  const std::lock_guard lock(mutex_);
+  return next_ == 0 ? Collective() : ring_[(next_ - 1) % kRing];
+}
+
+std::vector<Collective> FlightRecord::last() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<Collective> calls;
+  for (std::size_t i = next_ < kRing ? 0 : next_ - kRing; i < next_; ++i) calls.push_back(ring_[i % kRing]);
+  return calls;
+}
+
+}  // namespace shardora

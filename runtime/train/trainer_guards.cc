@@ -1,0 +1,28 @@
+// The trainer's eyes on what should not happen: memory that changes by itself, and ranks that lag behind.
+#include "runtime/comm/agreement.h"
+#include "runtime/train/replicas.h"
+#include "runtime/train/trainer.h"
+
+namespace shardora {
+
+// What nothing should have changed: each rank's frozen weights, and what all hold alike. A step's first check counts.
+void Trainer::check_memory(std::int64_t step) {
+  if (checked_step_ == step) return;
+  const ProcessGrid& grid = machine_.grid;
+  agree(*grid.world, [&] { frozen_->check(grid.world->rank()); });
+  require_equal_replicas(machine_.backend, grid, instance_->parameters());
+  checked_step_ = step;
+}
+
+double Trainer::waited_seconds() const {
+  return machine_.watchdog == nullptr ? 0 : machine_.watchdog->waited_seconds();
+}
+
+// On a device a rank's own work and its waiting are one queue.
+void Trainer::watch_stragglers(const TrainStep::Result& done, double waited_before) {
+  if (machine_.watchdog == nullptr || machine_.backend.kind() != BackendKind::kCpu) return;
+  const double own = done.seconds - (waited_seconds() - waited_before);
+  if (const auto said = stragglers_.step(*machine_.grid.world, own)) machine_.log.warn(*said);
+}
+
+}  // namespace shardora
