@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
@@ -69,7 +70,10 @@ std::unique_ptr<Compute> make_compute(MpiSession& session, const Invocation& inv
   }
   const std::int64_t speaker =
       world.all_reduce(std::int64_t{refusal.empty() ? world.size() - 1 : world.rank()}, Reduction::kMin);
-  findings.push_back({true, world.broadcast(refusal, static_cast<int>(speaker))});
+  refusal = world.broadcast(refusal, static_cast<int>(speaker));
+  // What the facts have told already is not told again.
+  const bool told = std::any_of(findings.begin(), findings.end(), [](const Finding& one) { return one.fault; });
+  if (!told) findings.push_back({true, refusal});
   RunOptions on_cpu = invocation.options;
   on_cpu.parallel.backend = "cpu";
   on_cpu.parallel.communicator = "auto";

@@ -8,7 +8,8 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
+
+#include "runtime/doctor/siblings.h"
 
 namespace shardora {
 namespace {
@@ -19,15 +20,6 @@ constexpr std::size_t kText = 120;
 std::int64_t now_milliseconds() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
-}
-
-// The letter after the name in /proc/<process>/stat.
-bool is_stopped(std::int64_t process) {
-  std::ifstream file(fmt::format("/proc/{}/stat", process));
-  std::string line;
-  std::getline(file, line);
-  const std::size_t end = line.rfind(')');
-  return end != std::string::npos && end + 2 < line.size() && (line[end + 2] == 'T' || line[end + 2] == 't');
 }
 
 }  // namespace

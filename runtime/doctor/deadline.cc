@@ -7,6 +7,8 @@
 #include <csignal>
 #include <cstdio>
 
+#include "runtime/doctor/siblings.h"
+
 namespace shardora {
 namespace {
 
@@ -50,6 +52,7 @@ void Deadline::share(Communicator& host, int rank) {
   auto shared = std::make_unique<Board>(host, rank);
   const std::lock_guard lock(mutex_);
   board_ = std::move(shared);
+  shared_ = true;
   board_->write(current_, tests_);
 }
 
@@ -63,7 +66,10 @@ void Deadline::watch() {
 
 // With the lock held: the main thread can end nothing meanwhile.
 void Deadline::expire() {
-  const std::vector<RankDoing> ranks = board_->read();
+  std::vector<RankDoing> ranks = board_->read();
+  if (!shared_) {
+    for (RankDoing& one : stopped_siblings()) ranks.push_back(std::move(one));
+  }
   if (board_->first_to_report()) {
     fmt::print(stderr, "shardora: [rank {}] doctor: not done after {:g} s (doctor.timeout_seconds); {}\n", rank_,
                seconds_, describe(ranks, host_name()));

@@ -40,6 +40,7 @@ class Deadline {
   std::int64_t tests_ = 0;
   std::string current_ = "the start of MPI";
   std::unique_ptr<Board> board_;
+  bool shared_ = false;  // the board is of all ranks of this host
   std::thread thread_;
 };
 
