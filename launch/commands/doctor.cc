@@ -71,8 +71,9 @@ std::unique_ptr<Compute> make_compute(MpiSession& session, const Invocation& inv
   const std::int64_t speaker =
       world.all_reduce(std::int64_t{refusal.empty() ? world.size() - 1 : world.rank()}, Reduction::kMin);
   refusal = world.broadcast(refusal, static_cast<int>(speaker));
-  // What the facts have told already is not told again.
-  const bool told = std::any_of(findings.begin(), findings.end(), [](const Finding& one) { return one.fault; });
+  // Missing devices have been told by their ranks.
+  const bool told = std::any_of(findings.begin(), findings.end(),
+                                [&](const Finding& one) { return one.text.find(refusal) != std::string::npos; });
   if (!told) findings.push_back({true, refusal});
   RunOptions on_cpu = invocation.options;
   on_cpu.parallel.backend = "cpu";
@@ -97,14 +98,13 @@ void add_network(LinkFacts& links, const RankFacts& rank) {
   }
 }
 
-LinkFacts links_of(const Examination& seen, Backend& backend, const ProcessGrid& grid, int ranks_on_host) {
+LinkFacts links_of(const Examination& seen, Backend& backend, int ranks_on_host) {
   LinkFacts links{.copies = seen.copies, .network_name = {}, .ranks_on_host = ranks_on_host};
   if (!seen.ranks.empty()) add_network(links, seen.ranks[0]);
   if (backend.kind() != BackendKind::kCuda) return links;
   links.through_host = seen.compute.find("through MPI") != std::string::npos;
   const DeviceFigures* const figures = find_device_by_name(backend.device_name());
   if (figures != nullptr) links.device_link = figures->link_bandwidth;
-  (void)grid;
   return links;
 }
 
@@ -146,7 +146,7 @@ Examination examine(MpiSession& session, const Invocation& invocation, Deadline&
   deadline.at("copies in memory");
   seen.copies = measure_copies(world);
   seen.groups = test_collectives(compute->grid(), compute->backend(), [&](const auto& what) { deadline.at(what); });
-  const LinkFacts links = links_of(seen, compute->backend(), compute->grid(), session.host_local_size());
+  const LinkFacts links = links_of(seen, compute->backend(), session.host_local_size());
   for (GroupTest& test : seen.groups) expect(test, links);
   append(seen.findings, judge_collectives(seen.groups));
   deadline.at("the file system of output.dir");

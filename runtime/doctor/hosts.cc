@@ -41,6 +41,13 @@ std::string address_of(const sockaddr& address) {
   return inet_ntop(address.sa_family, from, text.data(), text.size()) == nullptr ? "" : text.data();
 }
 
+// What every IPv6 interface gives itself: no MPI talks through it.
+bool is_of_this_link(const sockaddr& address) {
+  if (address.sa_family != AF_INET6) return false;
+  const in6_addr& bytes = reinterpret_cast<const sockaddr_in6&>(address).sin6_addr;
+  return IN6_IS_ADDR_LINKLOCAL(&bytes);
+}
+
 // One entry an interface, by its IPv4 address where it has one.
 std::vector<NetworkInterface> interfaces() {
   std::vector<NetworkInterface> found;
@@ -51,6 +58,7 @@ std::vector<NetworkInterface> interfaces() {
       const bool works = (one->ifa_flags & IFF_UP) != 0 && (one->ifa_flags & IFF_RUNNING) != 0;
       if (one->ifa_addr == nullptr || one->ifa_addr->sa_family != family || !works) continue;
       if ((one->ifa_flags & IFF_LOOPBACK) != 0) continue;
+      if (is_of_this_link(*one->ifa_addr)) continue;
       const std::string name = one->ifa_name;
       if (std::any_of(found.begin(), found.end(), [&](const auto& known) { return known.name == name; })) continue;
       found.push_back({name, address_of(*one->ifa_addr), number_in("/sys/class/net/" + name + "/speed")});

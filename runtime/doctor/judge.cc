@@ -129,12 +129,6 @@ Findings judge_devices(const Ranks& ranks, const ParallelOptions& options) {
     for (const RankFacts* one : members) {
       for (const DeviceFacts& device : one->devices) seen.insert(device.identifier);
     }
-    if (members.size() > seen.size() && !options.share_devices) {
-      findings.push_back(
-          {true, fmt::format("host {}: {} ranks, but {} device{}; start one rank a device, or set "
-                             "parallel.share_devices = true to compute on shared ones",
-                             members[0]->on.name, members.size(), seen.size(), seen.size() == 1 ? "" : "s")});
-    }
     const bool apart =
         std::all_of(members.begin(), members.end(), [](const auto* one) { return one->devices.size() == 1; });
     if (apart && seen.size() > 1) {

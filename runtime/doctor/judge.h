@@ -14,7 +14,7 @@ namespace shardora {
 Findings judge_versions(const std::vector<RankFacts>& ranks);
 // The threads of a host's ranks against the cores that they may use together.
 Findings judge_cores(const std::vector<RankFacts>& ranks);
-// A device for every rank, or for none.
+// A device for every rank, or for none. Which rank takes which is device_choice's to refuse.
 Findings judge_devices(const std::vector<RankFacts>& ranks, const ParallelOptions& options);
 // Several hosts: a way between them, and the one that MPI was told of.
 Findings judge_network(const std::vector<RankFacts>& ranks);

@@ -101,13 +101,6 @@ TEST(JudgeRanks, AMissingDeviceIsAFaultWhereItWasAskedForAndAWarningWhereOthersH
   EXPECT_THAT(judge_ranks(ranks, {.backend = "cpu"}), IsEmpty());
 }
 
-TEST(JudgeRanks, MoreRanksThanDevicesIsAFaultUnlessTheyMayShare) {
-  std::vector<RankFacts> ranks = healthy(3, 3);
-  give_devices(ranks, 2);
-  EXPECT_THAT(only(judge_ranks(ranks, {}), true), HasSubstr("host host0: 3 ranks, but 2 devices"));
-  EXPECT_THAT(judge_ranks(ranks, {.share_devices = true}), IsEmpty());
-}
-
 TEST(JudgeRanks, WarnsWhereEachRankSeesItsOwnDeviceOnly) {
   std::vector<RankFacts> ranks = healthy(2, 2);
   give_devices(ranks, 1);
