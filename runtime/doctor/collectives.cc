@@ -11,7 +11,7 @@ constexpr std::int64_t kSizes[] = {std::int64_t{4} << 10, std::int64_t{256} << 1
                                    std::int64_t{32} << 20};
 constexpr std::int64_t kLargestOfDevices = std::int64_t{256} << 20;
 constexpr double kTimeOfASize = 0.1;                 // seconds spent on it, about
-constexpr double kLongest = 0.1;                     // of one sum: a larger one would tell no more, and take seconds
+constexpr double kSlowest = 0.1;                     // of one sum: a larger one would tell no more, and take seconds
 constexpr std::int64_t kPeriod = 31, kFactors = 16;  // sums of thousands of ranks are exact in float32
 
 using Clock = std::chrono::steady_clock;
@@ -39,7 +39,7 @@ class GroupTester {
     for (const std::int64_t bytes : sizes) {
       say(fmt::format("sums over the {} group{}, {} KiB", test.group, test.group == "world" ? "" : "s", bytes >> 10));
       time_size(test, bytes);
-      if (!test.wrong.empty() || test.sums.back().seconds > kLongest) break;
+      if (!test.wrong.empty() || test.sums.back().seconds > kSlowest) break;
     }
   }
 

@@ -7,6 +7,8 @@
 #include <csignal>
 #include <cstdio>
 
+#include "runtime/doctor/facts.h"
+#include "runtime/doctor/judge.h"
 #include "runtime/doctor/siblings.h"
 
 namespace shardora {
@@ -15,6 +17,16 @@ namespace {
 std::string host_name() {
   utsname system{};
   return uname(&system) == 0 ? system.nodename : "(unnamed)";
+}
+
+// MPI's start may hang by it.
+std::string told_wrongly() {
+  RankFacts here;
+  here.mpi_interfaces = told_interfaces();
+  here.on = look_at_host();
+  std::string text;
+  for (const Finding& one : judge_told(here)) text += "; " + one.text;
+  return text;
 }
 
 }  // namespace
@@ -71,8 +83,8 @@ void Deadline::expire() {
     for (RankDoing& one : stopped_siblings()) ranks.push_back(std::move(one));
   }
   if (board_->first_to_report()) {
-    fmt::print(stderr, "shardora: [rank {}] doctor: not done after {:g} s (doctor.timeout_seconds); {}\n", rank_,
-               seconds_, describe(ranks, host_name()));
+    fmt::print(stderr, "shardora: [rank {}] doctor: not done after {:g} s (doctor.timeout_seconds); {}{}\n", rank_,
+               seconds_, describe(ranks, host_name()), told_wrongly());
     std::fflush(stderr);
   } else {
     sleep(1);  // the launcher ends all ranks at the first that ends: let the one that reports be heard

@@ -52,20 +52,6 @@ bool has_interface(const HostFacts& host, const std::string& name) {
   return std::any_of(host.interfaces.begin(), host.interfaces.end(), [&](const auto& one) { return one.name == name; });
 }
 
-// Names that MPI was told to use and that the host lacks. Networks (10.0.0.0/8) are left to MPI.
-Findings judge_told(const RankFacts& rank) {
-  Findings findings;
-  if (rank.mpi_interfaces.starts_with('^')) return findings;
-  for (const std::string& name : words_of(rank.mpi_interfaces)) {
-    if (name == "lo" || name.find('/') != std::string::npos || has_interface(rank.on, name)) continue;
-    findings.push_back(
-        {true, fmt::format("MPI is told to use interface {} (OMPI_MCA_btl_tcp_if_include = {}), which host {} does "
-                           "not have, or not up; name one that it has, or bring it up",
-                           name, rank.mpi_interfaces, rank.on.name)});
-  }
-  return findings;
-}
-
 }  // namespace
 
 std::string number_list(const std::vector<int>& ascending) {
@@ -138,6 +124,20 @@ Findings judge_devices(const Ranks& ranks, const ParallelOptions& options) {
                               "--gpu-bind=none)",
                               members[0]->on.name)});
     }
+  }
+  return findings;
+}
+
+// Networks (10.0.0.0/8) are left to MPI.
+Findings judge_told(const RankFacts& rank) {
+  Findings findings;
+  if (rank.mpi_interfaces.starts_with('^')) return findings;
+  for (const std::string& name : words_of(rank.mpi_interfaces)) {
+    if (name == "lo" || name.find('/') != std::string::npos || has_interface(rank.on, name)) continue;
+    findings.push_back(
+        {true, fmt::format("MPI is told to use interface {} (OMPI_MCA_btl_tcp_if_include = {}), which host {} does "
+                           "not have, or not up; name one that it has, or bring it up",
+                           name, rank.mpi_interfaces, rank.on.name)});
   }
   return findings;
 }

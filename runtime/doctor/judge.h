@@ -18,6 +18,8 @@ Findings judge_cores(const std::vector<RankFacts>& ranks);
 Findings judge_devices(const std::vector<RankFacts>& ranks, const ParallelOptions& options);
 // Several hosts: a way between them, and the one that MPI was told of.
 Findings judge_network(const std::vector<RankFacts>& ranks);
+// The names that MPI was told to use and that this rank's host lacks.
+Findings judge_told(const RankFacts& rank);
 // Memory of the host, and the memory through which its ranks talk.
 Findings judge_memory(const std::vector<RankFacts>& ranks);
 

@@ -211,8 +211,9 @@ def blocked_interface(options, scratch):
                          *doctor(doctor__timeout_seconds=8)], 60, bad)
         must_name(outcome, FAULT, "not done after 8 s", "none is behind: another host, the network")
         lacking = env | {"OMPI_MCA_btl_tcp_if_include": "eth0,ib7"}
-        must_name(start([*launch, "-x", "OMPI_MCA_btl_tcp_if_include", options.program, *doctor()], 60, lacking), FAULT,
-                  "MPI is told to use interface ib7")
+        outcome = start([*launch, "-x", "OMPI_MCA_btl_tcp_if_include", options.program,
+                         *doctor(doctor__timeout_seconds=8)], 60, lacking)
+        must_name(outcome, FAULT, "MPI is told to use interface ib7")
 
 
 QUICK = [wrong_mpi_of_srun, separate_worlds, read_only_output, full_disk, one_core_for_two_ranks, missing_device,
