@@ -152,7 +152,8 @@ void expect(GroupTest& test, const LinkFacts& links) {
   if (test.crosses_hosts) {
     if (links.network <= 0) return;
     test.expected = links.network / links.ranks_on_host;
-    test.expectation = fmt::format("{}, shared by the {} ranks of a host", links.network_name, links.ranks_on_host);
+    test.expectation = links.network_name;
+    if (links.ranks_on_host > 1) test.expectation += fmt::format(", shared by {} ranks", links.ranks_on_host);
   } else if (!links.through_host && test.group != "world") {
     if (links.device_link <= 0) return;
     test.expected = links.device_link;
