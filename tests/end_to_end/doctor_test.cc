@@ -10,7 +10,7 @@ using testing::IsEmpty;
 using testing::SizeIs;
 
 Words doctor_words(const fs::path& output) {
-  return {"doctor", "--parallel.backend=cpu", "--output.dir=" + output.string()};
+  return {"doctor", "--parallel.backend=cpu", "--doctor.timeout_seconds=100", "--output.dir=" + output.string()};
 }
 
 std::vector<std::string> group_names(const json& result) {
