@@ -101,6 +101,13 @@ struct CudaDevice {
 // or this program was built without CUDA.
 std::vector<CudaDevice> cuda_devices();
 
+// As CUDA counts them: 1000 * major + 10 * minor. 0: no driver, a program without CUDA.
+struct CudaVersions {
+  int driver = 0;   // the newest CUDA that the driver serves
+  int runtime = 0;  // that this program was built with
+};
+CudaVersions cuda_versions();
+
 // The levels that this program is built for and this processor has, lowest first.
 std::vector<std::string> instruction_sets();
 

@@ -50,7 +50,9 @@ void run(Backend& backend, const Op& op, void (*on_cpu)(cpu::Loops&, const Op&),
 
 #ifdef SHARDORA_CUDA
 std::vector<CudaDevice> cuda_devices() { return cuda::devices(); }
+CudaVersions cuda_versions() { return cuda::versions(); }
 #else
+CudaVersions cuda_versions() { return {}; }
 std::vector<CudaDevice> cuda_devices() { refuse_cuda(); }
 #endif
 

@@ -5,9 +5,11 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <new>
 #include <optional>
 
+#include "launch/build_id.h"
 #include "launch/commands/commands.h"
 #include "launch/compute.h"
 #include "launch/help.h"
@@ -69,8 +71,21 @@ std::optional<std::string> answer_at_once(const Words& words) {
   return std::nullopt;
 }
 
-ExitStatus run_command(MpiSession& session, const Words& words) {
+bool is_doctor(const Words& words) { return !words.empty() && words[0] == "doctor"; }
+
+// The doctor's ends it even where MPI does not come up. A mistake in the words is told later, by rank 0 for all.
+std::unique_ptr<Deadline> make_deadline(const Words& words, int launched) {
+  if (!is_doctor(words)) return nullptr;
+  try {
+    return std::make_unique<Deadline>(parse_invocation(words).options.doctor.timeout_seconds, launched);
+  } catch (const Error&) {
+    return std::make_unique<Deadline>(DoctorOptions{}.timeout_seconds, launched);
+  }
+}
+
+ExitStatus run_command(MpiSession& session, const Words& words, Deadline* deadline) {
   Communicator& world = session.world();
+  if (deadline != nullptr) deadline->share(session.host_group(), world.rank());
   Invocation invocation;
   agree(world, [&] {
     invocation = parse_invocation(words);
@@ -80,9 +95,11 @@ ExitStatus run_command(MpiSession& session, const Words& words) {
     }
   });
   RunOptions& options = invocation.options;
-  require_agreement(world, {{"version", SHARDORA_VERSION},
+  const bool doctor = invocation.command->bit == kDoctor;  // which tells all that is wrong, not the first of it
+  require_agreement(world, {{"program", doctor ? "" : program_identity()},
                             {"command", invocation.command->name},
                             {"configuration", agreed_config(options)}});
+  if (doctor) return run_doctor(session, invocation, *deadline);
   // A plan is of other ranks than this one.
   const ParallelOptions here = invocation.command->bit == kPlan ? ParallelOptions{} : options.parallel;
   const ProcessGrid& grid = session.make_grid(here);
@@ -98,6 +115,7 @@ ExitStatus run_command(MpiSession& session, const Words& words) {
   const std::int64_t warns = binding.warning.empty() ? world.size() : world.rank();
   const std::int64_t first = world.all_reduce(warns, Reduction::kMin);
   if (first < world.size()) log.warn(world.broadcast(binding.warning, static_cast<int>(first)));
+  if (!grid.warning.empty()) log.warn(grid.warning);
   const Machine machine{.backend = compute.backend(),
                         .grid = compute.grid(),
                         .log = log,
@@ -112,6 +130,7 @@ ExitStatus run_command(MpiSession& session, const Words& words) {
 
 // Needed before MPI starts, and so before words that make no sense can be refused by all ranks alike.
 WatchdogPlan watchdog_plan(const Words& words) {
+  if (is_doctor(words)) return {};  // its deadline ends all that hangs
   ParallelOptions options;
   try {
     options = parse_invocation(words).options.parallel;
@@ -134,9 +153,9 @@ int end_all(MpiSession& session, ExitStatus status, const char* message) {
   return static_cast<int>(status);
 }
 
-int run(MpiSession& session, const Words& words) {
+int run(MpiSession& session, const Words& words, Deadline* deadline) {
   try {
-    return static_cast<int>(run_command(session, words));
+    return static_cast<int>(run_command(session, words, deadline));
   } catch (const AgreedError& error) {
     return report(session.world().rank(), error.status(), error.what());
   } catch (const Error& error) {
@@ -164,8 +183,9 @@ int main(int argc, char** argv) {
   if (!words.empty() && words[0] == "train") stop_on_signals();
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe becomes an error where it is written to
   try {
+    const std::unique_ptr<Deadline> deadline = make_deadline(words, launched);  // outlives MPI
     MpiSession session(argc, argv, watchdog_plan(words));
-    return run(session, words);
+    return run(session, words, deadline.get());
   } catch (const Error& error) {  // MPI did not come up
     return report(launched, error.status(), error.what());
   }

@@ -8,7 +8,8 @@ namespace shardora {
 namespace {
 
 constexpr unsigned kRuns = kTrain | kEval | kMerge | kGenerate;
-constexpr unsigned kParallel = kRuns | kAnalyze;
+constexpr unsigned kOnDevices = kRuns | kDoctor;
+constexpr unsigned kParallel = kRuns | kAnalyze | kDoctor;
 
 // AT(train.steps): where RunOptions keeps it.
 #define SHARDORA_AT(member) field([](RunOptions & options) -> auto& { return options.member; })
@@ -263,23 +264,23 @@ Keys optimizer_keys() {
 Keys parallel_keys() {
   return {
       {.name = "parallel.tensor",
-       .used_by = kRuns | kPlan,
+       .used_by = kOnDevices | kPlan,
        .help = "ranks that share one copy of the model; the other ranks are data-parallel",
        .value = whole(SHARDORA_AT(parallel.tensor), from_to(1, 65536))},
       {.name = "parallel.backend",
-       .used_by = kRuns,
+       .used_by = kOnDevices,
        .help = "where to compute; auto: GPUs where every rank has one, else CPUs",
        .value = word(SHARDORA_AT(parallel.backend), {"auto", "cpu", "cuda"})},
       {.name = "parallel.communicator",
-       .used_by = kRuns,
+       .used_by = kOnDevices,
        .help = "between devices: NCCL, or host memory and MPI; auto: NCCL where it is usable",
        .value = word(SHARDORA_AT(parallel.communicator), {"auto", "nccl", "host"})},
       {.name = "parallel.attention",
-       .used_by = kRuns,
+       .used_by = kOnDevices,
        .help = "on devices: cuDNN's, or own kernels; auto: cuDNN where it serves the run; bfloat16 only",
        .value = word(SHARDORA_AT(parallel.attention), {"auto", "cudnn", "own"})},
       {.name = "parallel.share_devices",
-       .used_by = kRuns,
+       .used_by = kOnDevices,
        .help = "several ranks may compute on one device",
        .value = yes_no(SHARDORA_AT(parallel.share_devices))},
       {.name = "parallel.threads",
@@ -314,7 +315,7 @@ Keys parallel_keys() {
 Keys output_keys() {
   return {
       {.name = "output.dir",
-       .used_by = kTrain | kMerge,
+       .used_by = kTrain | kMerge | kDoctor,
        .needed_by = kTrain | kMerge,
        .may_differ = true,
        .help = "folder for everything that is written",
@@ -449,12 +450,22 @@ Keys analyze_keys() {
   };
 }
 
+Keys doctor_keys() {
+  return {
+      {.name = "doctor.timeout_seconds",
+       .used_by = kDoctor,
+       .help = "the longest that all tests together may take; then each host says what hangs there, and the exit "
+               "status is 69",
+       .value = real(SHARDORA_AT(doctor.timeout_seconds), from_to(1, 86400))},
+  };
+}
+
 #undef SHARDORA_AT
 
 Keys all_keys() {
   Keys all;
   for (auto* section : {model_keys, adapter_keys, data_keys, length_keys, optimizer_keys, parallel_keys, output_keys,
-                        command_keys, analyze_keys}) {
+                        command_keys, analyze_keys, doctor_keys}) {
     for (OptionKey& key : section()) all.push_back(std::move(key));
   }
   return all;
@@ -485,6 +496,8 @@ const std::vector<CommandInfo>& command_table() {
       {"merge", kMerge, "folds an adapter into its base model"},
       {"generate", kGenerate, "continues prompts given as token ids"},
       {"plan", kPlan, "memory, speed, traffic and disk of a training run, before it is started (one rank)", kTrain},
+      {"doctor", kDoctor,
+       "the launch, the devices, the network and output.dir: a table, a short self-test, and what to do", kTrain},
       {"analyze", kAnalyze, "how far each layer has moved from its base, in magnitude and in direction"},
       {"inspect", kInspect, "what is in a model folder, an adapter, a dataset or a checkpoint (one rank)"},
   };

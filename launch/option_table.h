@@ -16,7 +16,8 @@ enum CommandBit : unsigned {
   kGenerate = 8,
   kInspect = 16,
   kPlan = 32,
-  kAnalyze = 64
+  kAnalyze = 64,
+  kDoctor = 128
 };
 
 struct CommandInfo {

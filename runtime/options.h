@@ -150,6 +150,10 @@ struct AnalyzeOptions {
   std::string csv;          // file for every layer's figures; empty: none
 };
 
+struct DoctorOptions {
+  double timeout_seconds = 60;  // of all its tests together
+};
+
 struct RunOptions {
   ModelOptions model;
   AdapterOptions adapter;
@@ -162,6 +166,7 @@ struct RunOptions {
   GenerateOptions generate;
   PlanOptions plan;
   AnalyzeOptions analyze;
+  DoctorOptions doctor;
 };
 
 }  // namespace shardora

@@ -23,6 +23,7 @@
 namespace shardora::cuda {
 
 std::vector<CudaDevice> devices();
+CudaVersions versions();
 std::unique_ptr<Backend> make_backend(const BackendOptions& options);
 std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan,
                                                  const MatrixRows& rows);

@@ -107,6 +107,13 @@ std::vector<CudaDevice> devices() {
   return found;
 }
 
+CudaVersions versions() {
+  CudaVersions found;
+  if (cudaDriverGetVersion(&found.driver) != cudaSuccess) found.driver = 0;
+  if (cudaRuntimeGetVersion(&found.runtime) != cudaSuccess) found.runtime = 0;
+  return found;
+}
+
 CudaBackend::CudaBackend(const BackendOptions& options)
     : device_(options.device), deterministic_(options.deterministic), events_(std::make_shared<EventPool>()) {
   const int count = device_count();

@@ -100,7 +100,7 @@ ExitStatus run_analyze(const RunOptions& options, const Machine& machine) {
     if (!csv.empty()) replace_file(csv, csv_text(analysis));
     result = report(options, analysis);
   });
-  print_result(machine, result);
+  print_result(*machine.grid.world, result);
   return ExitStatus::kDone;
 }
 

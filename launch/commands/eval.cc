@@ -7,7 +7,7 @@
 namespace shardora {
 
 ExitStatus run_eval(const RunOptions& options, const Machine& machine) {
-  print_result(machine, to_json(evaluate(options, machine)));
+  print_result(*machine.grid.world, to_json(evaluate(options, machine)));
   return ExitStatus::kDone;
 }
 

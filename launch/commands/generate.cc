@@ -27,7 +27,7 @@ ExitStatus run_generate(const RunOptions& options, const Machine& machine) {
   result["new_tokens"] = generation.new_tokens;
   result["seconds"] = generation.seconds;
   result["tokens_per_second"] = static_cast<double>(generation.new_tokens) / generation.seconds;
-  print_result(machine, result);
+  print_result(*machine.grid.world, result);
   return ExitStatus::kDone;
 }
 

@@ -60,7 +60,7 @@ ExitStatus run_inspect(const RunOptions& options, const Machine& machine) {
   if (!options.data.eval.empty()) result["eval"] = inspect_datasets(options.data.eval, limits, problems);
   print_problems(problems);
   result["problems"] = problems;
-  print_result(machine, result);
+  print_result(*machine.grid.world, result);
   return ExitStatus::kDone;
 }
 

@@ -12,7 +12,7 @@ namespace shardora {
 ExitStatus run_plan(const RunOptions& options, const Machine& machine) {
   const RunPlan plan = make_plan(options);
   fmt::print("{}", to_text(plan));
-  print_result(machine, to_json(plan));
+  print_result(*machine.grid.world, to_json(plan));
   return ExitStatus::kDone;
 }
 

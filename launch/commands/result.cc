@@ -9,9 +9,9 @@ namespace shardora {
 
 using nlohmann::ordered_json;
 
-void print_result(const Machine& machine, const ordered_json& result) {
-  agree(*machine.grid.world, [&] {
-    if (machine.grid.world->rank() != 0) return;
+void print_result(Communicator& world, const ordered_json& result) {
+  agree(world, [&] {
+    if (world.rank() != 0) return;
     const std::string line = result.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
     const bool written = std::fwrite(line.data(), 1, line.size(), stdout) == line.size() && std::fflush(stdout) == 0;
     if (!written) refuse(ExitStatus::kIo, "cannot write the result to standard output");

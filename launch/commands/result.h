@@ -3,11 +3,11 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "runtime/train/run.h"
+#include "runtime/comm/communicator.h"
 
 namespace shardora {
 
 // Throws AgreedError(kIo) where it cannot be written.
-void print_result(const Machine& machine, const nlohmann::ordered_json& result);
+void print_result(Communicator& world, const nlohmann::ordered_json& result);
 
 }  // namespace shardora

@@ -11,7 +11,7 @@
 namespace shardora {
 namespace {
 
-std::string mpi_library() {
+std::string library_text() {
   char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
   int length = 0;
   SHARDORA_CHECK(MPI_Get_library_version(text, &length));  // allowed before MPI_Init
@@ -86,7 +86,7 @@ struct MpiSession::Impl {
 
 MpiSession::MpiSession(int& argc, char**& argv, const WatchdogPlan& plan) {
   const Environment environment = [](const char* name) { return std::getenv(name); };
-  refuse_launch_without_peers(environment, mpi_library());
+  refuse_launch_without_peers(environment, library_text());
   impl_ = std::make_unique<Impl>(argc, argv, plan, environment);
   refuse_wrong_size(environment, impl_->world->size());
   std::vector<int> far;
@@ -100,6 +100,11 @@ MpiSession::MpiSession(int& argc, char**& argv, const WatchdogPlan& plan) {
 }
 
 MpiSession::~MpiSession() = default;
+
+std::string MpiSession::library() {
+  const std::string text = library_text();
+  return text.substr(0, text.find_first_of(",\n"));
+}
 
 Communicator& MpiSession::world() { return *impl_->world; }
 Communicator& MpiSession::host_group() { return *impl_->host; }
@@ -120,9 +125,11 @@ const ProcessGrid& MpiSession::make_grid(const ParallelOptions& options) {
   grid->view = {.data = {mine.data, world.size() / options.tensor},
                 .pipeline = {},
                 .tensor = {mine.tensor, options.tensor},
+                .hosts = hosts,
                 .world = &world,
                 .data_group = grid->data_group.get(),
-                .tensor_group = grid->tensor_group.get()};
+                .tensor_group = grid->tensor_group.get(),
+                .warning = spread_warning(hosts, options.tensor)};
   impl_->grids.push_back(std::move(grid));
   impl_->record.grid_is_made();
   return impl_->grids.back()->view;

@@ -20,6 +20,8 @@ class MpiSession {
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
 
+  static std::string library();  // "Open MPI v4.1.4"
+
   Communicator& world();
   Communicator& host_group();   // the ranks of this host, in the world's order
   int host_local_rank() const;  // among them, from 0

@@ -161,6 +161,7 @@ const std::map<std::string, std::string> kSamples = {
     {"analyze.tuned", "some/model"},
     {"analyze.checkpoints", "some/run"},
     {"analyze.csv", "some/table.csv"},
+    {"doctor.timeout_seconds", "25"},
     {"plan.shape", "8B"},
     {"plan.device", "h200"},
     {"plan.devices", "16"},
@@ -366,7 +367,7 @@ TEST(ParseInvocation, RefusesBrokenOrMissingFiles) {
 TEST(ParseInvocation, NamesTheCommandsAndTheMissingKey) {
   EXPECT_THAT(refusal({}), HasSubstr("a command is missing"));
   EXPECT_THAT(refusal({"trian"}),
-              AllOf(HasSubstr("'trian'"), HasSubstr("train, eval, merge, generate, plan, analyze, inspect")));
+              AllOf(HasSubstr("'trian'"), HasSubstr("train, eval, merge, generate, plan, doctor, analyze, inspect")));
   EXPECT_THAT(refusal({"train", "--model.path=m", "--data.train=d", "--train.steps=1"}),
               AllOf(HasSubstr("output.dir is missing"), HasSubstr("train needs")));
   EXPECT_THAT(refusal({"eval", "--model.path=m"}), HasSubstr("nothing to evaluate: expected data.eval"));

@@ -35,8 +35,10 @@ const std::map<std::string, std::set<std::string>>& arrows() {
     may["runtime/options.h"] = {};
     may["runtime/generate"] = may["runtime/train"];
     may["runtime/generate"].insert("runtime/train");
+    may["runtime/doctor"] = {"kernels",      "runtime/options.h", "runtime/memory",
+                             "runtime/comm", "runtime/io",        "runtime/observe"};
     may["launch"] = may["runtime/plan"];
-    may["launch"].insert({"runtime/plan", "runtime/generate"});
+    may["launch"].insert({"runtime/plan", "runtime/generate", "runtime/doctor"});
     return may;
   }();
   return built;

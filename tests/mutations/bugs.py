@@ -806,5 +806,33 @@ SIGNALS = [
         "all_reduce(static_cast<std::int64_t>(mine), Reduction::kMin)", "faults.signals"),
 ]
 
-BUGS = (SIGNALS + CHOICES + GENERATION + ANALYSIS + DEVICE_ATTENTION + ON_THE_DEVICE + PRODUCTS + SUMS + MEMORY + FIT +
+DOCTOR = [
+    Bug("ranks of another build pass", "one program on all ranks", "runtime/doctor/judge.cc",
+        "return one.*text != expected;", "return false;", "JudgeRanks"),
+    Bug("cores of a host counted once a rank", "two ranks never share a core unsaid", "runtime/doctor/judge.cc",
+        "if (threads <= cores.size()) continue;", "if (threads <= cores.size() * members.size()) continue;", "JudgeRanks"),
+    Bug("a missing device is only warned of", "what ends a run is a fault", "runtime/doctor/judge.cc",
+        'if (options.backend == "cuda") {', 'if (options.backend == "gpu") {', "JudgeRanks"),
+    Bug("MPI told of an interface that is not there", "the way between hosts", "runtime/doctor/judge.cc",
+        "append(findings, judge_told(*members[0]));", "", "JudgeRanks"),
+    Bug("a self-test that expects what it sent", "sums of the self-test", "runtime/doctor/collectives.cc",
+        "if (found != expected) mine", "if (found != share(group_.rank(), i)) mine", "TestCollectives"),
+    Bug("a wrong sum does not count", "what ends a run is a fault", "runtime/doctor/collectives.cc",
+        "if (!test.wrong.empty()) {", "if (test.wrong.empty() && test.sums.empty()) {", "JudgeCollectives"),
+    Bug("each rank is promised the whole network", "expectation of a bandwidth", "runtime/doctor/collectives.cc",
+        "test.expected = links.network / links.ranks_on_host;", "test.expected = links.network;", "Expect"),
+    Bug("a link to nowhere passes for a folder", "the place of output.dir", "runtime/doctor/filesystem.cc",
+        "fs::is_symlink(output, ignored) || fs::exists(output, ignored)", "fs::exists(output, ignored)", "AFolder"),
+    Bug("the test of a folder stays in it", "doctor leaves nothing", "runtime/doctor/filesystem.cc",
+        "fs::remove_all(own_, ignored);", ";", "AFolder"),
+    Bug("nobody is behind", "who hangs is named", "runtime/doctor/board.cc",
+        "if (one.tests < most || one.stopped)", "if (one.tests > most || one.stopped)", "Describe"),
+    Bug("tensor groups by host order alone", "a tensor group on one host", "runtime/comm/process_grid.cc",
+        "ranks.size() / tensor * tensor", "0 * tensor", "comm_mpi_test"),
+    Bug("rank 0 leaves the grid's origin", "rank 0 at data 0, tensor 0", "runtime/comm/process_grid.cc",
+        "std::rotate(order.begin(), order.begin() + group,", "std::rotate(order.begin(), order.begin() + 0 * group,",
+        "comm_mpi_test"),
+]
+
+BUGS = (DOCTOR + SIGNALS + CHOICES + GENERATION + ANALYSIS + DEVICE_ATTENTION + ON_THE_DEVICE + PRODUCTS + SUMS + MEMORY + FIT +
         RECOMPUTE + ADAPTATION + DROPOUT + CUTS + BATCHES + OPTIMIZERS + FILES + RANKS + PLANS)

@@ -27,6 +27,22 @@ TEST(PlaceRanks, TensorGroupsStayOnOneHostWhereTheLauncherDealtRanksRoundRobin) 
               ElementsAre(GridPlace{0, 0}, GridPlace{1, 0}, GridPlace{0, 1}, GridPlace{1, 1}));
 }
 
+TEST(PlaceRanks, AHostWithRanksEnoughHoldsWholeTensorGroups) {
+  // Hosts of 2, 4 and 2 ranks: sorted by host alone, both groups would span two hosts.
+  const std::vector<int> hosts = {0, 0, 1, 1, 1, 1, 2, 2};
+  EXPECT_THAT(place_ranks(hosts, 4), ElementsAre(GridPlace{0, 0}, GridPlace{0, 1}, GridPlace{1, 0}, GridPlace{1, 1},
+                                                 GridPlace{1, 2}, GridPlace{1, 3}, GridPlace{0, 2}, GridPlace{0, 3}));
+  EXPECT_EQ(place_ranks({1, 0, 0, 0, 1, 1}, 2)[0], (GridPlace{0, 0}));  // rank 0 is the origin
+}
+
+TEST(SpreadWarning, SpeaksWhereATensorGroupNeedNotSpanHosts) {
+  EXPECT_EQ(spread_warning({0, 1, 0, 1}, 2), "");
+  EXPECT_EQ(spread_warning({0, 0, 0, 0}, 4), "");
+  EXPECT_EQ(spread_warning({0, 1}, 2), "");  // no host has two ranks: meant so
+  EXPECT_THAT(spread_warning({0, 0, 0, 1}, 2), HasSubstr("1 of 2 tensor groups"));
+  EXPECT_THAT(spread_warning({0, 0, 1, 1, 1, 1, 2, 2}, 4), HasSubstr("start a multiple of 4 ranks on each host"));
+}
+
 TEST(PlaceRanks, RefusesASizeThatDoesNotDivideAndNamesThoseThatDo) {
   for (const int tensor : {-1, 0, 4, 5, 12}) {
     try {

@@ -1,0 +1,57 @@
+// What a rank can say of itself and of its host, without asking anybody; and its way to rank 0.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runtime/comm/communicator.h"
+
+namespace shardora {
+
+struct NetworkInterface {
+  std::string name, address;
+  std::int64_t megabits = 0;  // per second, as the system says; 0: it does not say
+};
+
+struct HostFacts {
+  std::string name;
+  std::int64_t memory_bytes = 0, free_bytes = 0;
+  std::string limit;                     // what leaves no more than free_bytes: MemAvailable, or a control group's file
+  std::int64_t shared_memory_bytes = 0;  // free in /dev/shm, through which ranks of a host talk
+  int cores = 0;                         // online
+  std::string driver;                    // NVIDIA's kernel module; empty: none
+  std::vector<NetworkInterface> interfaces;  // up, with an address, but for the loopback
+  std::int64_t fabric_megabits = 0;          // the sum of InfiniBand and RoCE ports; 0: none
+};
+
+struct DeviceFacts {
+  std::string name, identifier;
+  std::int64_t memory_bytes = 0;
+};
+
+struct RankFacts {
+  int rank = 0;
+  int host = 0;  // the lowest rank on it
+  std::int64_t process = 0;
+  std::string program, mpi, nccl;         // versions; nccl is empty where nothing asked for it
+  std::string nccl_refusal;               // why it cannot be used
+  int cuda_driver = 0, cuda_runtime = 0;  // 1000 * major + 10 * minor; 0: none
+  std::vector<int> cores;                 // that it may use
+  int threads = 1;
+  std::string omp_threads;           // OMP_NUM_THREADS
+  std::string mpi_interfaces;        // what MPI was told of interfaces: a list, or ^list; empty: nothing
+  std::vector<DeviceFacts> devices;  // that it sees
+  std::string device_refusal;        // why it sees none
+  HostFacts on;
+};
+
+// This host, as this process sees it. Reads files only.
+HostFacts look_at_host();
+// What the launcher told Open MPI (btl_tcp_if_include and _exclude).
+std::string told_interfaces();
+
+// Every rank's, in rank order, on rank 0 (empty elsewhere).
+std::vector<RankFacts> gather_facts(Communicator& world, const RankFacts& mine);
+
+}  // namespace shardora
