@@ -15,7 +15,6 @@
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <sstream>
 #include <thread>
 
@@ -61,26 +60,11 @@ std::string to_text(const Holder& holder) {
          '\n';
 }
 
-// Empty where the file is empty or says something else: a clean end empties it, a start may not have written yet.
+// A clean end empties the file, and a start may not have written yet.
 std::optional<Holder> read_holder(int descriptor) {
   std::array<char, 4096> text{};
   const ssize_t size = pread(descriptor, text.data(), text.size(), 0);
-  if (size <= 0) return std::nullopt;
-  const Json value = Json::parse(text.data(), text.data() + size, nullptr, false);
-  if (!value.is_object()) return std::nullopt;
-  try {
-    Holder holder;
-    value.at("host").get_to(holder.host);
-    value.at("process").get_to(holder.process);
-    value.at("process_start").get_to(holder.process_start);
-    value.at("boot_id").get_to(holder.boot_id);
-    value.at("job").get_to(holder.job);
-    value.at("restart_count").get_to(holder.restart_count);
-    value.at("started").get_to(holder.started);
-    return holder;
-  } catch (const Json::exception&) {
-    return std::nullopt;
-  }
+  return size <= 0 ? std::nullopt : parse_holder({text.data(), static_cast<std::size_t>(size)});
 }
 
 [[noreturn]] void refuse_busy(const std::filesystem::path& path, int descriptor) {
@@ -132,6 +116,24 @@ Holder this_process() {
   holder.restart_count = std::atoll(environment("SLURM_RESTART_COUNT", "0").c_str());
   holder.started = std::time(nullptr);
   return holder;
+}
+
+std::optional<Holder> parse_holder(std::string_view text) {
+  const Json value = Json::parse(text, nullptr, false);
+  if (!value.is_object()) return std::nullopt;
+  try {
+    Holder holder;
+    value.at("host").get_to(holder.host);
+    value.at("process").get_to(holder.process);
+    value.at("process_start").get_to(holder.process_start);
+    value.at("boot_id").get_to(holder.boot_id);
+    value.at("job").get_to(holder.job);
+    value.at("restart_count").get_to(holder.restart_count);
+    value.at("started").get_to(holder.started);
+    return holder;
+  } catch (const Json::exception&) {
+    return std::nullopt;
+  }
 }
 
 std::string describe(const Holder& holder) {

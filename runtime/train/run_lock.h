@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace shardora {
 
@@ -16,6 +18,8 @@ struct Holder {
   std::int64_t started = 0;  // seconds since 1970
 };
 Holder this_process();
+// What a run.lock says; empty where it says nothing, or something else.
+std::optional<Holder> parse_holder(std::string_view text);
 std::string describe(const Holder& holder);  // "process 12 on host n1 (job 34), since 2026-01-31 12:00:00 UTC"
 
 // An exclusive flock on the file, freed by the kernel when its holder ends, however it ends. Where the file system

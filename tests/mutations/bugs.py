@@ -690,7 +690,7 @@ PLANS = [
     Bug("each rank has the whole machine's speed", "a plan's time", "runtime/plan/calibration.cc",
         "return found->second / machine_.ranks;", "return found->second;", "Calibration"),
     Bug("another machine's figures are added to", "a plan's calibration", "runtime/plan/calibration.cc",
-        "other_ = measured_on != processor_;", "other_ = false;", "Calibration"),
+        "other_ = before.machine != measured_.machine;", "other_ = false;", "Calibration"),
     Bug("the lightest rank's work", "a plan's work", "runtime/plan/workload.cc",
         "if (tokens > most_tokens)", "if (most_tokens < 0 || tokens < most_tokens)", "Workload"),
     Bug("sums of a micro-batch once a step", "a plan's traffic", "runtime/plan/step_work.cc",
