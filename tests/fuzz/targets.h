@@ -1,5 +1,6 @@
 // Fuzz targets: each feeds bytes from nowhere to one door of the program, the one that a file of that kind comes
-// through. It returns where they were accepted and where they were refused as they should be; all else ends the process.
+// through. It returns where they were accepted and where they were refused as they should be; all else ends the
+// process.
 //
 // An input is text where it can be, so that the corpus can be read: where a target takes several files, they are parts
 // between lines of %%, and a safetensors file may be given as its header, a line of %%%, and its data, to which the

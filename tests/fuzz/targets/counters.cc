@@ -13,9 +13,9 @@ void counters(std::string_view input) {
   accepted([&] {
     read_safetensors(path);
     const Counters counters = read_counters(SafetensorsFile(path).metadata(), path.string());
-    require(counters.step >= 0 && counters.tokens >= 0 && counters.best_step >= 0 &&
-                counters.evaluations_without_gain >= 0,
-            "a negative counter");
+    require(
+        counters.step >= 0 && counters.tokens >= 0 && counters.best_step >= 0 && counters.evaluations_without_gain >= 0,
+        "a negative counter");
     const auto written = to_metadata(counters);  // compared as text: a loss may be no number
     require(to_metadata(read_counters(written, "again")) == written, "other counters, read again");
   });

@@ -29,8 +29,8 @@ void dataset(std::string_view input) {
   const std::filesystem::path path = scratch.put("data.safetensors", safetensors_bytes(input));
   for (const Overlong overlong : {Overlong::kError, Overlong::kTruncate, Overlong::kDrop}) {
     const bool learns = accepted([&] { require_whole(Dataset(path, kVocabulary, kLongest, overlong)); });
-    const bool prompts = accepted(
-        [&] { require_whole(Dataset(path, kVocabulary, kLongest, overlong, Dataset::Use::kPrompts)); });
+    const bool prompts =
+        accepted([&] { require_whole(Dataset(path, kVocabulary, kLongest, overlong, Dataset::Use::kPrompts)); });
     require(prompts || !learns, "what can be learned from was refused as prompts");
   }
 }
