@@ -51,8 +51,8 @@ def kind_of(reason):
     reason = re.sub(r"^.*?model\.safetensors: ", "", reason)
     reason = re.sub(r"near '.*", "near …", reason)
     reason = re.sub(r"tensor '.*?' (?=is|has|lies|starts)", "tensor … ", reason)
-    reason = re.sub(r"dtype .*|has .* in its (shape|data_offsets)", lambda m: "has … in its " + m[1] if m[1] else "dtype …",
-                    reason)
+    reason = re.sub(r"has .* in its (shape|data_offsets)", r"has … in its \1", reason)
+    reason = re.sub(r"dtype .*", "dtype …", reason)
     return re.sub(r"'.*?'", "…", re.sub(r"\d+", "N", reason))
 
 

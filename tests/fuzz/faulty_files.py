@@ -9,8 +9,10 @@ OTHER_TYPES = ['"F31"', '"f32"', '"F4"', '"F8_E8M0"', '"C64"', '"F6_E2M3"', '""'
 NUMBERS = ["0", "1", "2", "7", "-1", "-0", "00", "01", "1.0", "1e0", "1E2", "0.0", "-0.0", "null", "true", '"1"', "[]",
            "[1]", "2147483648", "4294967296", "9223372036854775807", "9223372036854775808", "18446744073709551615",
            "18446744073709551616", "1e400", "+1", "0x1", "NaN", "Infinity", " 3", "3 ", "3\n"]
-NAMES = ['""', '"a"', '"b"', '"__metadata__"', '"a\\u0000"', '"\\u0061"', '"\\ud800"', '"\\ud83d\\ude00"', '"\\udc00\\ud800"',
+NAMES = ['""', '"a"', '"b"', '"__metadata__"', '"a\\u0000"', '"\\u0061"', '"\\ud800"', '"\\ud83d\\ude00"',
+         '"\\udc00\\ud800"',
          '"\\/"', '"\\x"', '"a\nb"', '"\u00e9"', "'a'", "a", "1", '"dtype"', '"\x7f"']
+KEYS = ['"shape"', '"dtype"', '"Shape"', '"dtyp\\u0065"', "shape", '""']
 METADATA = ["null", "[]", "{}", '"x"', '{"a":1}', '{"a":null}', '{"a":"b","a":"c"}', '{"a":{}}', '{"":""}', "{}{}", "1"]
 ENDS = [b" ", b"   ", b"\n", b"\t", b"\0", b"x", b",", b"}", b"{}", b"\xff", b"/**/", b"\x0b"]
 
@@ -59,7 +61,7 @@ def change_number(source, numbers):
 def change_fields(source, entry):
     kind = source.randrange(5)
     if kind == 0:
-        entry.keys[source.randrange(3)] = source.choice(('"shape"', '"dtype"', '"Shape"', '"dtyp\\u0065"', "shape", '""'))
+        entry.keys[source.randrange(3)] = source.choice(KEYS)
     elif kind == 1:
         entry.more.append(source.choice(('"x":1', '"shape":[]', '"dtype":"F32"', '"x":{}', '"data_offsets":[0,0]', "")))
     elif kind == 2:

@@ -164,11 +164,13 @@ def adapter():
     yield "two_spellings", joined(adapter_config(), part({
         "base_model.model.m.lora_A.weight": ("F32", [2, 1], bytes(8)),
         "base_model.model.m.lora_A.default.weight": ("F32", [2, 1], bytes(8))}))
-    yield "not_finite", joined(adapter_config(), part({"base_model.model.m.lora_A.weight": ("F32", [1, 1], b"\0\0\xc0\x7f")}))
-    yield "no_module_name", joined(adapter_config(), part({"base_model.model..lora_A.weight": ("F32", [2, 1], bytes(8))}))
+    lonely = lambda module, content: part({f"base_model.model.{module}.lora_A.weight": ("F32", [1, 1], content)})
+    yield "not_finite", joined(adapter_config(), lonely("m", b"\0\0\xc0\x7f"))
+    yield "no_module_name", joined(adapter_config(), lonely("", bytes(4)))
     yield "config_only", adapter_config().encode()
     yield "config_deep", joined('{"x":' + "[" * 99 + "]" * 99 + "}", adapter_part())
-    yield "golden_config", joined((GOLDEN / "llama_dora" / "final" / "adapter_config.json").read_bytes(), adapter_part())
+    golden = GOLDEN / "llama_dora" / "final" / "adapter_config.json"
+    yield "golden_config", joined(golden.read_bytes(), adapter_part())
 
 
 def model_text(**changes):
