@@ -4,7 +4,7 @@
 #
 #   tests/fuzz/run.sh                          all targets, 30 minutes each
 #   tests/fuzz/run.sh --minutes 5 options      some of them, for less
-#   tests/fuzz/run.sh --keep                   and puts the smallest corpus with the same coverage into tests/fuzz/corpus
+#   tests/fuzz/run.sh --keep                   and adds the fewest inputs with the same coverage to tests/fuzz/corpus
 #
 # What is found stays in build/fuzz/corpus, findings as build/fuzz/findings/TARGET-crash-…: give such a file to
 # build/fuzz/tests/fuzz/fuzz_TARGET to see it again, and keep it, by a telling name, in tests/fuzz/corpus/TARGET.
@@ -17,20 +17,25 @@ keep=false
 targets=()
 programs=build/fuzz/tests/fuzz
 most_bytes=4096         # of an input; what is longer has nothing new to say
-kept_bytes=1500         # of an input that --keep takes over
+most_kept_bytes=400     # of an input that --keep takes over
 found=0
+
+refuse() {
+  echo "run.sh: $*" >&2
+  exit 64
+}
 
 parse() {
   while [[ $# -gt 0 ]]; do
     case $1 in
       --minutes)
-        [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || { echo "run.sh: --minutes '${2:-}': expected a whole number from 1" >&2; exit 64; }
+        [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || refuse "--minutes '${2:-}': expected a whole number from 1"
         minutes=$2
         shift ;;
       --keep) keep=true ;;
-      -*) echo "run.sh: unknown option '$1': expected --minutes, --keep or names of targets" >&2; exit 64 ;;
+      -*) refuse "unknown option '$1': expected --minutes, --keep or names of targets" ;;
       *)
-        [[ -f tests/fuzz/targets/$1.cc ]] || { echo "run.sh: unknown target '$1': expected one of $(all)" >&2; exit 64; }
+        [[ -f tests/fuzz/targets/$1.cc ]] || refuse "unknown target '$1': expected one of $(all)"
         targets+=("$1") ;;
     esac
     shift
@@ -60,16 +65,17 @@ minimise() {
   "$programs/fuzz_$target" -merge=1 "$fewest" "tests/fuzz/corpus/$target" "$work" >>"build/fuzz/corpus/$target.log" 2>&1
   rm -rf "$work"
   mv "$fewest" "$work"
-  if ! $keep; then return; fi
-  for file in "$work"/*; do
-    if [[ $(stat -c %s "$file") -le $kept_bytes ]] && ! already_kept "$file" "$target"; then
-      cp "$file" "tests/fuzz/corpus/$target/"
-    fi
-  done
+  if $keep; then keep_small "$target" "$work"; fi
 }
 
-# By that or by another name.
-already_kept() { sha1sum "tests/fuzz/corpus/$2"/* | grep -q "^$(sha1sum <"$1" | cut -d ' ' -f 1) "; }
+# What the tree does not have yet, by that name or by another: libFuzzer names an input by the SHA-1 of its content.
+keep_small() {
+  local kept=tests/fuzz/corpus/$1 known file
+  known=$(sha1sum "$kept"/* | cut -d ' ' -f 1)
+  find "$2" -type f -size "-$((most_kept_bytes + 1))c" | while read -r file; do
+    grep -qx "$(basename "$file")" <<<"$known" || cp "$file" "$kept/"
+  done
+}
 
 main() {
   parse "$@"
