@@ -5,6 +5,7 @@
 #   launch/install.sh build tests lint   and what the tests and the checks of the sources need
 #   launch/install.sh cluster-tests      what the campaigns on several hosts and under Slurm need (tests/faults)
 #   launch/install.sh build cuda         and what the CUDA backend takes from the Python index: the headers of cuDNN's front end
+#   launch/install.sh build fuzz         and what the fuzz targets are built with
 #   launch/install.sh data               what launch/data and convert_config.py need, into build/venv
 #   launch/install.sh report             what launch/report/report.py makes its pages with, into build/venv
 #   launch/install.sh --python numpy …   packages from the Python index, into build/venv
@@ -19,6 +20,7 @@ build_packages=(g++ cmake ninja-build ccache python3 openmpi-bin libopenmpi-dev 
 test_packages=(libgtest-dev libgmock-dev libbenchmark-dev procps)
 cluster_test_packages=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins slurm-wlm-plugins iproute2 procps)
 lint_packages=(clang-format git)
+fuzz_packages=(clang-16 libclang-rt-16-dev)
 python_packages=(python3-venv)
 cuda_packages=(nvidia-cudnn-frontend)  # of the Python index
 data_packages=(numpy safetensors tokenizers transformers jinja2 ijson tqdm pyyaml)  # of the Python index
@@ -91,10 +93,11 @@ main() {
       tests) packages+=("${test_packages[@]}") ;;
       cluster-tests) packages+=("${cluster_test_packages[@]}") ;;
       lint) packages+=("${lint_packages[@]}") ;;
+      fuzz) packages+=("${fuzz_packages[@]}") ;;
       cuda) python+=("${cuda_packages[@]}") ;;
       data) python+=("${data_packages[@]}") ;;
       report) python+=("${report_packages[@]}") ;;
-      *) say "unknown set '$1': expected build, tests, cluster-tests, lint, cuda, data, report or --python PACKAGE…"; exit 64 ;;
+      *) say "unknown set '$1': expected build, tests, cluster-tests, lint, fuzz, cuda, data, report or --python PACKAGE…"; exit 64 ;;
     esac
     shift
   done

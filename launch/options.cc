@@ -8,6 +8,7 @@
 #include <set>
 
 #include "kernels/check.h"
+#include "runtime/io/json.h"
 
 namespace shardora {
 namespace {
@@ -32,8 +33,8 @@ po::options_description known_options() {
 }
 
 [[noreturn]] void refuse_unknown(const std::string& name, const std::string& where) {
-  refuse(ExitStatus::kUsage, "unknown key '{}' {}; did you mean '{}'? (shardora COMMAND --help lists all)", name, where,
-         nearest_option(name));
+  refuse(ExitStatus::kUsage, "unknown key '{}' {}; did you mean '{}'? (shardora COMMAND --help lists all)",
+         printable(name), where, nearest_option(name));
 }
 
 // Boost's own exceptions, in our words.
@@ -46,7 +47,7 @@ auto parsed(const std::string& where, const Parse& parse) {
     const std::string name = flag.substr(std::min(flag.size(), flag.find_first_not_of('-')));
     refuse_unknown(name.substr(0, name.find('=')), where);
   } catch (const po::error& error) {
-    refuse(ExitStatus::kUsage, "{} {}; expected section.key = value", error.what(), where);
+    refuse(ExitStatus::kUsage, "{} {}; expected section.key = value", printable(error.what()), where);
   }
 }
 
@@ -55,10 +56,11 @@ void add(Settings& settings, const po::parsed_options& source, const std::string
   std::set<std::string> seen;
   for (const auto& option : source.options) {
     if (option.position_key >= 0) {
-      refuse(ExitStatus::kUsage, "unexpected word '{}' {}; expected --section.key=value", option.value.at(0), where);
+      refuse(ExitStatus::kUsage, "unexpected word '{}' {}; expected --section.key=value", printable(option.value.at(0)),
+             where);
     }
     if (!seen.insert(option.string_key).second) {
-      refuse(ExitStatus::kUsage, "{} is given twice {}; expected once", option.string_key, where);
+      refuse(ExitStatus::kUsage, "{} is given twice {}; expected once", printable(option.string_key), where);
     }
     const std::string value = option.value.empty() ? std::string() : trimmed(option.value.at(0));
     settings.try_emplace(option.string_key, Setting{value, where, strength});
@@ -97,10 +99,11 @@ void add_file(Settings& settings, const std::string& path) {
   std::ifstream file(path);
   if (!file || file.peek() == std::ifstream::traits_type::eof()) {
     refuse(ExitStatus::kUsage,
-           "cannot read the configuration file '{}', or it is empty; expected [section] and key = value", path);
+           "cannot read the configuration file '{}', or it is empty; expected [section] and key = value",
+           printable(path));
   }
   const po::options_description known = known_options();
-  const std::string where = "in " + path;
+  const std::string where = "in " + printable(path);
   const po::parsed_options source = parsed(where, [&] { return po::parse_config_file(file, known); });
   for (const auto& option : source.options) {
     if (option.string_key == "config") refuse(ExitStatus::kUsage, "'config' {} is for the command line only", where);
@@ -120,11 +123,11 @@ void drop_the_weaker_length(Settings& settings) {
 }
 
 void store(const OptionKey& option, const Setting& setting, RunOptions& options) {
-  const bool printable = setting.text.find_first_of("#\n\r") == std::string::npos;
-  if (printable && option.value.store(setting.text, options)) return;
-  refuse(
-      ExitStatus::kUsage, "{} = '{}' {}: expected {}", option.name, setting.text, setting.where,
-      printable ? option.value.expected : option.value.expected + " without # or line breaks, which no file can hold");
+  const bool fits_a_file = setting.text.find_first_of("#\n\r") == std::string::npos;
+  if (fits_a_file && option.value.store(setting.text, options)) return;
+  refuse(ExitStatus::kUsage, "{} = '{}' {}: expected {}", option.name, printable(setting.text), setting.where,
+         fits_a_file ? option.value.expected
+                     : option.value.expected + " without # or line breaks, which no file can hold");
 }
 
 const CommandInfo& find_command(const std::string& name) {
@@ -133,7 +136,7 @@ const CommandInfo& find_command(const std::string& name) {
     if (command.name == name) return command;
     known += (known.empty() ? "" : ", ") + command.name;
   }
-  refuse(ExitStatus::kUsage, "unknown command '{}'; expected one of {}", name, known);
+  refuse(ExitStatus::kUsage, "unknown command '{}'; expected one of {}", printable(name), known);
 }
 
 template <class Line>

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "runtime/io/files.h"
 #include "runtime/io/json.h"
@@ -12,7 +11,6 @@
 namespace shardora {
 namespace {
 
-constexpr const char* kFormat = "shardora.calibration.v1";
 // Sums over a host's ranks through shared memory: no rank is there to measure them with.
 constexpr double kLinkBytes = 5e9, kLinkSeconds = 20e-6;
 
@@ -35,21 +33,14 @@ std::string shape_text(const ProductShape& shape) {
 
 }  // namespace
 
-MeasuredSpeeds::MeasuredSpeeds(Machine machine)
-    : machine_(std::move(machine)), processor_(machine_text(machine_.backend)) {
+MeasuredSpeeds::MeasuredSpeeds(Machine machine) : machine_(std::move(machine)) {
+  measured_.machine = machine_text(machine_.backend);
   if (machine_.file.empty()) return;
   require_place("plan.calibration", machine_.file);
   if (!std::filesystem::exists(machine_.file)) return;
-  const nlohmann::ordered_json document = read_json(machine_.file);
-  const JsonFields fields(document, machine_.file.string());
-  if (fields.text("format") != kFormat) fields.refuse_value("format", kFormat);
-  const std::string measured_on = fields.text("machine");
-  const nlohmann::ordered_json* const figures = fields.find("figures");
-  if (figures == nullptr || !figures->is_object()) fields.refuse_value("figures", "an object of speeds by operation");
-  const JsonFields each(*figures, machine_.file.string());
-  for (const auto& [key, value] : figures->items()) figures_[key] = each.number(key, 1, 1e18);
-  other_ = measured_on != processor_;
-  processor_ = measured_on;
+  CalibrationFile before = read_calibration(machine_.file);
+  other_ = before.machine != measured_.machine;
+  measured_ = std::move(before);
 }
 
 MeasuredSpeeds::~MeasuredSpeeds() = default;
@@ -62,15 +53,15 @@ Backend& MeasuredSpeeds::backend() {
 // Of all ranks together: each has its part of it.
 double MeasuredSpeeds::known(const std::string& operation, const std::function<double()>& measure) {
   const std::string key = fmt::format("{} threads: {}", machine_.backend.threads, operation);
-  auto found = figures_.find(key);
-  if (found == figures_.end()) {
+  auto found = measured_.figures.find(key);
+  if (found == measured_.figures.end()) {
     if (other_) {
       refuse(ExitStatus::kMismatch,
              "{}: has no figure for '{}', and cannot be measured here: it is of another machine ({}); plan this run "
              "there once, with the same plan.calibration",
-             machine_.file.string(), key, processor_);
+             machine_.file.string(), key, printable(measured_.machine));
     }
-    found = figures_.emplace(key, measure()).first;
+    found = measured_.figures.emplace(key, measure()).first;
     changed_ = true;
   }
   return found->second / machine_.ranks;
@@ -112,10 +103,7 @@ double MeasuredSpeeds::link(int) { return kLinkBytes; }
 double MeasuredSpeeds::latency() { return kLinkSeconds; }
 
 void MeasuredSpeeds::save() const {
-  if (!changed_ || machine_.file.empty()) return;
-  nlohmann::ordered_json document = {{"format", kFormat}, {"machine", processor_}};
-  for (const auto& [key, value] : figures_) document["figures"][key] = value;
-  replace_file(machine_.file, document.dump(1) + "\n");
+  if (changed_ && !machine_.file.empty()) write_calibration(machine_.file, measured_);
 }
 
 }  // namespace shardora

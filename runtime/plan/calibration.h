@@ -9,6 +9,7 @@
 #include <memory>
 #include <string>
 
+#include "runtime/plan/calibration_file.h"
 #include "runtime/plan/speeds.h"
 
 namespace shardora {
@@ -33,7 +34,8 @@ class MeasuredSpeeds final : public Speeds {
   double memory() override;
   double link(int neighbours) override;
   double latency() override;
-  const std::string& processor() const { return processor_; }
+  // Name, instruction set; as a file has them, where one was read.
+  const std::string& processor() const { return measured_.machine; }
   // Writes what was measured to the file, if there is one. Throws Error(kIo).
   void save() const;
 
@@ -42,9 +44,8 @@ class MeasuredSpeeds final : public Speeds {
   Backend& backend();
 
   Machine machine_;
-  std::string processor_;                  // name, instruction set
-  bool other_ = false;                     // the file is of another one
-  std::map<std::string, double> figures_;  // by operation and shape
+  CalibrationFile measured_;
+  bool other_ = false;  // the file is of another machine
   bool changed_ = false;
   std::unique_ptr<Backend> backend_;  // made when something must be measured
 };

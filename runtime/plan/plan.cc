@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "runtime/io/json.h"
 #include "runtime/observe/metrics.h"
 #include "runtime/observe/model_flops.h"
 #include "runtime/plan/calibration.h"
@@ -54,7 +55,7 @@ PlanDevice this_machine(const RunOptions& options, const std::shared_ptr<Measure
                          .name = "plan.device_memory times plan.devices"},
               .process = {}};
   }
-  return {.name = "this machine: " + speeds->processor(),
+  return {.name = "this machine: " + printable(speeds->processor()),
           .memory = memory,
           .resident_bytes = resident_memory_bytes(),
           .speeds = speeds};

@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -75,20 +76,21 @@ std::string to_text(const Holder& holder) {
 }
 
 std::optional<Holder> parse_holder(std::string_view text) {
-  const Json value = Json::parse(text, nullptr, false);
-  if (!value.is_object()) return std::nullopt;
+  constexpr std::int64_t kLowest = std::numeric_limits<std::int64_t>::min();
+  constexpr std::int64_t kHighest = std::numeric_limits<std::int64_t>::max();
+  constexpr std::int64_t kEndOfYear9999 = 253'402'300'799;  // later ones cannot be told
   try {
-    Holder holder;
-    value.at("host").get_to(holder.host);
-    value.at("process").get_to(holder.process);
-    value.at("process_start").get_to(holder.process_start);
-    value.at("boot_id").get_to(holder.boot_id);
-    value.at("job").get_to(holder.job);
-    value.at("restart_count").get_to(holder.restart_count);
-    value.at("started").get_to(holder.started);
-    holder.heartbeat = value.value("heartbeat", std::int64_t{0});
-    return holder;
-  } catch (const Json::exception&) {
+    const Json value = parse_json(text, "run.lock");
+    const JsonFields fields(value, "run.lock");
+    return Holder{.host = fields.text("host"),
+                  .boot_id = fields.text("boot_id"),
+                  .job = fields.text("job"),
+                  .process = fields.integer("process", 1, kHighest),
+                  .process_start = fields.integer("process_start", -1, kHighest),
+                  .restart_count = fields.integer("restart_count", kLowest, kHighest),
+                  .started = fields.integer("started", 0, kEndOfYear9999),
+                  .heartbeat = fields.has("heartbeat") ? fields.integer("heartbeat", 0, kHighest) : 0};
+  } catch (const Error&) {
     return std::nullopt;
   }
 }

@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "runtime/io/files.h"
@@ -14,23 +15,35 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr const char* kFormat = "shardora.checkpoint.v1";
+constexpr std::int64_t kHighest = std::numeric_limits<std::int64_t>::max();
 
 // The last bytes of the file: always of one length.
 std::string ending(std::string_view body) {
   return fmt::format(",\n  \"checksum\": \"{}\"\n}}\n", hex(checksum(std::as_bytes(std::span(body)))));
 }
 
-ManifestFile from_json(const Json& json) {
-  ManifestFile content;
-  content.manifest.step = json.at("step").get<std::int64_t>();
-  content.manifest.world = json.at("world").get<std::string>();
-  content.manifest.threads = json.at("threads").get<std::int64_t>();
-  content.manifest.instruction_set = json.at("instruction_set").get<std::string>();
-  const Json& configuration = json.at("configuration");
-  if (!configuration.is_null()) content.manifest.configuration_json = configuration.dump();
-  for (const auto& [name, record] : json.at("files").items()) {
-    content.files[name] = {record.at("bytes").get<std::int64_t>(), record.at("xxh3").get<std::string>()};
+FileTable files_from(const Json& files, const std::string& name) {
+  FileTable table;
+  const JsonFields records(files, name);
+  for (const auto& [file, record] : files.items()) {
+    const JsonFields fields(record, name);
+    table[file] = {fields.integer("bytes", 0, kHighest), fields.text("xxh3")};
   }
+  return table;
+}
+
+ManifestFile from_json(const JsonFields& fields, const std::string& name) {
+  ManifestFile content;
+  content.manifest.step = fields.integer("step", 0, kHighest);
+  content.manifest.world = fields.text("world");
+  content.manifest.threads = fields.integer("threads", 0, kHighest);
+  content.manifest.instruction_set = fields.text("instruction_set");
+  const Json *const configuration = fields.find("configuration"), *const files = fields.find("files");
+  if (configuration == nullptr || files == nullptr) {
+    refuse(ExitStatus::kBadInput, "{}: not a checkpoint's manifest: it has no configuration, or no files", name);
+  }
+  if (!configuration->is_null()) content.manifest.configuration_json = configuration->dump();
+  content.files = files_from(*files, name);
   return content;
 }
 
@@ -62,16 +75,13 @@ ManifestFile read_manifest(const std::filesystem::path& path) {
     refuse(ExitStatus::kBadInput, "{}: is damaged: its own checksum does not fit its text", name);
   }
   const Json json = parse_json(text, name);
-  try {
-    const std::string format = json.at("format").get<std::string>();
-    if (format != kFormat) {
-      refuse(ExitStatus::kBadInput, "{}: format {}, expected {}; another version of this program wrote it", name,
-             printable(format), kFormat);
-    }
-    return from_json(json);
-  } catch (const Json::exception& failure) {
-    refuse(ExitStatus::kBadInput, "{}: not a checkpoint's manifest: {}", name, printable(failure.what()));
+  const JsonFields fields(json, name);
+  const std::string format = fields.text("format");
+  if (format != kFormat) {
+    refuse(ExitStatus::kBadInput, "{}: format {}, expected {}; another version of this program wrote it", name,
+           printable(format), kFormat);
   }
+  return from_json(fields, name);
 }
 
 FileTable list_files(const std::filesystem::path& folder, bool with_checksums) {

@@ -55,17 +55,20 @@ RunIdentity run_identity(const RunOptions& options, const std::string& model_fin
 std::string to_json(const RunIdentity& identity) { return nlohmann::json(identity).dump(); }
 
 void require_same_run(const std::string& saved_json, const RunIdentity& now, const std::string& checkpoint) {
-  const nlohmann::ordered_json saved = parse_json(saved_json, checkpoint + "/manifest.json");
+  const std::string manifest = printable(checkpoint) + "/manifest.json";
+  const nlohmann::ordered_json saved = parse_json(saved_json, manifest);
+  const JsonFields fields(saved, manifest);
   for (const auto& [key, value] : now) {
-    const std::string before = saved.contains(key) ? saved.at(key).get<std::string>() : "(absent)";
+    const std::string before = fields.text_or(key, "(absent)");
     if (before == value) continue;
     refuse(ExitStatus::kMismatch,
            "{} is {} now, and was {} when {} was saved: a resumed run cannot change it; set it back, or choose another "
            "output.dir",
-           key, value, before, checkpoint);
+           key, value, printable(before), printable(checkpoint));
   }
   if (saved.size() != now.size()) {
-    refuse(ExitStatus::kMismatch, "{}: was saved by a run of another kind: choose another output.dir", checkpoint);
+    refuse(ExitStatus::kMismatch, "{}: was saved by a run of another kind: choose another output.dir",
+           printable(checkpoint));
   }
 }
 

@@ -1,8 +1,5 @@
 #include "runtime/train/run_state.h"
 
-#include <fmt/format.h>
-
-#include <cstdlib>
 #include <cstring>
 
 #include "runtime/io/files.h"
@@ -15,13 +12,6 @@ std::vector<float> to_host(Backend& backend, TensorView view) {
   backend.copy_to_host(view_of(std::span(host), view.shape), view);
   backend.synchronize();
   return host;
-}
-
-const std::string& counter(const std::map<std::string, std::string>& metadata, const std::string& key,
-                           const std::filesystem::path& file) {
-  const auto found = metadata.find(key);
-  if (found == metadata.end()) refuse(ExitStatus::kBadInput, "{}: counter {} is missing", file.string(), key);
-  return found->second;
 }
 
 }  // namespace
@@ -55,13 +45,7 @@ TensorMap gather_state(Backend& backend, Communicator& tensor_group, const Place
 }
 
 void write_state(const std::filesystem::path& file, const TensorMap& state, const Counters& counters) {
-  write_safetensors(file, state,
-                    {{"format", "shardora.state.v1"},
-                     {"step", std::to_string(counters.step)},
-                     {"tokens", std::to_string(counters.tokens)},
-                     {"best_loss", fmt::format("{:a}", counters.best_loss)},
-                     {"best_step", std::to_string(counters.best_step)},
-                     {"evaluations_without_gain", std::to_string(counters.evaluations_without_gain)}});
+  write_safetensors(file, state, to_metadata(counters));
 }
 
 Counters load_state(const std::filesystem::path& file, Backend& backend, ParameterSet& parameters,
@@ -86,13 +70,7 @@ Counters load_state(const std::filesystem::path& file, Backend& backend, Paramet
     copy_to_local(take("initial." + parameter.name, parameter).f32(), parameter.logical_shape, parameter.placement.axis,
                   parameter.placement.stored, m0);
   }
-  const auto metadata = SafetensorsFile(file).metadata();
-  const auto whole = [&](const char* key) { return std::strtoll(counter(metadata, key, file).c_str(), nullptr, 10); };
-  return {.step = whole("step"),
-          .tokens = whole("tokens"),
-          .best_loss = std::strtod(counter(metadata, "best_loss", file).c_str(), nullptr),
-          .best_step = whole("best_step"),
-          .evaluations_without_gain = whole("evaluations_without_gain")};
+  return read_counters(SafetensorsFile(file).metadata(), file.string());
 }
 
 }  // namespace shardora

@@ -8,17 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "runtime/train/counters.h"
 #include "runtime/train/instance.h"
 
 namespace shardora {
-
-struct Counters {
-  std::int64_t step = 0;
-  std::int64_t tokens = 0;  // seen so far
-  double best_loss = 0;
-  std::int64_t best_step = 0;  // 0: none yet
-  std::int64_t evaluations_without_gain = 0;
-};
 
 // m as the run began with it, this rank's shards, by index into the parameter set: what magnitude drift is told
 // against.
@@ -29,7 +22,8 @@ InitialMagnitudes read_magnitudes(Backend& backend, const ParameterSet& paramete
 TensorMap gather_state(Backend& backend, Communicator& tensor_group, const PlacementRule& rule,
                        const ParameterSet& parameters, const InitialMagnitudes& initial);
 void write_state(const std::filesystem::path& file, const TensorMap& state, const Counters& counters);
-// Each rank reads the file and keeps its shards. Throws Error(kMismatch) where tensors are missing or misshapen.
+// Each rank reads the file and keeps its shards. Throws Error(kMismatch) where tensors are missing or misshapen, and
+// what read_counters does.
 Counters load_state(const std::filesystem::path& file, Backend& backend, ParameterSet& parameters,
                     InitialMagnitudes& initial);
 

@@ -460,5 +460,18 @@ TEST(Help, ThePageOfKeysIsCurrent) {
       << "write it anew: shardora --keys > launch/docs/keys.md";
 }
 
+// A terminal obeys control characters, and a reader of logs trusts line ends.
+TEST(ParseInvocation, ShowsControlCharactersAsBytes) {
+  const auto shows_bytes = AllOf(HasSubstr("\\x1b[2J"), Not(HasSubstr("\x1b")));
+  for (const char* word : {"--train.\x1b[2J=1", "\x1b[2J", "--train.schedule=\x1b[2J", "--config=\x1b[2J"}) {
+    EXPECT_THAT(refusal(ten_steps({word})), shows_bytes);
+  }
+  EXPECT_THAT(refusal({"fly\x1b[2J"}), shows_bytes);
+  for (const char* line : {"\x1b[2J = 3", "schedule = \x1b[2J"}) {
+    const ConfigFile file("[train]\n" + std::string(line) + "\n");
+    EXPECT_THAT(refusal(ten_steps({file.flag()})), shows_bytes) << line;
+  }
+}
+
 }  // namespace
 }  // namespace shardora
