@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <cstring>
+#include <string_view>
 
 #include "kernels/check.h"
 
@@ -28,6 +29,22 @@ std::optional<int> slurm_step_tasks(const Environment& environment) {
   return number(environment, "SLURM_STEP_NUM_TASKS");
 }
 
+// "5" of "5.0.11" and of "Open MPI v5.0.11, package: …".
+std::string major_version(std::string_view text) {
+  const std::size_t digit = text.find_first_of("0123456789");
+  return digit == std::string_view::npos ? "" : std::string(text.substr(digit, text.find('.', digit) - digit));
+}
+
+// A relocated mpirun tells programs where its plug-ins are, and another generation's library dies of them.
+void refuse_foreign_plug_ins(const Environment& environment, const std::string& mpi_library) {
+  const char* const version = environment("OMPI_VERSION");  // mpirun's own, from 5 on
+  const char* const prefix = environment("OPAL_PREFIX");
+  if (version == nullptr || prefix == nullptr || major_version(version) == major_version(mpi_library)) return;
+  refuse(ExitStatus::kUnavailable,
+         "mpirun is Open MPI {}, this program uses {}, which would die of the plug-ins in OPAL_PREFIX = {}; {}",
+         version, mpi_library.substr(0, mpi_library.find(',')), prefix, kAdvice);
+}
+
 }  // namespace
 
 std::optional<int> launched_ranks(const Environment& environment) {
@@ -48,6 +65,7 @@ void refuse_launch_without_peers(const Environment& environment, const std::stri
   const bool open_mpi = mpi_library.find("Open MPI") != std::string::npos;
   const bool mpirun = environment("OMPI_COMM_WORLD_SIZE") != nullptr;
   const int tasks = slurm_step_tasks(environment).value_or(1);
+  if (open_mpi && mpirun) refuse_foreign_plug_ins(environment, mpi_library);
   if (!open_mpi || mpirun || tasks <= 1 || environment("PMIX_RANK") != nullptr) return;
   refuse(ExitStatus::kUnavailable, "srun started {} tasks without PMIx, so Open MPI cannot find the peers; {}", tasks,
          kAdvice);

@@ -15,7 +15,8 @@ std::optional<int> launched_ranks(const Environment& environment);
 // This process's number among them, 0 where nothing says so. For who prints before MPI is up, and for nothing else.
 int launched_rank(const Environment& environment);
 
-// Before MPI_Init. Throws Error(kUnavailable) where srun gives Open MPI no way to find its peers.
+// Before MPI_Init. Throws Error(kUnavailable) where srun gives Open MPI no way to find its peers, or where an mpirun of
+// another generation points it to plug-ins that it dies of.
 void refuse_launch_without_peers(const Environment& environment, const std::string& mpi_library);
 // After MPI_Init. Throws Error(kUnavailable) where MPI has another number of ranks than the launcher.
 void refuse_wrong_size(const Environment& environment, int mpi_ranks);

@@ -15,7 +15,7 @@ namespace shardora {
 
 struct TimedSum {
   std::int64_t bytes = 0;
-  double seconds = 0;  // of the slowest group of the axis, all at once
+  double seconds = 0;  // of the fastest sum, in the slowest group of the axis, all at once
 };
 struct GroupTest {
   std::string group;  // "world", "tensor", "data"

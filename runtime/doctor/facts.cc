@@ -8,9 +8,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NetworkInterface, name, address, megabits)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(HostFacts, name, memory_bytes, free_bytes, limit, shared_memory_bytes, cores, driver,
                                    interfaces, fabric_megabits)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DeviceFacts, name, identifier, memory_bytes)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RankFacts, rank, host, process, program, mpi, nccl, nccl_refusal, cuda_driver,
-                                   cuda_runtime, cores, threads, omp_threads, mpi_interfaces, devices, device_refusal,
-                                   on)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RankFacts, rank, host, process, program, mpi, nccl, cuda_driver, cuda_runtime, cores,
+                                   threads, omp_threads, mpi_interfaces, devices, device_refusal, on)
 
 std::vector<RankFacts> gather_facts(Communicator& world, const RankFacts& mine) {
   const std::string text = nlohmann::json(mine).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);

@@ -34,8 +34,7 @@ struct RankFacts {
   int rank = 0;
   int host = 0;  // the lowest rank on it
   std::int64_t process = 0;
-  std::string program, mpi, nccl;         // versions; nccl is empty where nothing asked for it
-  std::string nccl_refusal;               // why it cannot be used
+  std::string program, mpi, nccl;         // versions; nccl: or why it cannot be used; empty: not asked for
   int cuda_driver = 0, cuda_runtime = 0;  // 1000 * major + 10 * minor; 0: none
   std::vector<int> cores;                 // that it may use
   int threads = 1;

@@ -27,7 +27,7 @@ class CannotPlant(Exception):
 
 
 def doctor(**keys):
-    usual = {"parallel__threads": 1, "parallel__backend": "cpu", "doctor__timeout_seconds": 20}
+    usual = {"parallel__threads": 1, "parallel__backend": "cpu", "doctor__timeout_seconds": 60}
     return words("doctor", **(usual | keys))
 
 
@@ -83,7 +83,7 @@ def mounted(options, scratch, mount_options, keys):
         raise CannotPlant("mounting needs root")
     script = f'mount -t tmpfs -o {mount_options} tmpfs "{folder}" && exec "$@"'
     return start(["unshare", "-m", "sh", "-c", script, "sh", *mpirun(options), options.program,
-                  *doctor(output__dir=folder, **keys)], 40)
+                  *doctor(output__dir=folder, **keys)], 90)
 
 
 # Each fault: (options, scratch) -> nothing, or Failed, or CannotPlant.
@@ -109,13 +109,13 @@ def full_disk(options, scratch):
 
 def one_core_for_two_ranks(options, _):
     core = sorted(os.sched_getaffinity(0))[0]
-    must_name(start([tool("taskset"), "-c", str(core), *mpirun(options), options.program, *doctor()], 40), FINE,
+    must_name(start([tool("taskset"), "-c", str(core), *mpirun(options), options.program, *doctor()], 90), FINE,
               "2 ranks want 2 threads, but may use 1 of", f"({core})")
 
 
 def missing_device(options, _):
     env = environment(CUDA_VISIBLE_DEVICES="")
-    must_name(start([*mpirun(options), options.program, *doctor(parallel__backend="cuda")], 40, env), FAULT,
+    must_name(start([*mpirun(options), options.program, *doctor(parallel__backend="cuda")], 90, env), FAULT,
               "FAULT: ranks 0-1 on host", "no device: parallel.backend = cuda: ")
 
 
@@ -130,11 +130,11 @@ def mixed_versions(options, scratch):
     other.write_bytes(data)
     other.chmod(0o755)
     first = [options.mpiexec, "-q", "--oversubscribe", "--bind-to", "none", "-n", "1", options.program, *doctor()]
-    must_name(start([*first, ":", "-n", "1", other, *doctor()], 40), FAULT,
+    must_name(start([*first, ":", "-n", "1", other, *doctor()], 90), FAULT,
               "FAULT: mixed versions of this program: rank 1")
     evaluation = words("eval", model__path="m", data__eval="d")
     train = [options.mpiexec, "-q", "--oversubscribe", "--bind-to", "none", "-n", "1", options.program, *evaluation]
-    must_name(start([*train, ":", "-n", "1", other, *evaluation], 40), 66, "ranks disagree on program")
+    must_name(start([*train, ":", "-n", "1", other, *evaluation], 90), 66, "ranks disagree on program")
 
 
 def no_flock(options, scratch):
@@ -144,7 +144,7 @@ def no_flock(options, scratch):
 
 
 def missing_folder(options, _):
-    must_name(start([*mpirun(options), options.program, *doctor(output__dir="/proc/nowhere/run")], 40), FAULT,
+    must_name(start([*mpirun(options), options.program, *doctor(output__dir="/proc/nowhere/run")], 90), FAULT,
               "FAULT: output.dir /proc on host", "cannot make a folder")
 
 
@@ -201,28 +201,48 @@ def two_hosts():
         subprocess.run(["ip", "link", "del", f"{tag}b"], capture_output=True)
 
 
+def launch_on(hosts, options, scratch, on_second="true"):
+    """Words that start one rank on each host. `on_second`: a command that is run on the second one before."""
+    agent = scratch / "agent"
+    agent.write_text('#!/bin/sh\nhost=$1; shift\n'
+                     f'[ "$host" = {hosts[1]} ] && before="{on_second}" || before=true\n'
+                     'exec ip netns exec "$host" unshare -u -m sh -c "hostname $host; $before; $*"\n')
+    agent.chmod(0o755)
+    return [agent, hosts[0], options.mpiexec, "-q", "--mca", "plm_rsh_agent", agent, "--bind-to", "none", "--mca",
+            "oob_tcp_if_include", "10.78.0.0/24", "--host", f"{hosts[0]}:1,{hosts[1]}:1", "-np", "2", "-x", TOLD,
+            options.program]
+
+
+def on_network(interfaces):
+    return environment(OMPI_MCA_btl="tcp,self") | {TOLD: interfaces}
+
+
 def blocked_interface(options, scratch):
-    """MPI is told of an interface that is up on both hosts and carries nothing."""
+    """MPI is told of an interface that is up on both hosts and carries nothing; then of one that there is not."""
     with two_hosts() as hosts:
-        agent = scratch / "agent"
-        agent.write_text('#!/bin/sh\nhost=$1; shift\n'
-                         'exec ip netns exec "$host" unshare -u sh -c "hostname $host; $*"\n')
-        agent.chmod(0o755)
-        launch = [agent, hosts[0], options.mpiexec, "-q", "--mca", "plm_rsh_agent", agent, "--bind-to", "none",
-                  "--mca", "oob_tcp_if_include", "10.78.0.0/24", "--host", f"{hosts[0]}:1,{hosts[1]}:1", "-np", "2",
-                  "-x", TOLD, options.program, *doctor(doctor__timeout_seconds=8)]
+        command = [*launch_on(hosts, options, scratch), *doctor(doctor__timeout_seconds=8)]
 
         def told(interfaces):
-            return start(launch, 8 + 3 * LATE, environment(OMPI_MCA_btl="tcp,self") | {TOLD: interfaces})
+            return start(command, 8 + 3 * LATE, on_network(interfaces))
 
         must_name(told("eth0"), FINE, "MPI is told eth0")
         must_name(told("eth1"), FAULT, "not done after 8 s", "none is behind: another host, the network")
         must_name(told("eth0,ib7"), FAULT, "MPI is told to use interface ib7")
 
 
+def folder_of_one_host(options, scratch):
+    """On the second host something else is mounted at output.dir."""
+    folder = scratch / "run"
+    folder.mkdir(exist_ok=True)
+    with two_hosts() as hosts:
+        command = launch_on(hosts, options, scratch, f"mount -t tmpfs tmpfs {folder}")
+        must_name(start([*command, *doctor(output__dir=folder)], 20 + 3 * LATE, on_network("eth0")), FAULT,
+                  "the host of rank 1 does not see there what rank 0 writes")
+
+
 QUICK = [wrong_mpi_of_srun, separate_worlds, read_only_output, full_disk, one_core_for_two_ranks, missing_device,
          mixed_versions, missing_folder, frozen_rank]
-SLOW = [no_flock, hanging_file_server, blocked_interface]
+SLOW = [no_flock, hanging_file_server, blocked_interface, folder_of_one_host]
 
 
 def main(options, scratch):

@@ -838,6 +838,8 @@ DOCTOR = [
         "fs::is_symlink(output, ignored) || fs::exists(output, ignored)", "fs::exists(output, ignored)", "AFolder"),
     Bug("the test of a folder stays in it", "doctor leaves nothing", "runtime/doctor/filesystem.cc",
         "fs::remove_all(own_, ignored);", ";", "AFolder"),
+    Bug("any plug-ins are taken", "refused before MPI dies", "runtime/comm/launcher.cc",
+        "major_version(version) == major_version(mpi_library)", "true", "comm_mpi_test"),
     Bug("nobody is behind", "who hangs is named", "runtime/doctor/board.cc",
         "if (one.tests < most || one.stopped)", "if (one.tests > most || one.stopped)", "Describe"),
     Bug("tensor groups by host order alone", "a tensor group on one host", "runtime/comm/process_grid.cc",

