@@ -1,4 +1,4 @@
-// Runs each file of a corpus through its target, without a fuzzer: replay TARGET FOLDER. What a build's tests do, with
+// Runs each file of a corpus through its target, without a fuzzer: replay TARGET FOLDER…. What a build's tests do, with
 // its own compiler and, in the debug build, its sanitizers.
 #include <algorithm>
 #include <cstdio>
@@ -14,9 +14,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<fs::path> files_of(const fs::path& folder) {
+std::vector<fs::path> files_of(const std::vector<fs::path>& folders) {
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(folder)) files.push_back(entry.path());
+  for (const fs::path& folder : folders) {
+    for (const auto& entry : fs::directory_iterator(folder)) files.push_back(entry.path());
+  }
   std::sort(files.begin(), files.end());
   return files;
 }
@@ -29,12 +31,14 @@ std::string bytes_of(const fs::path& path) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto* target = argc == 3 ? shardora::fuzz::find_target(argv[1]) : nullptr;
-  if (target == nullptr || !fs::is_directory(argv[2])) {
-    std::fprintf(stderr, "replay: expected a target's name and a folder of inputs\n");
+  const auto* target = argc > 2 ? shardora::fuzz::find_target(argv[1]) : nullptr;
+  const std::vector<fs::path> folders(argv + std::min(argc, 2), argv + argc);
+  if (target == nullptr ||
+      !std::all_of(folders.begin(), folders.end(), [](const auto& f) { return fs::is_directory(f); })) {
+    std::fprintf(stderr, "replay: expected a target's name and folders of inputs\n");
     return 64;
   }
-  const std::vector<fs::path> files = files_of(argv[2]);
+  const std::vector<fs::path> files = files_of(folders);
   for (const fs::path& file : files) {
     const std::string input = bytes_of(file);
     std::fprintf(stderr, "%s\n", file.filename().c_str());  // before it runs: the last one named is the culprit

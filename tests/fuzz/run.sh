@@ -4,7 +4,7 @@
 #
 #   tests/fuzz/run.sh                          all targets, 30 minutes each
 #   tests/fuzz/run.sh --minutes 5 options      some of them, for less
-#   tests/fuzz/run.sh --keep                   and adds the fewest inputs with the same coverage to tests/fuzz/corpus
+#   tests/fuzz/run.sh --keep                   and keeps the fewest inputs with the same coverage: tests/fuzz/corpus/*.tar.gz
 #
 # What is found stays in build/fuzz/corpus, findings as build/fuzz/findings/TARGET-crash-…: give such a file to
 # build/fuzz/tests/fuzz/fuzz_TARGET to see it again, and keep it, by a telling name, in tests/fuzz/corpus/TARGET.
@@ -50,6 +50,7 @@ figure() { sed -n "s/^stat::$2: *//p" "$1"; }
 fuzz() {
   local target=$1 work=build/fuzz/corpus/$1 log=build/fuzz/corpus/$1.log begin=$SECONDS result="nothing found"
   mkdir -p "$work" build/fuzz/findings
+  tar -xzf "tests/fuzz/corpus/$target.tar.gz" -C "$work"
   "$programs/fuzz_$target" "$work" "tests/fuzz/corpus/$target" -max_total_time=$((60 * minutes)) -print_final_stats=1 \
     -max_len=$most_bytes -timeout=20 -rss_limit_mb=2048 -artifact_prefix="build/fuzz/findings/$target-" \
     >"$log" 2>&1 || { result="FOUND something, see $log"; found=1; }
@@ -62,19 +63,16 @@ minimise() {
   local target=$1 work=build/fuzz/corpus/$1 fewest=build/fuzz/corpus/$1.fewest file
   rm -rf "$fewest"
   mkdir -p "$fewest"
-  "$programs/fuzz_$target" -merge=1 "$fewest" "tests/fuzz/corpus/$target" "$work" >>"build/fuzz/corpus/$target.log" 2>&1
+  "$programs/fuzz_$target" -merge=1 "$fewest" "$work" >>"build/fuzz/corpus/$target.log" 2>&1
   rm -rf "$work"
   mv "$fewest" "$work"
   if $keep; then keep_small "$target" "$work"; fi
 }
 
-# What the tree does not have yet, by that name or by another: libFuzzer names an input by the SHA-1 of its content.
 keep_small() {
-  local kept=tests/fuzz/corpus/$1 known file
-  known=$(sha1sum "$kept"/* | cut -d ' ' -f 1)
-  find "$2" -type f -size "-$((most_kept_bytes + 1))c" | while read -r file; do
-    grep -qx "$(basename "$file")" <<<"$known" || cp "$file" "$kept/"
-  done
+  find "$2" -type f -size "-$((most_kept_bytes + 1))c" -printf '%f\0' |
+    tar --null --files-from=- --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$2" -c |
+    gzip -n -9 >"tests/fuzz/corpus/$1.tar.gz"
 }
 
 main() {

@@ -4,9 +4,9 @@
 
 #include "runtime/io/files.h"
 #include "runtime/train/counters.h"
+#include "runtime/train/lock_holder.h"
 #include "runtime/train/manifest.h"
 #include "runtime/train/run_identity.h"
-#include "runtime/train/run_lock.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 
