@@ -6,6 +6,8 @@ function(shardora_require found what package)
   endif()
 endfunction()
 
+# Not MPI's own classes for C++, which Open MPI 5 no longer has.
+set(MPI_CXX_SKIP_MPICXX ON)
 find_package(MPI COMPONENTS CXX QUIET)
 shardora_require(MPI_CXX_FOUND "MPI for C++ (Open MPI)" "openmpi-bin libopenmpi-dev")
 find_package(OpenMP COMPONENTS CXX QUIET)

@@ -17,7 +17,7 @@ cd "$(dirname "$0")/.."
 
 build_packages=(g++ cmake ninja-build ccache python3 openmpi-bin libopenmpi-dev libboost-program-options-dev libdnnl-dev
   nlohmann-json3-dev libfmt-dev libspdlog-dev libxxhash-dev)
-test_packages=(libgtest-dev libgmock-dev libbenchmark-dev procps)
+test_packages=(libgtest-dev libgmock-dev libbenchmark-dev procps strace)
 cluster_test_packages=(slurmctld slurmd slurm-client slurm-wlm-basic-plugins slurm-wlm-plugins iproute2 procps)
 lint_packages=(clang-format git)
 fuzz_packages=(clang-16 libclang-rt-16-dev)

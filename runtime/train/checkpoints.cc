@@ -127,6 +127,10 @@ void Checkpoints::save(const Manifest& manifest, const std::function<void(const 
     make_folder_in(dir_);  // a run's folder that was removed must not come back by a save
     sync_folder(dir_.parent_path());
   }
+  const auto discard = [&] {
+    std::error_code ignored;  // the first fault is the one to tell; what is left goes at the next start
+    fs::remove_all(temporary, ignored);
+  };
   remove_tree(temporary);  // of an earlier start of this job
   try {
     make_folder_in(temporary);
@@ -139,9 +143,12 @@ void Checkpoints::save(const Manifest& manifest, const std::function<void(const 
     if (is_there(final)) set_aside(final);
     rename_path(temporary, final);
     sync_folder(dir_);
+  } catch (const Error& failure) {
+    discard();
+    if (failure.status() != ExitStatus::kBadInput) throw;
+    refuse(ExitStatus::kIo, "{}; it was written just now and does not read back", failure.what());
   } catch (...) {
-    std::error_code ignored;  // the first fault is the one to tell; what is left goes at the next start
-    fs::remove_all(temporary, ignored);
+    discard();
     throw;
   }
 }

@@ -154,9 +154,11 @@ TEST(ARunThatStopsEarly, KeepsTheBestAdapter) {
                                                           "--train.early_stopping=2",
                                                           "--data.eval=" + kHeldOut.string(),
                                                           "--train.schedule=constant",
-                                                          "--output.checkpoint_every=0"};
+                                                          "--output.checkpoint_every=100"};
   const json result = must_run({2, 2}, words);
   EXPECT_LT(result.at("steps"), 40);
+  fs::remove(folder / "run/result.json");  // killed after its last checkpoint
+  EXPECT_EQ(must_run({2, 2}, words).at("steps"), result.at("steps"));
   double best = 1e9;
   std::ifstream file(folder / "run/metrics.jsonl");
   for (std::string line; std::getline(file, line);) {

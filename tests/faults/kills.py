@@ -2,10 +2,11 @@
 
     python kills.py [--count 100] [--kills 10] [--seed 1] [--program build/release/shardora]
 
-Every other run saves in the background. Each time mpirun must be back within 5 s (--within, for a machine that is short
-of cores) with nothing left behind, the next start must find the lock free at once, and the run that is let go to its end
-at last must have the uninterrupted run's bits. Open MPI 4's mpirun itself may stay for ever where a rank was killed while
-it made itself known to it (it says PMIX ERROR: UNREACHABLE): then all ranks must be gone; that is counted and told.
+Every other run saves in the background. Each time mpirun must be back within 5 s (--within, for a machine that is
+short of cores) with nothing left behind, the next start must find the lock free at once, and the run that is let go to
+its end at last must have the uninterrupted run's bits. Open MPI 4's mpirun itself may stay for ever where a rank was
+killed while it made itself known to it (it says PMIX ERROR: UNREACHABLE): then all ranks must be gone; that is counted
+and told.
 """
 import random
 import shutil
@@ -14,12 +15,12 @@ import time
 import common
 
 SPLITS = [(2, 1), (2, 2), (4, 2)]  # ranks, tensor
-STEPS = 50
+STEPS = 60
 LONGEST_SHARE = 1 / 3  # of the uninterrupted run's time, from the first process of the program to the kill
 
 
 def words(split, output, background=False):
-    return common.words(parallel__tensor=split[1], train__steps=STEPS, train__eval_every=7, train__save_best="true",
+    return common.words(parallel__tensor=split[1], train__steps=STEPS, train__eval_every=5, train__save_best="true",
                         data__eval=common.HELD_OUT, output__dir=output, output__background_save=str(background).lower())
 
 
@@ -39,7 +40,7 @@ def kill_one(options, ranks, run_words, output, seconds, chance, counts):
         victims = job.rank_processes()
         victim = chance.choice(victims) if victims else None
         if not victims or not common.kill(victim):
-            status = job.wait(30)
+            status = job.wait(600)
             common.expect(status == 0, output, f"a start that was let alone ended with {status}", job.said()[-2000:])
             return False
         killed = time.monotonic()
@@ -50,7 +51,7 @@ def kill_one(options, ranks, run_words, output, seconds, chance, counts):
             counts.kills += 1
             return True
         common.expect(status is not None, output, f"mpirun was not back after {options.within} s",
-                      f"killed was the process {victim} after {killed - begun:.2f} s", f"left are {job.rank_processes()}",
+                      f"{victim} was killed after {killed - begun:.2f} s", f"left are {job.rank_processes()}",
                       common.exit_record(output), job.said()[-1000:])
         common.expect(status in (137, 0), output, f"mpirun ended with {status}, expected 137", job.said()[-2000:])
     common.expect(common.wait_until(lambda: not common.left_behind(options.program, output), 1), output,
@@ -66,7 +67,7 @@ class Straight:
 
     def __init__(self, options, split, output):
         begin = time.monotonic()
-        common.must_run(options, words(split, output), split[0])
+        common.must_run(options, words(split, output), split[0], limit=600)
         self.output, self.seconds = output, time.monotonic() - begin
 
 
@@ -75,7 +76,7 @@ def chain(options, ranks, run_words, output, straight, chance, counts):
         if not kill_one(options, ranks, run_words, output, straight.seconds, chance, counts):
             counts.early += 1
             break
-    common.must_run(options, run_words, ranks)
+    common.must_run(options, run_words, ranks, limit=600)
     common.same_bits(output, straight.output)
 
 
@@ -88,10 +89,10 @@ def main(options, scratch):
         output = scratch / f"run-{number}"
         chain(options, split[0], words(split, output, number % 2 == 1), output, straight[split], chance, counts)
         shutil.rmtree(output)
-    print(f"kills: {options.count} runs, {counts.kills} kills, every end bitwise the uninterrupted run's; "
-          f"{counts.early} runs ended before their last kill; mpirun back after at most {counts.slowest:.2f} s, but for "
-          f"{counts.stayed} kills while a rank made itself known to it; kills after {len(counts.steps)} different steps; "
-          f"seed {options.seed}")
+        print(f"kills: {number + 1} runs, {counts.kills} kills, every end bitwise the uninterrupted run's; "
+              f"{counts.early} runs ended before their last kill; mpirun back after at most {counts.slowest:.2f} s, "
+              f"but for {counts.stayed} kills while a rank made itself known to it; kills after {len(counts.steps)} "
+              f"different steps; seed {options.seed}", flush=True)
 
 
 parser = common.arguments(__doc__, 100)

@@ -12,6 +12,7 @@ import random
 import re
 import shutil
 import subprocess
+import tempfile
 
 import common
 
@@ -31,9 +32,12 @@ def start(options, output, strace=()):
     """Status and output of a run whose rank 0 is under strace."""
     program_words = words(options, output)
     if options.ranks == 1:
-        done = subprocess.run([*strace, str(options.program.resolve()), *program_words], stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, errors="replace", env=common.environment(), timeout=120)
-        return done.returncode, done.stdout
+        # Into a file: a pipe would be kept open by whatever outlives a killed program.
+        with tempfile.TemporaryFile("w+", errors="replace") as said:
+            command = [*strace, str(options.program.resolve()), *program_words]
+            status = subprocess.run(command, stdout=said, stderr=said, env=common.environment()).returncode
+            said.seek(0)
+            return status, said.read()
     others = [":", "-n", str(options.ranks - 1), str(options.program.resolve()), *program_words]
     with common.Job(options, program_words + others, ranks=1, before=strace) as job:
         return job.wait(120), job.said()
@@ -114,7 +118,7 @@ def require_strace():
     except FileNotFoundError:
         works = False
     if not works:
-        common.skip("strace is missing or may not trace here; launch/install.sh --tests installs it")
+        common.skip("strace is missing or may not trace here; launch/install.sh tests installs it")
 
 
 def main(options, scratch):
@@ -126,11 +130,13 @@ def main(options, scratch):
     faults = [(fault, call) for call in calls for fault in ERRORS + [KILL]]
     if options.count:
         faults = random.Random(options.seed).sample(faults, min(options.count, len(faults)))
-    met = sum(inject(options, fault, call, scratch, straight) for fault, call in faults)
-    kills = sum(fault == KILL for fault, _ in faults)
-    print(f"save_calls: {len(calls)} calls of a save, {len(faults) - kills} failed and {kills} killed in turn, {met} met "
-          f"in the output folder; each time a whole checkpoint, and the end bitwise; {options.ranks} ranks, "
-          f"seed {options.seed}")
+    met = {fault: 0 for fault in ERRORS + [KILL]}
+    for number, (fault, call) in enumerate(faults, 1):
+        met[fault] += inject(options, fault, call, scratch, straight)
+        if number % 50 == 0 or number == len(faults):
+            print(f"save_calls: a save makes {len(calls)} calls; {number} faults, met in the output folder: {met}; "
+                  f"each time a whole checkpoint, and the end bitwise; {options.ranks} ranks, seed {options.seed}",
+                  flush=True)
 
 
 parser = common.arguments(__doc__, 0)

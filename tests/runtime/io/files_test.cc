@@ -3,12 +3,14 @@
 
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include <csignal>
 
 #include "runtime/io/output_file.h"
 #include "tests/runtime/io/io_testing.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/failing_call.h"
 
 namespace shardora {
 namespace {
@@ -161,6 +163,30 @@ TEST(Files, FoldersAreMadeSyncedRenamedAndRemoved) {
   expect_refused([&] { make_folders(folder / "file/below"); }, ExitStatus::kOutputBusy, "making the folder");
   expect_refused([&] { sync_folder(folder / "none"); }, ExitStatus::kIo, "none");
   expect_refused([&] { rename_path(folder / "none", folder / "x"); }, ExitStatus::kIo, "none");
+}
+
+TEST(Files, AFileSystemThatKnowsNoFsyncIsNoFailureAndOneThatFailsIs) {
+  const TemporaryFolder folder;
+  EXPECT_TRUE(can_sync(folder.path()));
+  const auto write_all = [&] {
+    write_new_file(folder / "a", "x");
+    sync_file(folder / "a");
+    sync_folder(folder.path());
+    fs::remove(folder / "a");
+  };
+  for (const int unknown : {EINVAL, ENOTSUP}) {
+    EXPECT_EQ(status_in_child([&] {
+                fail_call(SYS_fsync, unknown);
+                write_all();
+                if (can_sync(folder.path())) refuse(ExitStatus::kInternal, "not noticed");
+              }),
+              0);
+  }
+  EXPECT_EQ(status_in_child([&] {
+              fail_call(SYS_fsync, EIO);
+              write_all();
+            }),
+            static_cast<int>(ExitStatus::kIo));
 }
 
 TEST(Files, CopiesAndChecksumsCoverEveryByte) {

@@ -168,6 +168,17 @@ TEST_F(CheckpointsTest, AnAttemptThatFailsLeavesNothingAndPassesItsErrorOn) {
   EXPECT_EQ(newest_step(), 1);
 }
 
+TEST_F(CheckpointsTest, WhatDoesNotReadBackIsNoCheckpoint) {
+  const auto vanishing = [&](const fs::path& to) {
+    fill(to, "state");
+    fs::create_symlink(folder_ / "elsewhere", to / "link");
+  };
+  expect_error(ExitStatus::kIo, {"step-2.tmp-", "does not read back"}, [&] {
+    checkpoints_.save({2, "", "", 1, ""}, vanishing);
+  });
+  EXPECT_THAT(names(), IsEmpty());
+}
+
 TEST_F(CheckpointsTest, AKillWhileWritingLeavesTheLastOneAndTheNextStartCleansUp) {
   save(1);
   const pid_t child = fork();

@@ -3,18 +3,15 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
-#include <functional>
 
 #include "tests/support/expect_error.h"
+#include "tests/support/failing_call.h"
 #include "tests/support/temporary_folder.h"
 
 namespace shardora {
@@ -24,35 +21,6 @@ namespace fs = std::filesystem;
 using namespace std::chrono_literals;
 
 constexpr LockTimes kQuick{.beat = 20ms, .patience = 400ms};
-
-// From here on this process's file systems know no flock.
-void forget_flock() {
-  sock_filter program[] = {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),  // the call's number
-                           BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_flock, 0, 1),
-                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP),
-                           BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
-  const sock_fprog filter{.len = 4, .filter = program};
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) != 0) {
-    std::perror("seccomp");
-    _exit(99);
-  }
-}
-
-// What `act` ends with in a child: 0, or the status of the error that it throws.
-int status_of(const std::function<void()>& act) {
-  const pid_t child = fork();
-  if (child == 0) {
-    try {
-      act();
-      _exit(0);
-    } catch (const Error& error) {
-      _exit(static_cast<int>(error.status()));
-    }
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
 
 class RunLockTest : public testing::Test {
  protected:
@@ -115,7 +83,7 @@ TEST_F(RunLockTest, AHeartThatStandsStillFreesALockThatNobodyFrees) {
     const RunLock lock(path_, kQuick);
     EXPECT_NO_THROW(lock.require_held());
     EXPECT_EQ(parse_holder(text_of(path_)).value_or(Holder{}).process, getpid());
-    EXPECT_EQ(status_of([&] { const RunLock second(path_, kQuick); }), 73);  // held in earnest
+    EXPECT_EQ(status_in_child([&] { const RunLock second(path_, kQuick); }), 73);  // held in earnest
   }
   end(holder);
   EXPECT_NO_THROW(const RunLock lock(path_, kQuick));
@@ -135,19 +103,19 @@ TEST_F(RunLockTest, WhatAnEarlierStartOfThisJobHoldsIsFreeWhateverItsHeart) {
 
 TEST_F(RunLockTest, WithoutFlockTheNameAndItsHeartDecide) {
   const auto take_without_flock = [&] {
-    forget_flock();
+    fail_call(SYS_flock, EOPNOTSUPP);
     const RunLock lock(path_, kQuick);
   };
-  EXPECT_EQ(status_of(take_without_flock), 0);
+  EXPECT_EQ(status_in_child(take_without_flock), 0);
   EXPECT_EQ(text_of(path_), "");  // a clean end leaves no name
   {
     const RunLock lock(path_, kQuick);
-    EXPECT_EQ(status_of(take_without_flock), 73);  // this process lives
+    EXPECT_EQ(status_in_child(take_without_flock), 73);  // this process lives
   }
   put_text(path_, to_text(elsewhere()));
-  EXPECT_EQ(status_of(take_without_flock), 0);  // and stands still
+  EXPECT_EQ(status_in_child(take_without_flock), 0);  // and stands still
   const pid_t holder = hold(elsewhere(), true);
-  EXPECT_EQ(status_of(take_without_flock), 73);
+  EXPECT_EQ(status_in_child(take_without_flock), 73);
   end(holder);
 }
 
