@@ -59,7 +59,7 @@ number_in() { sed -n "s/.*\"$1\": *\(-\{0,1\}[0-9]\{1,18\}\).*/\1/p" "$2" 2>/dev
 # Sets `status` (the run's), `wrote` (whether exit.json is this start's) and `stopped` (whether a signal came).
 patience=20
 supervise() {
-  local dir=$1 before pid ticker
+  local dir=$1 before pid ticker said
   shift
   before=$(stamp "$dir")
   wrote=false status=138
@@ -77,7 +77,8 @@ supervise() {
   kill -KILL "$ticker" 2>/dev/null || true
   if written_since "$dir" "$before"; then
     wrote=true
-    status=$(number_in status "$dir/exit.json")
+    said=$(number_in status "$dir/exit.json")
+    status=${said:-$status}
   fi
 }
 

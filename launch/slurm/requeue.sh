@@ -69,9 +69,11 @@ killed_for_memory() {
     tail -c "+$((memory_before[1] + 1))" "$log" 2>/dev/null | grep -i 'oom[-_ ]kill' >/dev/null # not -q: it would end before what it reads from
 }
 
-# One more start without a step saved since the last one, at most three in a row; kept in DIR/attempts.json.
+# One more start without a step saved since the last one, at most three in a row; kept in DIR/attempts.json. The folder is
+# not there yet where the ranks were lost before they could make it.
 may_try_again() {
   local file=$1/attempts.json now last count
+  mkdir "$1" 2>/dev/null || true
   now=$(last_step "$1") now=${now:-0}
   last=$(number_in last_step "$file") count=$(number_in count "$file")
   if ((now > ${last:-0})); then count=0; else count=$((${count:-0} + 1)); fi
@@ -93,7 +95,7 @@ run_job() {
   memory_before=("$(killed_here)" "$(size_of "$(job_log)")")
   supervise "$dir" "$@" "${words[@]}"
   settle_signal "${words[0]}"
-  if [[ ${words[0]} == train && -d $dir ]] && may_be_spared && ! killed_for_memory && is_running && may_try_again "$dir"; then
+  if [[ ${words[0]} == train && -n $dir ]] && may_be_spared && ! killed_for_memory && is_running && may_try_again "$dir"; then
     say "status $status: the job goes into the queue again"
     scontrol requeue "$job"
   fi

@@ -155,6 +155,7 @@ void Trainer::warn_of_another_level(const std::string& saved) {
 
 void Trainer::build_instance() {
   std::vector<const Dataset*> eval_views;
+  eval_views.reserve(eval_sets_.size());
   for (const Dataset& dataset : eval_sets_) eval_views.push_back(&dataset);
   const InstancePlan plan = training_plan(train_views_, eval_views, options_.train.global_batch, packing_);
   RunOptions options = options_;

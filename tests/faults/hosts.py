@@ -41,12 +41,6 @@ def must_finish(options, hosts, scratch, output):
     common.expect("4 ranks = 2 data x 2 tensor" in said, output, "not the split that was asked", said[-2000:])
 
 
-def check_places(output):
-    """Each host's ranks are one tensor group: who lost a peer must not wait for TCP within a layer."""
-    first = [(output / "logs" / f"rank-{rank}.log").exists() for rank in range(4)]
-    common.expect(all(first), output, "a rank's log is missing")
-
-
 def main(options, scratch):
     why = network_hosts.missing()
     if why:
@@ -57,7 +51,6 @@ def main(options, scratch):
         for number in range(options.count):
             output, halved = scratch / f"run-{number}", scratch / f"halved-{number}"
             must_finish(options, hosts, scratch, output)
-            check_places(output)
             common.same_bits(output, straight)
             job = start(options, hosts, scratch, halved)
             time.sleep(chance.uniform(0.2, 2.5))

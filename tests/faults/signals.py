@@ -23,7 +23,7 @@ USR1, TERM, INT = signal.SIGUSR1, signal.SIGTERM, signal.SIGINT
 TARGETS = [("one rank", (USR1, TERM, INT)), ("all ranks", (USR1, TERM, INT)), ("mpirun", (USR1,)),
            ("local.sh", (USR1, TERM, INT)), ("mpirun, deadly", (TERM, INT))]
 STEPS, EVAL_EVERY, SAVE_EVERY = 100, 8, 30
-MOMENTS = ("any", "load", "evaluation", "save")
+MOMENTS = ("evaluation", "load", "any", "save")
 LIMIT_SECONDS = 300  # of a machine with other work
 
 
@@ -83,7 +83,11 @@ def wait_for_moment(moment, job, output, script, chance, duration):
     if moment == "load":
         common.wait_until(lambda: (output / "logs" / "rank-0.log").exists() or ended(), LIMIT_SECONDS, 0.0005)
         return
-    time.sleep(chance.uniform(0.05 if script else 0, 0.8 * duration))
+    if moment == "any":
+        time.sleep(chance.uniform(0.05 if script else 0, 0.8 * duration))
+        return
+    after = chance.randrange(STEPS // 3)  # with steps left to be spared
+    common.wait_until(lambda: last_line(output).get("step", 0) >= after or ended(), LIMIT_SECONDS, 0.0005)
     if moment == "evaluation":
         common.wait_until(lambda: is_evaluating(output) or ended(), LIMIT_SECONDS, 0.0005)
     elif moment == "save":

@@ -20,8 +20,8 @@ OURS = {"shardora", "mpirun", "orted", "srun", "slurmstepd", "slurm_script"}
 MEASURED_STEPS = 200
 
 
-def words(steps, output):
-    return common.words(train__steps=steps, output__checkpoint_every=max(1, steps // 15), output__dir=output)
+def words(steps, output, **keys):
+    return common.words(**{"train__steps": steps, "output__checkpoint_every": max(1, steps // 15), "output__dir": output, **keys})
 
 
 class Bench:
@@ -31,11 +31,11 @@ class Bench:
         self.options, self.scratch, self.slurm, self.chance = options, scratch, slurm, chance
         self.counts, self.number = collections.Counter(), 0
 
-    def submit(self, launcher, steps, *sbatch_words):
+    def submit(self, launcher, steps, *sbatch_words, **keys):
         self.number += 1
         output = self.scratch / f"run-{self.number}-{id(self) % 9973}"
         job = self.slurm.submit("--nodes=2", "--ntasks-per-node=1", "--overcommit", f"--output={output}.log", *sbatch_words,
-                                common.ROOT / "launch" / "slurm" / f"{launcher}.sh", *words(steps, output),
+                                common.ROOT / "launch" / "slurm" / f"{launcher}.sh", *words(steps, output, **keys),
                                 SHARDORA_LAUNCH=str(common.ROOT / "launch"),
                                 SHARDORA=str(self.options.program.resolve()))
         return job, output
@@ -100,10 +100,17 @@ def lose_node(bench, job, launcher):
         bench.slurm.lose_node(bench.chance.choice(used))
 
 
+def kill_rank(bench, job, launcher):
+    ranks = [process for name in bench.slurm.hosts.names for process in bench.slurm.hosts.processes(name)
+             if name_of(process) == "shardora"]
+    if ranks:
+        common.kill(bench.chance.choice(ranks))
+
+
 # What happens, and the words that the job is submitted with.
 EVENTS = {"requeue": (requeue, ["-p", "graced"]), "limit": (last_signal, ["-p", "graced"]),
           "preempted-grace-0": (preempt, ["-p", "at_once"]), "preempted-grace-10": (preempt, ["-p", "graced"]),
-          "node": (lose_node, ["-p", "graced"])}
+          "node": (lose_node, ["-p", "graced"]), "rank": (kill_rank, ["-p", "graced"])}
 
 
 def one_event(bench, name, launcher, steps, straight):
@@ -141,7 +148,7 @@ def cancel(bench, count, steps):
     """One after the other at random moments; then a while for any of them to come back."""
     jobs = []
     for number in range(count):
-        job, output = bench.submit(LAUNCHERS[number % 2], steps)
+        job, output = bench.submit(LAUNCHERS[number % 2], 1000 * steps, output__checkpoint_every=steps)  # not to end before
         what = f"cancelled (job {job}, {output})"
         bench.slurm.wait_for(job, ("RUNNING",), 60)
         if number % 4 < 2:
@@ -157,6 +164,16 @@ def cancel(bench, count, steps):
     common.expect(all(state == "CANCELLED" for state in states.values()), f"cancelled jobs are now {states}")
     bench.expect_nothing_left("cancelled")
     bench.counts["cancelled, none back"] += count
+
+
+def refuse(bench, launcher, steps):
+    """What would fail again ends for good, with the program's status."""
+    job, output = bench.submit(launcher, steps, model__path=bench.scratch / "no-model")
+    fields = bench.slurm.wait_for(job, ("COMPLETED", "FAILED"), LIMIT_SECONDS)
+    common.expect((fields.get("ExitCode"), fields.get("Restarts")) == (f"{common.BAD_INPUT}:0", "0"),
+                  f"refused by {launcher} (job {job}, {output})", f"the job is {fields}", said(output))
+    bench.expect_nothing_left("refused")
+    bench.counts[f"refused by {launcher}"] += 1
 
 
 def straight_run(options, scratch, steps):
@@ -176,11 +193,13 @@ def rounds(options, scratch, slurm, chance, steps, straight):
             for launcher in LAUNCHERS:
                 one_event(bench, name, launcher, steps, straight)
     if slurm.user_signal:
+        for launcher in LAUNCHERS if not options.only or "refused" in options.only else ():
+            refuse(bench, launcher, steps)
         if not options.only or "real-limit" in options.only:
             for launcher in LAUNCHERS:
                 real_limit(bench, launcher, steps)
         if options.cancelled and (not options.only or "cancel" in options.only):
-            cancel(bench, options.cancelled, 1000 * steps)  # not to end before
+            cancel(bench, options.cancelled, steps // 10)
     print("; ".join(f"{name}: {count}" for name, count in bench.counts.items()), flush=True)
 
 
@@ -202,5 +221,5 @@ def main(options, scratch):
 
 parser = common.arguments(__doc__, 1)
 parser.add_argument("--cancelled", type=int, default=20, help="jobs to cancel; default 20")
-parser.add_argument("--only", action="append", default=[], help="one of " + ", ".join([*EVENTS, "real-limit", "cancel"]))
+parser.add_argument("--only", action="append", default=[], help="one of " + ", ".join([*EVENTS, "refused", "real-limit", "cancel"]))
 common.campaign(main, parser)

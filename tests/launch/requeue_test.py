@@ -66,8 +66,14 @@ class WhatGoesIntoTheQueueAgain(Requeue):
     def test_no_other_command_and_no_run_without_a_folder(self):
         done = self.start("slurm/srun.sh", "eval", f"--output.dir={self.run_folder}", FAKE_STATUS="137")
         self.assertEqual((done.returncode, self.requeued()), (137, []))
+        done = self.start("slurm/srun.sh", "train", FAKE_STATUS="137")
+        self.assertEqual((done.returncode, self.requeued()), (137, []))
+
+    def test_a_run_that_was_lost_before_it_had_a_folder(self):
         self.run_folder.rmdir()
-        self.expect(137, False, FAKE_STATUS="137")
+        for requeued in (True, True, True, False):
+            self.expect(137, requeued, FAKE_STATUS="137")
+        self.assertEqual([path.name for path in self.run_folder.iterdir()], ["attempts.json"])
 
     def test_three_starts_without_progress_are_the_most(self):
         for _ in range(2):
