@@ -93,7 +93,8 @@ shardora() { build/quickstart-release/shardora "$@"; }
 # on_ranks COMMAND…: the program on all ranks, each with its share of the cores.
 on_ranks() {
   local threads=$(($(nproc) / ranks))
-  mpirun -q -np "$ranks" --oversubscribe --bind-to none build/quickstart-release/shardora "$@" \
+  # Open MPI 4's -q, which 5 would refuse: of a failed run the program says what there is to say.
+  OMPI_MCA_orte_execute_quiet=1 mpirun -np "$ranks" --oversubscribe --bind-to none build/quickstart-release/shardora "$@" \
     --parallel.threads=$((threads > 0 ? threads : 1))
 }
 
