@@ -97,7 +97,8 @@ void RunLock::outlast(bool flock_known) {
   const std::optional<Holder> holder = flock_known ? named_holder(descriptor_) : holder_in(descriptor_);
   const bool may_run = holder && may_still_run(*holder, me_);
   if (!flock_known && !may_run) return;
-  if (may_run && holder->host == me_.host) refuse_busy();
+  // Of a lock without a name nothing can be watched.
+  if (!holder || (may_run && holder->host == me_.host)) refuse_busy();
   const bool has_lost = holder && is_earlier_start(*holder, me_);
   const std::string before = content_of(descriptor_);
   const Clock::time_point end = Clock::now() + times_.patience;
