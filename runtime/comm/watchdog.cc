@@ -85,7 +85,7 @@ struct Watchdog::Impl {
   void look_at_peers();
   StallLimits limits() const;
   void expire(const Stall& stall);
-  [[noreturn]] void end_all(const std::string& line, bool speaks);
+  [[noreturn]] void end_all(const std::string& report, bool speaks);
   bool sleep(double seconds);  // false: asked to end
 
   const WatchdogPlan plan;
@@ -183,18 +183,18 @@ void Watchdog::Impl::expire(const Stall& stall) {
   const bool speaks = stall.rank >= 0 && lowest_living(views, limits()) == rank;
   if (!waits_for_lower_since) waits_for_lower_since = ages.awake_seconds();
   if (!speaks && ages.awake_seconds() - *waits_for_lower_since < kPatienceSeconds) return;
-  const std::string line = fmt::format(
-      "shardora: [rank {}] no progress{} for {:.0f} s: {}; the job ends, and the next start continues from the last "
-      "checkpoint; look at that rank's host and log (a rank that works is never late; parallel.timeout_seconds is the "
-      "limit)",
-      rank, stall.rank >= 0 ? fmt::format(" of rank {}", stall.rank) : std::string(), stall.seconds, stall.why);
-  end_all(line, board.claim_report());
+  const std::string report = fmt::format(
+      "no progress{} for {:.0f} s: {}; the job ends, and the next start continues from the last checkpoint; look at "
+      "that "
+      "rank's host and log (a rank that works is never late; parallel.timeout_seconds is the limit)",
+      stall.rank >= 0 ? fmt::format(" of rank {}", stall.rank) : std::string(), stall.seconds, stall.why);
+  end_all(report, board.claim_report());
 }
 
 // Whatever hangs, in a file system or in MPI, the process ends.
-void Watchdog::Impl::end_all(const std::string& line, bool speaks) {
+void Watchdog::Impl::end_all(const std::string& report, bool speaks) {
   const int status = static_cast<int>(ExitStatus::kStoppedEarly);
-  std::thread([this, line, speaks, status] {
+  std::thread([this, report, speaks, status] {
     Action last;
     bool abort = false;
     {
@@ -202,9 +202,9 @@ void Watchdog::Impl::end_all(const std::string& line, bool speaks) {
       last = action, abort = mpi_up;
     }
     if (speaks) {
-      const std::string words = line + "\n";
+      const std::string words = fmt::format("shardora: [rank {}] {}\n", rank, report);
       [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, words.data(), words.size());
-      if (last) attempt([&] { last(line, to_text(record.last())); });
+      if (last) attempt([&] { last(report, to_text(record.last())); });
     } else {
       std::this_thread::sleep_for(Seconds(kLastSeconds / 4));  // for the one that speaks
     }

@@ -115,8 +115,8 @@ void set_aside(const fs::path& folder) {
 
 }  // namespace
 
-Checkpoints::Checkpoints(fs::path run_dir, std::int64_t keep)
-    : dir_(std::move(run_dir) / "checkpoints"), keep_(std::max<std::int64_t>(keep, 2)) {}
+Checkpoints::Checkpoints(const fs::path& run_dir, std::int64_t keep)
+    : dir_(run_dir / "checkpoints"), keep_(std::max<std::int64_t>(keep, 2)) {}
 
 fs::path Checkpoints::path_of(std::int64_t step) const { return dir_ / fmt::format("step-{}", step); }
 

@@ -27,7 +27,7 @@ struct Manifest {
 // fsync.
 class Checkpoints {
  public:
-  explicit Checkpoints(std::filesystem::path run_dir, std::int64_t keep);
+  Checkpoints(const std::filesystem::path& run_dir, std::int64_t keep);
   std::filesystem::path path_of(std::int64_t step) const;
   // `write` fills the given empty folder. On any error the attempt is removed and the error passed on.
   void save(const Manifest& manifest, const std::function<void(const std::filesystem::path&)>& write);

@@ -139,7 +139,7 @@ void Trainer::prepare_for_a_lost_peer() {
   *done_steps_ = counters_.step;
   machine_.watchdog->before_end([dir = fs::path(options_.output.dir), done = done_steps_, &log = machine_.log](
                                     const std::string& report, const std::string& record) {
-    write_exit(dir, ExitStatus::kStoppedEarly, report, *done);
+    write_exit(dir, ExitStatus::kStoppedEarly, "lost peer: " + report, *done);
     log.note(record);
   });
 }

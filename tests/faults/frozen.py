@@ -67,7 +67,9 @@ def freeze(options, output, moment, chance, slowest):
     common.expect(common.wait_until(lambda: not common.left_behind(options.program, output), 1), output,
                   "a rank outlived mpirun")
     if lines(output) > 1:
-        common.expect(common.exit_record(output).get("status") == 75, output, "exit.json does not say 75")
+        record = common.exit_record(output)
+        common.expect(record.get("status") == 75 and record.get("reason", "").startswith("lost peer: no progress of rank"),
+                      output, f"exit.json says {record}", "expected 75 and the lost peer")
     return max(slowest, seconds - limit)
 
 
