@@ -65,7 +65,7 @@ void sync_tree(const fs::path& folder) {
 // Compares what is in a folder with what its manifest says; the first difference is thrown by name. The cheap way
 // compares names and sizes alone.
 ManifestFile verified(const fs::path& folder, bool with_checksums) {
-  const ManifestFile said = read_manifest(folder / kManifest);
+  ManifestFile said = read_manifest(folder / kManifest);
   const FileTable there = list_files(folder, with_checksums);
   const auto damaged = [&](const std::string& file, const std::string& fault) {
     refuse(ExitStatus::kBadInput, "checkpoint {} is damaged: {} {}", printable(folder.string()), printable(file),

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <atomic>
-#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +11,7 @@
 #include "runtime/data/batch.h"
 #include "runtime/observe/metrics.h"
 #include "runtime/observe/progress.h"
+#include "runtime/train/background_write.h"
 #include "runtime/train/checkpoints.h"
 #include "runtime/train/evaluate.h"
 #include "runtime/train/frozen_guard.h"
@@ -119,7 +119,7 @@ class Trainer {
   double started_ = 0, last_save_ = 0, save_seconds_ = 0, last_loss_ = 0, trained_seconds_ = 0, trained_flops_ = 0;
   std::shared_ptr<std::atomic<std::int64_t>> done_steps_;  // for the watchdog, which may outlive this
   std::int64_t trained_tokens_ = 0, saved_step_ = -1, checked_step_ = -1;
-  std::future<double> writing_;  // rank 0, output.background_save: seconds; last, as it uses what stands above
+  BackgroundWrite writing_;  // rank 0, output.background_save; last, as it uses what stands above
 };
 
 }  // namespace shardora

@@ -1,7 +1,6 @@
 // What a run leaves behind: checkpoints on the way, the adapter (or model) and its summary at the end.
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -94,7 +93,7 @@ void Trainer::save(std::int64_t step) {
     return monotonic_seconds() - begin;
   };
   if (options_.output.background_save) {
-    if (writes()) writing_ = std::async(std::launch::async, write);
+    if (writes()) writing_.start(write);
   } else {
     agree(*machine_.grid.world, [&] {
       if (writes()) save_seconds_ = write();
@@ -107,14 +106,14 @@ void Trainer::save(std::int64_t step) {
 // Of a save in the background that has ended: an error of it ends the run at this step on all ranks.
 void Trainer::collect_save() {
   if (!options_.output.background_save) return;
-  const bool ended = writing_.valid() && writing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-  if (machine_.grid.world->all_reduce(std::int64_t{ended}, Reduction::kMax) > 0) wait_for_save();
+  if (machine_.grid.world->all_reduce(std::int64_t{writing_.ended()}, Reduction::kMax) > 0) wait_for_save();
 }
 
 void Trainer::wait_for_save() {
   if (!options_.output.background_save) return;
   agree(*machine_.grid.world, [&] {
-    if (writing_.valid()) save_seconds_ = writing_.get();
+    if (!writing_.pending()) return;
+    save_seconds_ = writing_.wait([this] { machine_.grid.world->at("waiting for the last save to end"); });
   });
 }
 

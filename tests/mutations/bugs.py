@@ -837,6 +837,8 @@ CHOICES = [
 ]
 
 SIGNALS = [
+    Bug("a save that stands still counts as work", "a rank that works is never late", "runtime/train/background_write.cc",
+        "if (now.tv_sec != before.tv_sec || now.tv_nsec != before.tv_nsec) works();", "works();", "BackgroundWrite"),
     Bug("a signal is told as a time limit", "why a run has stopped", SAVE,
         'stopped == Stop::kSignal ? "signal" : "time limit"', 'stopped != Stop::kSignal ? "signal" : "time limit"',
         "faults.signals"),
