@@ -22,14 +22,14 @@ struct Inputs {
         d_o(support::random_vector(c.q_shape().elements(), 4)) {}
 };
 
-struct Outputs {
+struct AttentionOutputs {
   std::vector<float> o, lse, dq, dk, dv;
-  bool operator==(const Outputs&) const = default;
+  bool operator==(const AttentionOutputs&) const = default;
 };
 
 class Attention : public support::KernelTest {
  protected:
-  Outputs run(const AttentionCase& c, const Inputs& in) {
+  AttentionOutputs run(const AttentionCase& c, const Inputs& in) {
     const AttentionForward forward{.q = floats(c.q_shape(), in.q),
                                    .k = floats(c.k_shape(), in.k),
                                    .v = floats(c.k_shape(), in.v),
@@ -51,7 +51,7 @@ class Attention : public support::KernelTest {
 
   void compare_with_float64(const AttentionCase& c) {
     const Inputs in(c);
-    const Outputs out = run(c, in);
+    const AttentionOutputs out = run(c, in);
     const AttentionResult expected = support::attention_reference(c, in.q, in.k, in.v, in.d_o);
     support::expect_close(out.o, expected.o, kTolerance, "o");
     support::expect_close(out.lse, expected.lse, kTolerance, "lse");
@@ -80,7 +80,7 @@ TEST_F(Attention, AWindowOfOneCopiesEachTokensOwnValue) {
   AttentionCase c = packed({127, 17}, {MaskKind::kWindow, 1});
   c.kv_heads = c.heads;
   const Inputs in(c);
-  const Outputs out = run(c, in);
+  const AttentionOutputs out = run(c, in);
   support::expect_close(out.o, in.v, 0, "o");
   support::expect_close(out.dv, in.d_o, kTolerance, "dv");
   for (const float value : out.dq) EXPECT_NEAR(value, 0, 1e-5);
@@ -121,7 +121,7 @@ TEST_F(Attention, BackwardIsTheDerivativeOfForward) {
   c.key_lengths = {6, 3};
   c.dim = 3;
   const Inputs in(c);
-  const Outputs out = run(c, in);
+  const AttentionOutputs out = run(c, in);
   const auto loss = [&](const Vector& q, const Vector& k, const Vector& v) {
     return support::dot(support::attention_reference(c, q, k, v, in.d_o).o, in.d_o);
   };
@@ -137,7 +137,7 @@ TEST_F(Attention, LargeScoresNeitherOverflowNorLosePrecisionInTheirMaximum) {
   AttentionCase c = packed({127}, {MaskKind::kCausal, 0});
   c.scale = 40.0F;  // scores up to several hundred: exp of any of them is infinite in fp32
   const Inputs in(c);
-  const Outputs out = run(c, in);
+  const AttentionOutputs out = run(c, in);
   const AttentionResult expected = support::attention_reference(c, in.q, in.k, in.v, in.d_o);
   support::expect_close(out.o, expected.o, 3e-4, "o");  // a score of 1000 is known to 6e-5 only
   support::expect_close(out.lse, expected.lse, kTolerance, "lse");
@@ -149,10 +149,10 @@ TEST_F(Attention, OneSequenceChangesNothingInTheNext) {
   for (const AttentionMask& mask : kMasks) {
     const AttentionCase c = packed({19, 70}, mask);
     Inputs in(c);
-    const Outputs before = run(c, in);
+    const AttentionOutputs before = run(c, in);
     for (std::int64_t i = 0; i < 19 * c.heads * c.dim; ++i) in.q[support::index(i)] = in.d_o[support::index(i)] = 1e30;
     for (std::int64_t i = 0; i < 19 * c.kv_heads * c.dim; ++i) in.k[support::index(i)] = in.v[support::index(i)] = 1e30;
-    const Outputs after = run(c, in);
+    const AttentionOutputs after = run(c, in);
     const auto tail = [](const std::vector<float>& x, std::int64_t skipped) {
       return std::vector<float>(x.begin() + skipped, x.end());
     };
@@ -169,7 +169,7 @@ TEST_F(Attention, AKeyThatNobodySeesMayHoldAnyNumber) {
   AttentionCase c = packed({3}, {MaskKind::kWindow, 2});
   c.key_lengths = {40};
   Inputs in(c);
-  const Outputs before = run(c, in);
+  const AttentionOutputs before = run(c, in);
   for (std::int64_t i = 0; i < 36 * c.kv_heads * c.dim; ++i) {
     in.k[support::index(i)] = in.v[support::index(i)] = 1e30;
   }
@@ -179,7 +179,7 @@ TEST_F(Attention, AKeyThatNobodySeesMayHoldAnyNumber) {
 TEST_F(Attention, GivesTheSameBitsEachTime) {
   const AttentionCase c = packed({127, 33, 64, 5}, {MaskKind::kCausal, 0});
   const Inputs in(c);
-  const Outputs first = run(c, in);
+  const AttentionOutputs first = run(c, in);
   for (int repeat = 0; repeat < 5; ++repeat) EXPECT_EQ(run(c, in), first);
 }
 

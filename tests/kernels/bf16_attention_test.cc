@@ -53,15 +53,16 @@ AttentionCase packed(const std::vector<std::int64_t>& lengths, std::int64_t dim,
   return {.query_lengths = lengths, .key_lengths = lengths, .heads = 2, .kv_heads = 1, .dim = dim, .mask = mask};
 }
 
-const std::vector<AttentionMask> kMasks = {{MaskKind::kFull, 0},    {MaskKind::kCausal, 0},  {MaskKind::kWindow, 1},
-                                           {MaskKind::kWindow, 17}, {MaskKind::kWindow, 70}, {MaskKind::kWindow, 1000}};
+const std::vector<AttentionMask> kRoundedMasks = {{MaskKind::kFull, 0},    {MaskKind::kCausal, 0},
+                                                  {MaskKind::kWindow, 1},  {MaskKind::kWindow, 17},
+                                                  {MaskKind::kWindow, 70}, {MaskKind::kWindow, 1000}};
 
 TEST_F(Bf16Attention, MatchesFp32UnderEveryMaskAndAcrossTiles) {
-  for (const AttentionMask& mask : kMasks) expect_as_fp32(packed({17, 1, 0, 150}, 16, mask));
+  for (const AttentionMask& mask : kRoundedMasks) expect_as_fp32(packed({17, 1, 0, 150}, 16, mask));
 }
 
 TEST_F(Bf16Attention, MatchesFp32WhereQueriesContinueALongerKeyRange) {
-  for (const AttentionMask& mask : kMasks) {
+  for (const AttentionMask& mask : kRoundedMasks) {
     AttentionCase c = packed({1, 17, 0, 65}, 24, mask);
     c.key_lengths = {130, 18, 19, 127};
     expect_as_fp32(c);

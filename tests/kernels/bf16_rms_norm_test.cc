@@ -9,15 +9,16 @@ using support::Outputs;
 using support::random_vector;
 using support::Side;
 
-struct Case {
+struct RoundedNormCase {
   std::int64_t rows, width;
 };
-const Case kCases[] = {{0, 128}, {1, 1}, {17, 127}, {35, 64}, {33, 128}, {9, 320}, {3, 2056}, {2, 2049}};
+const RoundedNormCase kRoundedNormCases[] = {{0, 128},  {1, 1},   {17, 127}, {35, 64},
+                                             {33, 128}, {9, 320}, {3, 2056}, {2, 2049}};
 
 class Bf16RmsNorm : public support::Bf16Test {};
 
 TEST_F(Bf16RmsNorm, ForwardIsTheCpusRounded) {
-  for (const auto& [rows, width] : kCases) {
+  for (const auto& [rows, width] : kRoundedNormCases) {
     for (const bool in_place : {false, true}) {
       expect_as_on_cpu([&, rows = rows, width = width](Side& side) {
         const TensorView x = side.activations({rows, width}, random_vector(rows * width, 1));
@@ -31,7 +32,7 @@ TEST_F(Bf16RmsNorm, ForwardIsTheCpusRounded) {
 }
 
 TEST_F(Bf16RmsNorm, BackwardIsTheCpusRoundedAndTheWeightsGradientIsNot) {
-  for (const auto& [rows, width] : kCases) {
+  for (const auto& [rows, width] : kRoundedNormCases) {
     for (const bool accumulate : {false, true}) {
       expect_as_on_cpu([&, rows = rows, width = width](Side& side) {
         const TensorView dx = side.activations({rows, width}, random_vector(rows * width, 3));

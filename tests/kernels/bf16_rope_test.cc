@@ -12,21 +12,21 @@ using support::Vector;
 
 constexpr std::int64_t kMaxPositions = 40;
 
-struct Case {
+struct RoundedRopeCase {
   std::int64_t tokens, heads, head_dim;
   std::int64_t width() const { return heads * head_dim; }
   Shape shape() const { return {tokens, heads, head_dim}; }
 };
 // Halves that packs fit, that do not, and one where the width is of packs but a half is not.
-const Case kCases[] = {{0, 2, 16}, {1, 1, 2}, {17, 3, 6}, {37, 3, 64}, {9, 5, 128}, {33, 4, 12}};
+const RoundedRopeCase kRoundedRopeCases[] = {{0, 2, 16}, {1, 1, 2}, {17, 3, 6}, {37, 3, 64}, {9, 5, 128}, {33, 4, 12}};
 
-RopeTable table_on(Side& side, const Case& sizes) {
+RopeTable table_on(Side& side, const RoundedRopeCase& sizes) {
   const Shape shape{kMaxPositions, sizes.head_dim / 2};
   return {.cosines = side.floats(shape, random_vector(shape.elements(), 1, -1, 1)),
           .sines = side.floats(shape, random_vector(shape.elements(), 2, -1, 1))};
 }
 
-TensorView positions_on(Side& side, const Case& sizes) {
+TensorView positions_on(Side& side, const RoundedRopeCase& sizes) {
   std::vector<std::int64_t> positions;
   for (std::int64_t t = 0; t < sizes.tokens; ++t) positions.push_back(t * 7 % kMaxPositions);
   return side.ints(positions);
@@ -35,7 +35,7 @@ TensorView positions_on(Side& side, const Case& sizes) {
 class Bf16Rope : public support::Bf16Test {};
 
 TEST_F(Bf16Rope, ForwardIsTheCpusRounded) {
-  for (const Case& sizes : kCases) {
+  for (const RoundedRopeCase& sizes : kRoundedRopeCases) {
     for (int given = 0; given < 4; ++given) {
       expect_as_on_cpu([&](Side& side) {
         const TensorView u = side.activations(sizes.shape(), random_vector(sizes.tokens * sizes.width(), 3));
@@ -55,7 +55,7 @@ TEST_F(Bf16Rope, ForwardIsTheCpusRounded) {
 }
 
 TEST_F(Bf16Rope, BackwardIsTheCpusRoundedAndTheGainsSumIsNot) {
-  for (const Case& sizes : kCases) {
+  for (const RoundedRopeCase& sizes : kRoundedRopeCases) {
     for (const bool with_gain : {false, true}) {
       expect_as_on_cpu([&](Side& side) {
         const std::int64_t count = sizes.tokens * sizes.width();

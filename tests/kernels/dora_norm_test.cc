@@ -119,13 +119,13 @@ class DoraNorm : public support::KernelTest {
   }
 };
 
-struct Case {
+struct NormOfSumCase {
   std::int64_t out, in, rank;
 };
-const Case kCases[] = {{1, 1, 1}, {17, 127, 3}, {127, 17, 8}, {300, 150, 4}, {17, 19, 0}};
+const NormOfSumCase kNormOfSumCases[] = {{1, 1, 1}, {17, 127, 3}, {127, 17, 8}, {300, 150, 4}, {17, 19, 0}};
 
 TEST_F(DoraNorm, FactoredNormMatchesTheBuiltMatrixOnBothAxes) {
-  for (const auto& [out, in, rank] : kCases) {
+  for (const auto& [out, in, rank] : kNormOfSumCases) {
     const Layer layer = make_layer(out, in, rank);
     support::expect_close(low_rank(layer, output_axis(layer)).squared, layer.row_squares(), kFp32, "output axis");
     support::expect_close(low_rank(layer, input_axis(layer)).squared, layer.column_squares(), kFp32, "input axis");
@@ -184,7 +184,7 @@ TEST_F(DoraNorm, NearlyCancellingRowsAreFlaggedAndTheDirectNormIsRight) {
 }
 
 TEST_F(DoraNorm, DirectRowNormsMatchAtOddSizes) {
-  for (const auto& [out, in, rank] : kCases) {
+  for (const auto& [out, in, rank] : kNormOfSumCases) {
     const Layer layer = make_layer(out, in, rank);
     DirectNorm op = direct(layer);
     Vector squares(index(out), 1e30);

@@ -10,10 +10,10 @@ using support::index;
 using support::kFp32;
 using support::Vector;
 
-struct Case {
+struct ScalingCase {
   std::int64_t tokens, width;
 };
-const Case kCases[] = {{0, 17}, {1, 1}, {17, 127}, {127, 17}, {130, 300}};
+const ScalingCase kScalingCases[] = {{0, 17}, {1, 1}, {17, 127}, {127, 17}, {130, 300}};
 
 class Dora : public support::KernelTest {};
 
@@ -48,7 +48,7 @@ TEST_F(Dora, ZeroAndSubnormalNormsGiveFiniteResults) {
 }
 
 TEST_F(Dora, ScaleColumnsForwardMatchesFloat64WithAndWithoutGainBiasAndResidual) {
-  for (const auto& [tokens, width] : kCases) {
+  for (const auto& [tokens, width] : kScalingCases) {
     const Vector u = support::random_vector(tokens * width, 4);
     const Vector gain = support::random_vector(width, 5, 0.5, 2);
     const Vector bias = support::random_vector(width, 6);
@@ -107,7 +107,7 @@ TEST_F(Dora, ScaleColumnsBackwardMatchesFiniteDifferences) {
 }
 
 TEST_F(Dora, ScaleColumnsBackwardInPlaceGivesTheSameBits) {
-  for (const auto& [tokens, width] : kCases) {
+  for (const auto& [tokens, width] : kScalingCases) {
     const Vector dy = support::random_vector(tokens * width, 11);
     for (const bool with_gain : {true, false}) {
       ScaleColumnsBackward op{.dy = floats({tokens, width}, dy),
@@ -134,7 +134,7 @@ TEST_F(Dora, ScaleColumnsBackwardInPlaceGivesTheSameBits) {
 }
 
 TEST_F(Dora, ScaleColumnsBackwardAccumulates) {
-  for (const auto& [tokens, width] : kCases) {
+  for (const auto& [tokens, width] : kScalingCases) {
     const Vector before = support::random_vector(tokens * width, 31);
     ScaleColumnsBackward op{.dy = floats({tokens, width}, support::random_vector(tokens * width, 32)),
                             .u = floats({tokens, width}, support::random_vector(tokens * width, 33)),
@@ -180,7 +180,7 @@ TEST(DoraThreads, SumsOverTokensDoNotDependOnTheirNumber) {
 }
 
 TEST_F(Dora, DropoutGainJoinsBaseAndDroppedBranch) {
-  for (const auto& [tokens, width] : kCases) {
+  for (const auto& [tokens, width] : kScalingCases) {
     const std::int64_t count = tokens * width;
     const Vector base = support::random_vector(count, 14);
     const Vector p = support::random_vector(count, 15);
@@ -225,7 +225,7 @@ TEST_F(Dora, DropoutGainWithGainOneAndNoAdapterIsTheBaseExactly) {
 }
 
 TEST_F(Dora, GainMinusOneScalesColumns) {
-  for (const auto& [tokens, width] : kCases) {
+  for (const auto& [tokens, width] : kScalingCases) {
     const Vector x = support::random_vector(tokens * width, 20);
     const Vector gain = support::random_vector(width, 21, 0.5, 2);
     const TensorView y = floats({tokens, width}, x);

@@ -8,8 +8,8 @@ namespace {
 using support::index;
 using support::Vector;
 
-constexpr std::int64_t kTokens = 19;
-constexpr std::int64_t kWidth = 203;
+constexpr std::int64_t kDropoutTokens = 19;
+constexpr std::int64_t kDropoutWidth = 203;
 
 class DropoutTest : public support::KernelTest {
  protected:
@@ -36,19 +36,20 @@ class DropoutTest : public support::KernelTest {
 };
 
 TEST_F(DropoutTest, MaskIsTheSameAtEverySplitOfTokensAndFeatures) {
-  const std::vector<float> whole = mask(0, kTokens, 0, kWidth);
-  for (const auto& [first_token, tokens, first_feature, width] : {std::array<std::int64_t, 4>{0, kTokens, 0, 100},
-                                                                  {0, kTokens, 100, 103},
-                                                                  {3, 9, 1, 66},
-                                                                  {18, 1, 2, 201},
-                                                                  {5, 2, 3, 1},
-                                                                  {4, 4, 63, 5},
-                                                                  {0, 0, 0, 8},
-                                                                  {2, 3, 202, 1}}) {
+  const std::vector<float> whole = mask(0, kDropoutTokens, 0, kDropoutWidth);
+  for (const auto& [first_token, tokens, first_feature, width] :
+       {std::array<std::int64_t, 4>{0, kDropoutTokens, 0, 100},
+        {0, kDropoutTokens, 100, 103},
+        {3, 9, 1, 66},
+        {18, 1, 2, 201},
+        {5, 2, 3, 1},
+        {4, 4, 63, 5},
+        {0, 0, 0, 8},
+        {2, 3, 202, 1}}) {
     const std::vector<float> part = mask(first_token, tokens, first_feature, width);
     for (std::int64_t t = 0; t < tokens; ++t) {
       for (std::int64_t j = 0; j < width; ++j) {
-        ASSERT_EQ(part[index(t * width + j)], whole[index((first_token + t) * kWidth + first_feature + j)])
+        ASSERT_EQ(part[index(t * width + j)], whole[index((first_token + t) * kDropoutWidth + first_feature + j)])
             << "token " << first_token + t << " feature " << first_feature + j;
       }
     }
@@ -70,15 +71,15 @@ TEST_F(DropoutTest, EveryKeptElementIsScaledAndTheirShareIsRight) {
 }
 
 TEST_F(DropoutTest, MasksDifferByKeyPlacePositionAndFeature) {
-  const std::vector<float> first = mask(0, kTokens, 0, kWidth, 0.5F);
+  const std::vector<float> first = mask(0, kDropoutTokens, 0, kDropoutWidth, 0.5F);
   const auto row = [&](std::int64_t t) {
-    return std::vector<float>(first.begin() + t * kWidth, first.begin() + (t + 1) * kWidth);
+    return std::vector<float>(first.begin() + t * kDropoutWidth, first.begin() + (t + 1) * kDropoutWidth);
   };
   EXPECT_NE(row(0), row(1));  // another position
   EXPECT_NE(row(0), row(7));  // another place
   EXPECT_NE(mask(0, 1, 0, 101, 0.5F), mask(0, 1, 102, 101, 0.5F));
   key_ = random_key(random_key(1, "dropout", "layers.0.q"), 6);
-  EXPECT_NE(mask(0, kTokens, 0, kWidth, 0.5F), first);
+  EXPECT_NE(mask(0, kDropoutTokens, 0, kDropoutWidth, 0.5F), first);
 }
 
 TEST_F(DropoutTest, WritesInPlaceOrAccumulates) {

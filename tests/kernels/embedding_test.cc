@@ -9,10 +9,10 @@ namespace {
 using support::index;
 using support::Vector;
 
-struct Case {
+struct LookupCase {
   std::int64_t tokens, rows, width, first_row;
 };
-const Case kCases[] = {{0, 5, 8, 0}, {1, 1, 1, 0}, {17, 5, 127, 3}, {70, 9, 16, 2}, {33, 3, 1100, 0}};
+const LookupCase kLookupCases[] = {{0, 5, 8, 0}, {1, 1, 1, 0}, {17, 5, 127, 3}, {70, 9, 16, 2}, {33, 3, 1100, 0}};
 
 // Ids of [0, 13): several tokens share one, and some stand before or behind the shard.
 std::vector<std::int64_t> ids_of(std::int64_t tokens) {
@@ -24,7 +24,7 @@ std::vector<std::int64_t> ids_of(std::int64_t tokens) {
 class Embedding : public support::KernelTest {};
 
 TEST_F(Embedding, GatherTakesTheRowsHeldHereAndZerosElse) {
-  for (const auto& [tokens, rows, width, first_row] : kCases) {
+  for (const auto& [tokens, rows, width, first_row] : kLookupCases) {
     const Vector table = support::random_vector(rows * width, 1);
     const std::vector<std::int64_t> ids = ids_of(tokens);
     const TensorView y = unwritten({tokens, width});
@@ -43,7 +43,7 @@ TEST_F(Embedding, GatherTakesTheRowsHeldHereAndZerosElse) {
 
 // In fp32, in the order of the tokens: the same bits.
 TEST_F(Embedding, ScatterAddsEveryTokenToItsRowInOrder) {
-  for (const auto& [tokens, rows, width, first_row] : kCases) {
+  for (const auto& [tokens, rows, width, first_row] : kLookupCases) {
     const Vector dy = support::random_vector(tokens * width, 2), before = support::random_vector(rows * width, 3);
     const std::vector<std::int64_t> ids = ids_of(tokens);
     const TensorView dtable = floats({rows, width}, before);

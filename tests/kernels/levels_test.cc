@@ -19,7 +19,8 @@ namespace {
 using testing::HasSubstr;
 
 // Large enough that loops are cut among threads, and of odd sizes.
-constexpr std::int64_t kTokens = 131, kHeads = 4, kHeadDim = 33, kWidth = kHeads * kHeadDim;
+constexpr std::int64_t kLevelTokens = 131, kLevelHeads = 4, kLevelHeadDim = 33,
+                       kLevelWidth = kLevelHeads * kLevelHeadDim;
 
 class OnOneLevel : public support::KernelTest {
  public:
@@ -33,8 +34,10 @@ class OnOneLevel : public support::KernelTest {
   // One operation of each kind of loop: sums, exponentials, columns, integers.
   Results run() {
     Results results;
-    const TensorView x = matrix(1), y = matrix(2), out = unwritten(kTokens, kWidth), more = unwritten(kTokens, kWidth);
-    rms_norm_forward(*backend_, {.x = x, .weight = row(3), .y = out, .rstd = floats(support::Vector(kTokens, 1e30))});
+    const TensorView x = matrix(1), y = matrix(2), out = unwritten(kLevelTokens, kLevelWidth),
+                     more = unwritten(kLevelTokens, kLevelWidth);
+    rms_norm_forward(*backend_,
+                     {.x = x, .weight = row(3), .y = out, .rstd = floats(support::Vector(kLevelTokens, 1e30))});
     results["rms_norm"] = read(out);
     const TensorView h_gate = row(9);
     swiglu_backward(*backend_, {.dy = x,
@@ -51,7 +54,7 @@ class OnOneLevel : public support::KernelTest {
     dropout(*backend_, {.x = x,
                         .y = out,
                         .key = {17},
-                        .places = make<std::int64_t>({kTokens}, indices()),
+                        .places = make<std::int64_t>({kLevelTokens}, indices()),
                         .positions = ints(indices()),
                         .probability = 0.3F});
     results["dropout"] = read(out);
@@ -63,16 +66,18 @@ class OnOneLevel : public support::KernelTest {
  private:
   static std::vector<std::int64_t> indices() {
     std::vector<std::int64_t> values;
-    for (std::int64_t i = 0; i < kTokens; ++i) values.push_back(i);
+    for (std::int64_t i = 0; i < kLevelTokens; ++i) values.push_back(i);
     return values;
   }
   TensorView unwritten(std::int64_t rows, std::int64_t columns) { return KernelTest::unwritten({rows, columns}); }
-  TensorView matrix(unsigned seed) { return floats({kTokens, kWidth}, support::random_vector(kTokens * kWidth, seed)); }
-  TensorView row(unsigned seed) { return floats(support::random_vector(kWidth, seed)); }
+  TensorView matrix(unsigned seed) {
+    return floats({kLevelTokens, kLevelWidth}, support::random_vector(kLevelTokens * kLevelWidth, seed));
+  }
+  TensorView row(unsigned seed) { return floats(support::random_vector(kLevelWidth, seed)); }
 
   void add_attention(Results& results) {
-    const auto heads = [&](unsigned seed) { return matrix(seed).reshaped({kTokens, kHeads, kHeadDim}); };
-    const TensorView offsets = ints({0, 100, kTokens});
+    const auto heads = [&](unsigned seed) { return matrix(seed).reshaped({kLevelTokens, kLevelHeads, kLevelHeadDim}); };
+    const TensorView offsets = ints({0, 100, kLevelTokens});
     const AttentionForward forward{.q = heads(7),
                                    .k = heads(8),
                                    .v = heads(9),
@@ -80,7 +85,7 @@ class OnOneLevel : public support::KernelTest {
                                    .key_offsets = offsets,
                                    .scale = 0.3F,
                                    .o = heads(10),
-                                   .lse = unwritten(kTokens, kHeads)};
+                                   .lse = unwritten(kLevelTokens, kLevelHeads)};
     attention_forward(*backend_, forward);
     const AttentionBackward backward{
         .forward = forward, .d_o = heads(11), .dq = heads(12), .dk = heads(13), .dv = heads(14)};
@@ -94,14 +99,15 @@ class OnOneLevel : public support::KernelTest {
   void add_loss_and_step(Results& results) {
     const CrossEntropy loss{.logits = matrix(15),
                             .targets = ints(indices()),
-                            .row_max = unwritten(1, kTokens),
-                            .sums = unwritten(2, kTokens),
+                            .row_max = unwritten(1, kLevelTokens),
+                            .sums = unwritten(2, kLevelTokens),
                             .loss = make<double>({2}, support::Vector{0, 0})};
     cross_entropy_max(*backend_, loss);
     cross_entropy_sum(*backend_, loss);
     cross_entropy_finish(*backend_, loss);
     results["dlogits"] = read(loss.logits);
-    const TensorView value = matrix(16), zero = floats({kTokens, kWidth}, support::Vector(kTokens * kWidth, 0.25));
+    const TensorView value = matrix(16),
+                     zero = floats({kLevelTokens, kLevelWidth}, support::Vector(kLevelTokens * kLevelWidth, 0.25));
     adamw(*backend_, {.value = value,
                       .gradient = matrix(17),
                       .moment1 = matrix(18),

@@ -27,15 +27,15 @@ Reference reference(const Vector& x, const Vector& weight) {
   return result;
 }
 
-struct Case {
+struct NormCase {
   std::int64_t rows, width;
 };
-const Case kCases[] = {{0, 17}, {1, 1}, {1, 127}, {17, 17}, {127, 64}, {3, 2049}};
+const NormCase kNormCases[] = {{0, 17}, {1, 1}, {1, 127}, {17, 17}, {127, 64}, {3, 2049}};
 
 class RmsNorm : public support::KernelTest {};
 
 TEST_F(RmsNorm, ForwardMatchesFloat64AtOddSizes) {
-  for (const auto& [rows, width] : kCases) {
+  for (const auto& [rows, width] : kNormCases) {
     const Vector x = support::random_vector(rows * width, 1);
     const Vector weight = support::random_vector(width, 2);
     const TensorView y = unwritten({rows, width});
@@ -68,7 +68,7 @@ TEST_F(RmsNorm, RowOfZerosStaysFinite) {
 }
 
 TEST_F(RmsNorm, BackwardMatchesFiniteDifferences) {
-  for (const auto& [rows, width] : kCases) {
+  for (const auto& [rows, width] : kNormCases) {
     if (width > 200) continue;  // differences cost rows * width references
     const Vector x = support::random_vector(rows * width, 5);
     const Vector weight = support::random_vector(width, 6);

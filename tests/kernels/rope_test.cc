@@ -18,7 +18,7 @@ double angle(std::int64_t position, std::int64_t i, std::int64_t half) {
   return static_cast<double>(position) * std::pow(10000.0, -static_cast<double>(i) / static_cast<double>(half));
 }
 
-struct Case {
+struct RopeCase {
   std::int64_t tokens, heads, head_dim;
 };
 
@@ -29,7 +29,7 @@ std::vector<std::int64_t> positions_of(std::int64_t tokens) {
 }
 
 // Feature i and i + half are the real and imaginary part of a number that e^{i angle} turns.
-Vector turned(const Vector& x, const Case& sizes, double direction) {
+Vector turned(const Vector& x, const RopeCase& sizes, double direction) {
   const std::int64_t half = sizes.head_dim / 2;
   const std::vector<std::int64_t> positions = positions_of(sizes.tokens);
   Vector y(x.size());
@@ -55,8 +55,8 @@ Vector affine(Vector u, const Vector& gain, const Vector& bias) {
 
 class RopeTest : public support::KernelTest {
  protected:
-  static Shape shape_of(const Case& sizes) { return {sizes.tokens, sizes.heads, sizes.head_dim}; }
-  RopeTable table(const Case& sizes) {
+  static Shape shape_of(const RopeCase& sizes) { return {sizes.tokens, sizes.heads, sizes.head_dim}; }
+  RopeTable table(const RopeCase& sizes) {
     const std::int64_t half = sizes.head_dim / 2;
     Vector cosines;
     Vector sines;
@@ -69,20 +69,20 @@ class RopeTest : public support::KernelTest {
     return {.cosines = floats({kMaxPositions, half}, cosines), .sines = floats({kMaxPositions, half}, sines)};
   }
   // In place, and plain.
-  RopeForward forward_op(const Vector& x, const Case& sizes) {
+  RopeForward forward_op(const Vector& x, const RopeCase& sizes) {
     const TensorView u = floats(shape_of(sizes), x);
     return {.x = {.u = u}, .positions = ints(positions_of(sizes.tokens)), .table = table(sizes), .y = u};
   }
-  RopeBackward backward_op(const Vector& dy, const Case& sizes) {
+  RopeBackward backward_op(const Vector& dy, const RopeCase& sizes) {
     const TensorView d = floats(shape_of(sizes), dy);
     return {.dy = d, .positions = ints(positions_of(sizes.tokens)), .table = table(sizes), .dx = {.du = d}};
   }
 };
 
-const Case kCases[] = {{0, 2, 8}, {1, 1, 2}, {17, 3, 34}, {127, 4, 64}, {5, 0, 16}};
+const RopeCase kRopeCases[] = {{0, 2, 8}, {1, 1, 2}, {17, 3, 34}, {127, 4, 64}, {5, 0, 16}};
 
 TEST_F(RopeTest, ForwardTurnsEachPairByItsPositionsAngle) {
-  for (const Case& sizes : kCases) {
+  for (const RopeCase& sizes : kRopeCases) {
     const Vector x = support::random_vector(shape_of(sizes).elements(), 1);
     const RopeForward rope = forward_op(x, sizes);
     rope_forward(*backend_, rope);
@@ -91,7 +91,7 @@ TEST_F(RopeTest, ForwardTurnsEachPairByItsPositionsAngle) {
 }
 
 TEST_F(RopeTest, ForwardAppliesGainAndBiasFirst) {
-  for (const Case& sizes : kCases) {
+  for (const RopeCase& sizes : kRopeCases) {
     const std::int64_t width = sizes.heads * sizes.head_dim;
     const Vector u = support::random_vector(shape_of(sizes).elements(), 5);
     for (int given = 1; given < 4; ++given) {
@@ -113,7 +113,7 @@ TEST_F(RopeTest, ForwardAppliesGainAndBiasFirst) {
 }
 
 TEST_F(RopeTest, BackwardIsTheTransposeOfForward) {
-  for (const Case& sizes : kCases) {
+  for (const RopeCase& sizes : kRopeCases) {
     const std::int64_t elements = shape_of(sizes).elements();
     const Vector x = support::random_vector(elements, 2);
     const Vector dy = support::random_vector(elements, 3);
@@ -129,7 +129,7 @@ TEST_F(RopeTest, BackwardIsTheTransposeOfForward) {
 
 // du and h by finite differences in u and in the gain; h adds to what is there; in place gives the same bits.
 TEST_F(RopeTest, BackwardOfAGainMatchesFiniteDifferences) {
-  for (const Case& sizes : {Case{1, 1, 2}, Case{17, 3, 6}, Case{130, 2, 4}}) {
+  for (const RopeCase& sizes : {RopeCase{1, 1, 2}, RopeCase{17, 3, 6}, RopeCase{130, 2, 4}}) {
     const std::int64_t width = sizes.heads * sizes.head_dim;
     const Vector u = support::random_vector(sizes.tokens * width, 8);
     const Vector dy = support::random_vector(sizes.tokens * width, 9);
@@ -157,7 +157,7 @@ TEST_F(RopeTest, BackwardOfAGainMatchesFiniteDifferences) {
 }
 
 TEST_F(RopeTest, BackwardUndoesForward) {
-  const Case sizes{17, 3, 34};
+  const RopeCase sizes{17, 3, 34};
   const Vector x = support::random_vector(17 * 3 * 34, 4);
   const RopeForward rope = forward_op(x, sizes);
   rope_forward(*backend_, rope);

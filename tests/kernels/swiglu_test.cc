@@ -10,7 +10,7 @@ using support::index;
 using support::kFp32;
 using support::Vector;
 
-Vector reference(const Vector& gate, const Vector& up) {
+Vector swiglu_reference(const Vector& gate, const Vector& up) {
   Vector y(gate.size());
   for (std::size_t i = 0; i < y.size(); ++i) y[i] = gate[i] / (1 + std::exp(-gate[i])) * up[i];
   return y;
@@ -52,7 +52,7 @@ TEST_F(Swiglu, ForwardMatchesFloat64AtOddSizes) {
       const TensorView y = unwritten({tokens, width});
       swiglu_forward(*backend_,
                      {.gate = {.u = floats({tokens, width}, gate)}, .up = {.u = floats({tokens, width}, up)}, .y = y});
-      support::expect_close(read(y), reference(gate, up), kFp32, "y");
+      support::expect_close(read(y), swiglu_reference(gate, up), kFp32, "y");
     }
   }
 }
@@ -63,7 +63,7 @@ TEST_F(Swiglu, ForwardAppliesGainsAndBiasesOfEitherProduct) {
       const Side gate = side(shape, given & 3, 20), up = side(shape, given >> 2, 30);
       const TensorView y = unwritten(shape);
       swiglu_forward(*backend_, {.gate = product(shape, gate), .up = product(shape, up), .y = y});
-      support::expect_close(read(y), reference(gate.output(), up.output()), kFp32, "y");
+      support::expect_close(read(y), swiglu_reference(gate.output(), up.output()), kFp32, "y");
     }
   }
 }
@@ -75,7 +75,7 @@ TEST_F(Swiglu, EachElementIsRightRelativeToItself) {
   const TensorView y = unwritten({1, static_cast<std::int64_t>(gate.size())});
   swiglu_forward(*backend_, {.gate = {.u = floats(y.shape, gate)}, .up = {.u = floats(y.shape, up)}, .y = y});
   const std::vector<float> values = read(y);
-  const Vector expected = reference(gate, up);
+  const Vector expected = swiglu_reference(gate, up);
   for (std::size_t i = 0; i < gate.size(); ++i) EXPECT_NEAR(values[i] / expected[i], 1, kFp32) << "gate " << gate[i];
 }
 
@@ -118,7 +118,9 @@ TEST_F(Swiglu, BackwardMatchesFiniteDifferences) {
       for (std::size_t j = 0; j < h.size(); ++j) h[j] += before[j];
       support::expect_close(read(result.h), h, kFp32, name);
     };
-    const auto loss = [&](const Side& g, const Side& u) { return support::dot(reference(g.output(), u.output()), dy); };
+    const auto loss = [&](const Side& g, const Side& u) {
+      return support::dot(swiglu_reference(g.output(), u.output()), dy);
+    };
     check(
         gate, dgate, [&](const Side& at) { return loss(at, up); }, "gate");
     check(

@@ -12,18 +12,18 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-const fs::path kGolden = fs::path(SHARDORA_SOURCE_DIR) / "tests/parity/golden";
+const fs::path kGenerationGolden = fs::path(SHARDORA_SOURCE_DIR) / "tests/parity/golden";
 constexpr double kLogProbability = 2e-6;  // largest relative difference, of a whole continuation
-constexpr Split kSplits[] = {{1, 1}, {3, 1}, {4, 2}, {4, 4}};
+constexpr Split kGenerationSplits[] = {{1, 1}, {3, 1}, {4, 2}, {4, 4}};
 
 const json& cases() {
-  static const json all = json::parse(std::ifstream(kGolden / "generation.json"));
+  static const json all = json::parse(std::ifstream(kGenerationGolden / "generation.json"));
   return all;
 }
 
 fs::path model_of(const json& one) {
   const std::string name = one.at("model"), in_data = "data:";
-  if (!name.starts_with(in_data)) return kGolden / name;
+  if (!name.starts_with(in_data)) return kGenerationGolden / name;
   const char* const data = std::getenv("SHARDORA_TEST_DATA");
   return (data != nullptr ? fs::path(data) : fs::path(SHARDORA_SOURCE_DIR) / "../shared/data") /
          name.substr(in_data.size());
@@ -32,14 +32,15 @@ fs::path model_of(const json& one) {
 json run_case(const json& one, const Split& split, const std::vector<std::string>& more) {
   std::string stops;
   for (const json& token : one.at("stop_tokens")) stops += (stops.empty() ? "" : ",") + token.dump();
-  std::vector<std::string> words = {"generate",
-                                    "--model.path=" + model_of(one).string(),
-                                    "--generate.prompts=" + (kGolden / one.at("prompts").get<std::string>()).string(),
-                                    "--generate.beams=" + one.at("beams").dump(),
-                                    "--generate.max_new_tokens=" + one.at("new_tokens").dump(),
-                                    "--generate.stop_tokens=" + stops};
+  std::vector<std::string> words = {
+      "generate",
+      "--model.path=" + model_of(one).string(),
+      "--generate.prompts=" + (kGenerationGolden / one.at("prompts").get<std::string>()).string(),
+      "--generate.beams=" + one.at("beams").dump(),
+      "--generate.max_new_tokens=" + one.at("new_tokens").dump(),
+      "--generate.stop_tokens=" + stops};
   if (!one.at("adapter").is_null()) {
-    words.push_back("--adapter.path=" + (kGolden / one.at("adapter").get<std::string>()).string());
+    words.push_back("--adapter.path=" + (kGenerationGolden / one.at("adapter").get<std::string>()).string());
   }
   words.insert(words.end(), more.begin(), more.end());
   return must_run(split, words).at("sequences");
@@ -66,7 +67,7 @@ class Generation : public testing::TestWithParam<std::size_t> {};
 TEST_P(Generation, IsTheReferencesAtEverySplitAndBatch) {
   const json& one = cases().at(GetParam());
   if (!fs::exists(model_of(one))) GTEST_SKIP() << "no " << model_of(one) << "; SHARDORA_TEST_DATA names the test data";
-  for (const Split& split : kSplits) {
+  for (const Split& split : kGenerationSplits) {
     SCOPED_TRACE(to_string(split));
     expect_continuations(run_case(one, split, {}), one);
   }

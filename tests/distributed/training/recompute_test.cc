@@ -21,12 +21,12 @@ RunOptions options_with(const AdapterOptions& adapter, Recompute recompute) {
   return options;
 }
 
-struct Case {
+struct RecomputedCase {
   std::string name;
   AdapterOptions adapter;
 };
 
-std::vector<Case> cases() {
+std::vector<RecomputedCase> recomputed_cases() {
   return {{"lora", {.method = AdapterMethod::kLora}},
           {"lora_dropout", {.method = AdapterMethod::kLora, .dropout = 0.4}},
           {"full", {.method = AdapterMethod::kFull}},
@@ -38,7 +38,7 @@ std::vector<Case> cases() {
           {"input_axis_dropout", {.dropout = 0.4, .magnitude_axis = MagnitudeAxis::kInput}}};
 }
 
-class Recomputed : public ::testing::TestWithParam<Case> {};
+class Recomputed : public ::testing::TestWithParam<RecomputedCase> {};
 
 TEST_P(Recomputed, LossAndGradientsHaveTheBitsOfKeptOnes) {
   ModelConfig config = deeper();
@@ -59,7 +59,7 @@ TEST_P(Recomputed, LossAndGradientsHaveTheBitsOfKeptOnes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, Recomputed, ::testing::ValuesIn(cases()),
+INSTANTIATE_TEST_SUITE_P(Methods, Recomputed, ::testing::ValuesIn(recomputed_cases()),
                          [](const auto& parameter) { return parameter.param.name; });
 
 // Bytes as the arena counts them.

@@ -6,7 +6,7 @@
 namespace shardora::fuzz {
 namespace {
 
-constexpr std::int64_t kMostLayers = 16;  // ten tensors each would only cost time
+constexpr std::int64_t kMostShardedLayers = 16;  // ten tensors each would only cost time
 
 void put_files(const Scratch& scratch, const std::vector<std::string_view>& parts) {
   if (parts.size() == 2) scratch.put("model.safetensors", safetensors_bytes(parts[1]));
@@ -24,7 +24,7 @@ void weights(std::string_view input) {
   put_files(scratch, parts);
   accepted([&] {
     const ModelConfig config = parse_model_config(std::string(parts[0]), "config.json");
-    if (config.num_hidden_layers > kMostLayers) return;
+    if (config.num_hidden_layers > kMostShardedLayers) return;
     const ModelWeights weights(scratch.path(), config);
     std::size_t laid_out = 0;
     for (const auto& [file, tensors] : weights.layout()) laid_out += tensors.size();
