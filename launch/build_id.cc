@@ -37,6 +37,7 @@ int look(dl_phdr_info* object, std::size_t, void* found) {
   for (int i = 0; i < object->dlpi_phnum; ++i) {
     const ElfW(Phdr)& part = object->dlpi_phdr[i];
     if (part.p_type != PT_NOTE) continue;
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): the loader gives addresses as integers
     const auto* const notes = reinterpret_cast<const char*>(object->dlpi_addr + part.p_vaddr);
     const std::string id = id_in_notes(notes, part.p_memsz);
     if (!id.empty()) *static_cast<std::string*>(found) = id;

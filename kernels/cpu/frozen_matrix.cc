@@ -88,6 +88,7 @@ class FrozenMatrix final : public FrozenRows {
 
   std::vector<TensorView> stored() const override {
     std::vector<TensorView> views;
+    views.reserve(copies_.size());
     for (const Copy& copy : copies_) views.push_back({copy.memory.data(), DType::kU8, {copy.memory.bytes()}});
     return views;
   }
