@@ -193,8 +193,8 @@ void Watchdog::Impl::expire(const Stall& stall) {
 
 // Whatever hangs, in a file system or in MPI, the process ends.
 void Watchdog::Impl::end_all(const std::string& report, bool speaks) {
-  const int status = static_cast<int>(ExitStatus::kStoppedEarly);
-  std::thread([this, report, speaks, status] {
+  constexpr int kStatus = static_cast<int>(ExitStatus::kStoppedEarly);
+  std::thread([this, report, speaks] {
     Action last;
     bool abort = false;
     {
@@ -208,11 +208,11 @@ void Watchdog::Impl::end_all(const std::string& report, bool speaks) {
     } else {
       std::this_thread::sleep_for(Seconds(kLastSeconds / 4));  // for the one that speaks
     }
-    if (abort) MPI_Abort(MPI_COMM_WORLD, status);
-    ::_exit(status);
+    if (abort) MPI_Abort(MPI_COMM_WORLD, kStatus);
+    ::_exit(kStatus);
   }).detach();
   std::this_thread::sleep_for(Seconds(speaks ? kLastSeconds : kLastSeconds / 2));
-  ::_exit(status);
+  ::_exit(kStatus);
 }
 
 Watchdog::Watchdog(const WatchdogPlan& plan, const Environment& environment, FlightRecord& record) : record_(record) {
