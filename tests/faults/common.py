@@ -84,7 +84,8 @@ def words(command="train", **keys):
 def environment(**more):
     """Open MPI as root, on a machine of fewer cores than ranks."""
     return dict(os.environ, OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMP_NUM_THREADS="1",
-                OMP_WAIT_POLICY="passive", OMPI_MCA_mpi_yield_when_idle="1", **more)
+                OMP_WAIT_POLICY="passive", OMPI_MCA_mpi_yield_when_idle="1",
+                OMPI_MCA_orte_execute_quiet="1", **more)  # Open MPI 4's -q, which 5 would refuse
 
 
 class Job:
@@ -94,7 +95,7 @@ class Job:
     def __init__(self, options, program_words, ranks=2, before=(), env=None, mpi_words=()):
         self.program, self.ranks = options.program.resolve(), ranks
         self.file = tempfile.TemporaryFile("w+", errors="replace")
-        command = [options.mpiexec, "-q", "-n", str(ranks), "--oversubscribe", "--bind-to", "none", *mpi_words,
+        command = [options.mpiexec, "-n", str(ranks), "--oversubscribe", "--bind-to", "none", *mpi_words,
                    *before, str(self.program), *program_words]
         self.process = subprocess.Popen(command, stdout=self.file, stderr=subprocess.STDOUT, start_new_session=True,
                                         env=env or environment())
