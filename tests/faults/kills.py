@@ -15,12 +15,11 @@ import time
 import common
 
 SPLITS = [(2, 1), (2, 2), (4, 2)]  # ranks, tensor
-STEPS = 60
-LONGEST_SHARE = 1 / 3  # of the uninterrupted run's time, from the first process of the program to the kill
+STEPS_OF_A_KILL = 40  # a run is as long as its chain of kills needs
 
 
-def words(split, output, background=False):
-    return common.words(parallel__tensor=split[1], train__steps=STEPS, train__eval_every=5, train__save_best="true",
+def words(options, split, output, background=False):
+    return common.words(parallel__tensor=split[1], train__steps=STEPS_OF_A_KILL * options.kills, train__eval_every=5, train__save_best="true",
                         data__eval=common.HELD_OUT, output__dir=output, output__background_save=str(background).lower())
 
 
@@ -31,12 +30,12 @@ class Counts:
         self.steps = set()  # after which a start was killed
 
 
-def kill_one(options, ranks, run_words, output, seconds, chance, counts):
+def kill_one(options, ranks, run_words, output, longest, chance, counts):
     """One start that is killed; False where it came to its end before."""
     with common.Job(options, run_words, ranks) as job:
         common.wait_until(lambda: job.rank_processes() or job.process.poll() is not None, 30)
         begun = time.monotonic()
-        time.sleep(chance.uniform(0, LONGEST_SHARE * seconds))
+        time.sleep(chance.uniform(0, longest))
         victims = job.rank_processes()
         victim = chance.choice(victims) if victims else None
         if not victims or not common.kill(victim):
@@ -67,13 +66,14 @@ class Straight:
 
     def __init__(self, options, split, output):
         begin = time.monotonic()
-        common.must_run(options, words(split, output), split[0], limit=600)
+        common.must_run(options, words(options, split, output), split[0], limit=600)
         self.output, self.seconds = output, time.monotonic() - begin
+        self.longest = 2 * self.seconds / (options.kills + 2)  # from the first process of the program to a kill
 
 
 def chain(options, ranks, run_words, output, straight, chance, counts):
     for _ in range(options.kills):
-        if not kill_one(options, ranks, run_words, output, straight.seconds, chance, counts):
+        if not kill_one(options, ranks, run_words, output, straight.longest, chance, counts):
             counts.early += 1
             break
     common.must_run(options, run_words, ranks, limit=600)
@@ -87,7 +87,7 @@ def main(options, scratch):
         if split not in straight:
             straight[split] = Straight(options, split, scratch / f"straight-{split[0]}x{split[1]}")
         output = scratch / f"run-{number}"
-        chain(options, split[0], words(split, output, number % 2 == 1), output, straight[split], chance, counts)
+        chain(options, split[0], words(options, split, output, number % 2 == 1), output, straight[split], chance, counts)
         shutil.rmtree(output)
         print(f"kills: {number + 1} runs, {counts.kills} kills, every end bitwise the uninterrupted run's; "
               f"{counts.early} runs ended before their last kill; mpirun back after at most {counts.slowest:.2f} s, "
