@@ -8,6 +8,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <system_error>
 
 #include "launch/build_id.h"
 #include "launch/commands/commands.h"
@@ -162,6 +163,11 @@ int run(MpiSession& session, const Words& words, Deadline* deadline) {
     return end_all(session, error.status(), error.what());
   } catch (const std::bad_alloc&) {
     return end_all(session, ExitStatus::kOutOfMemory, "out of host memory");
+  } catch (const std::system_error& error) {  // a thread that finds no memory or no process number for itself
+    const bool no_room = error.code() == std::errc::resource_unavailable_try_again;
+    return end_all(
+        session, no_room ? ExitStatus::kOutOfMemory : ExitStatus::kInternal,
+        no_room ? "no memory, or no process number, is left for a thread: see ulimit -v and ulimit -u" : error.what());
   } catch (const std::exception& error) {
     return end_all(session, ExitStatus::kInternal, error.what());
   } catch (...) {

@@ -16,6 +16,10 @@ threads_of_a_core() {
 mpirun_words() {
   local ranks=$1 cores=$(($2 / $(threads_of_a_core)))
   mpirun=(mpirun)
+  if [[ $EUID == 0 && -z ${OMPI_ALLOW_RUN_AS_ROOT:-} ]]; then
+    say "started by root, as in a container: telling Open MPI that this is meant"
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  fi
   if [[ $(open_mpi_version) == 4 ]]; then
     mpirun+=(-q --mca oob_tcp_keepalive_time 2 --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3)
   fi

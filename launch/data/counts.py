@@ -53,6 +53,11 @@ class Tally:
         return {"records": sum(self.fates.values()), **{key: self.fates[fate] for fate, (key, _) in _FATES.items()}}
 
 
+def _why(maker):
+    has_none = maker.prompt.name == "alpaca" and not maker.encoder.tokenizer.chat_template
+    return ": the tokenizer has no chat template, --prompt FILE gives another" if has_none else ""
+
+
 def tell(maker, tally, parts, duplicates, duplicates_dropped, seconds):
     """Prints counts, a sequence and the result. `parts`: (path, spool) for training, and of what is held out."""
     print(f"{sum(tally.fates.values())} records: {tally.text()}")
@@ -75,7 +80,7 @@ def tell(maker, tally, parts, duplicates, duplicates_dropped, seconds):
             f"{path}: {spool.sequences} sequences, {spool.tokens} tokens, "
             f"{100 * spool.targets / spool.tokens:.1f} % of them learned"
         )
-    print("The first, what is learned marked:")
+    print(f"Prompt {maker.prompt.name}{_why(maker)}. The first, what is learned marked:")
     print(showing.sequence(maker.encoder, *parts[0][1].first()))
     result = {
         **_part(*parts[0]),

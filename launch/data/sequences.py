@@ -88,7 +88,7 @@ class Maker:
         if self.rules.overlong == "error":
             raise Refusal(
                 f"{where}: {len(tokens)} tokens, more than the {longest} of --sequence-length or of the model; "
-                "choose --overlong drop, truncate or split, or a greater length"
+                "choose --overlong drop or truncate (or, for --format text, split), or a greater length"
             )
         if self.rules.overlong == "drop":
             return TOO_LONG, []

@@ -145,6 +145,12 @@ ModelConfig parse(const ordered_json& document, const std::string& name) {
 
 ModelConfig read_model_config(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / "config.json";
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) {
+    refuse(ExitStatus::kBadInput,
+           "{}: no such file; a model is a folder of Hugging Face's, as `hf download NAME --local-dir FOLDER` makes it",
+           printable(path.string()));
+  }
   return parse(read_json(path, kConfigLimits), path.string());
 }
 

@@ -27,8 +27,11 @@ std::int64_t header_length(const InputFile& file) {
   for (std::size_t i = bytes.size(); i-- > 0;) length = length << 8 | std::to_integer<std::uint64_t>(bytes[i]);
   const std::int64_t longest = std::min(kMaxHeaderBytes, file.size() - kLengthBytes);
   if (std::cmp_greater(length, longest)) {
-    refuse(ExitStatus::kBadInput, "{}: says that its header has {} bytes, at most {} are possible; copy it again", name,
-           length, longest);
+    refuse(
+        ExitStatus::kBadInput,
+        "{}: not a safetensors file, or a damaged one: it says that its header has {} bytes, at most {} are possible; "
+        "copy it again (text becomes a dataset file by launch/data/prepare.py)",
+        name, length, longest);
   }
   return static_cast<std::int64_t>(length);
 }

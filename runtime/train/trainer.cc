@@ -35,7 +35,10 @@ Trainer::Trainer(const RunOptions& options, const Machine& machine)
 TrainSummary Trainer::run() {
   try {
     start();
-    return earlier_ ? *earlier_ : loop();
+    if (!earlier_) return loop();
+    machine_.log.info(fmt::format("{} is finished: nothing to do (output.overwrite = true starts anew)",
+                                  printable(options_.output.dir)));
+    return *earlier_;
   } catch (const AgreedError& error) {
     record_failure(error.status(), error.what(), true);
     throw;
@@ -151,6 +154,9 @@ void Trainer::evaluate_all(std::int64_t step) {
     total += result.loss * static_cast<double>(result.tokens);
     targets += static_cast<double>(result.tokens);
     evaluations_.push_back(result);
+    machine_.log.info(fmt::format("after step {}: {}loss {:.4f}, perplexity {:.2f} on {} held-out tokens", step,
+                                  result.name.empty() ? std::string() : result.name + ": ", result.loss,
+                                  result.perplexity, result.tokens));
   }
   if (eval_sets_.empty()) return;
   const double loss = total / targets;

@@ -149,16 +149,20 @@ TrainSummary Trainer::finish(std::int64_t step, Stop stopped) {
   for (const NamedShape& tensor : instance_->decoder().tensors()) {
     summary.total_parameters += Shape(tensor.shape).elements();
   }
-  const fs::path output = fs::path(options_.output.dir) / (instance_->adapter() ? "adapter" : "model");
-  summary.output = output.string();
   wait_for_save();
   if (stopped != Stop::kNo) {
+    const char* const reason = stopped == Stop::kSignal ? "signal" : "time limit";
     agree(*machine_.grid.world, [&] {
-      const char* const reason = stopped == Stop::kSignal ? "signal" : "time limit";
-      if (writes()) write_exit(folder_->dir(), ExitStatus::kStoppedEarly, reason, step);
+      if (!writes()) return;
+      write_exit(folder_->dir(), ExitStatus::kStoppedEarly, reason, step);
+      if (is_there(checkpoints_->path_of(step))) summary.output = checkpoints_->path_of(step).string();
     });
+    machine_.log.info(fmt::format("stopped early by a {} after step {}{}: the same command continues", reason, step,
+                                  summary.output.empty() ? "" : ", saved in " + printable(summary.output)));
     return summary;
   }
+  const fs::path output = fs::path(options_.output.dir) / (instance_->adapter() ? "adapter" : "model");
+  summary.output = output.string();
   say_speed();
   say_peak();  // saving and the last evaluation come after: they have memory of their own
   evaluate_all(step);
@@ -176,6 +180,7 @@ TrainSummary Trainer::finish(std::int64_t step, Stop stopped) {
     replace_file(folder_->dir() / "result.json", summary_text(summary) + "\n");
     write_exit(folder_->dir(), ExitStatus::kDone, "done", step);
   });
+  machine_.log.info(fmt::format("written to {}", printable(summary.output)));
   return summary;
 }
 
@@ -218,8 +223,6 @@ std::optional<TrainSummary> Trainer::finished_before() {
   if (options_.output.resume == "never" || !is_there(result)) return std::nullopt;
   TrainSummary summary = summary_from(read_text(result));
   if (summary.steps < steps_ && options_.train.early_stopping == 0) return std::nullopt;
-  machine_.log.info(
-      fmt::format("{} is finished: nothing to do (output.overwrite = true starts anew)", options_.output.dir));
   return summary;
 }
 
