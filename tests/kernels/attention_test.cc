@@ -61,7 +61,7 @@ class Attention : public support::KernelTest {
   }
 };
 
-AttentionCase packed(std::vector<std::int64_t> lengths, AttentionMask mask) {
+AttentionCase packed(const std::vector<std::int64_t>& lengths, AttentionMask mask) {
   return {.query_lengths = lengths, .key_lengths = lengths, .heads = 4, .kv_heads = 2, .dim = 17, .mask = mask};
 }
 

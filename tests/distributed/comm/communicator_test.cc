@@ -120,7 +120,7 @@ TEST(Communicator, SumCarriesNotANumberToEveryRank) {
 
 TEST(Communicator, AllReduceOfOneValueReturnsIt) {
   const int rank = test_world().rank(), size = test_world().size();
-  EXPECT_EQ(test_world().all_reduce(rank + 0.5, Reduction::kSum), size * (size - 1) / 2 + 0.5 * size);
+  EXPECT_EQ(test_world().all_reduce(rank + 0.5, Reduction::kSum), 0.5 * size * (size - 1) + 0.5 * size);
   EXPECT_EQ(test_world().all_reduce(std::int64_t{rank} - 7, Reduction::kMin), -7);
   EXPECT_EQ(test_world().all_reduce((std::int64_t{1} << 60) + rank, Reduction::kMax),
             (std::int64_t{1} << 60) + size - 1);

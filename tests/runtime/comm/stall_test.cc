@@ -30,7 +30,7 @@ class Ranks {
     view.state.waiting = static_cast<std::int64_t>(index);
     ++view.state.entered[index];
     put_text(view.state.operation, operation);
-    view.state.call = operation[0];
+    view.state.call = static_cast<unsigned char>(operation[0]);
     view.state.since = static_cast<std::int64_t>((1000 - seconds) * 1e9);
     view.still_seconds = seconds;
   }

@@ -11,7 +11,6 @@ namespace shardora {
 namespace {
 
 using testing::HasSubstr;
-using testing::IsEmpty;
 namespace fs = std::filesystem;
 
 std::string faults(const FolderFacts& facts) {

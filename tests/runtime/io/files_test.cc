@@ -191,7 +191,8 @@ TEST(Files, AFileSystemThatKnowsNoFsyncIsNoFailureAndOneThatFailsIs) {
 
 TEST(Files, CopiesAndChecksumsCoverEveryByte) {
   const TemporaryFolder folder;
-  std::string big(10'000'019, '\0');
+  std::string big;
+  big.resize(10'000'019);
   for (std::size_t i = 0; i < big.size(); ++i) big[i] = static_cast<char>(i * 31 % 251);
   put(folder / "a", big);
   copy_file_synced(folder / "a", folder / "b");
