@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "runtime/comm/agreement.h"
+#include "runtime/io/json.h"
 #include "runtime/observe/device_table.h"
 
 namespace shardora {
