@@ -5,10 +5,9 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <memory>
-#include <new>
 #include <optional>
-#include <system_error>
 
 #include "launch/build_id.h"
 #include "launch/commands/commands.h"
@@ -36,6 +35,8 @@ void stop_on_signals() {
   action.sa_flags = SA_RESTART;
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaction(signal, &action, nullptr);
 }
+
+const char* environment(const char* name) { return std::getenv(name); }
 
 CommandFunction function_of(const CommandInfo& command) {
   switch (command.bit) {
@@ -72,24 +73,32 @@ std::optional<std::string> answer_at_once(const Words& words) {
   return std::nullopt;
 }
 
-bool is_doctor(const Words& words) { return !words.empty() && words[0] == "doctor"; }
-
-// The doctor's ends it even where MPI does not come up. A mistake in the words is told later, by rank 0 for all.
-std::unique_ptr<Deadline> make_deadline(const Words& words, int launched) {
-  if (!is_doctor(words)) return nullptr;
+// The words, read before MPI is up: its watchdog and the doctor's deadline need them. What is wrong with them is told
+// later, by all ranks alike.
+struct Reading {
+  Invocation invocation;
+  std::exception_ptr mistake;
+};
+Reading read_words(const Words& words) {
   try {
-    return std::make_unique<Deadline>(parse_invocation(words).options.doctor.timeout_seconds, launched);
+    return {parse_invocation(words), nullptr};
   } catch (const Error&) {
-    return std::make_unique<Deadline>(DoctorOptions{}.timeout_seconds, launched);
+    return {{}, std::current_exception()};
   }
 }
 
-ExitStatus run_command(MpiSession& session, const Words& words, Deadline* deadline) {
+// The doctor's ends it even where MPI does not come up.
+std::unique_ptr<Deadline> make_deadline(const Words& words, const Reading& reading) {
+  if (words.empty() || words[0] != "doctor") return nullptr;
+  return std::make_unique<Deadline>(reading.invocation.options.doctor.timeout_seconds, environment);
+}
+
+ExitStatus run_command(MpiSession& session, Reading& reading, Deadline* deadline) {
   Communicator& world = session.world();
-  if (deadline != nullptr) deadline->share(session.host_group(), world.rank());
-  Invocation invocation;
+  if (deadline != nullptr) deadline->met(session.host_group());
+  Invocation& invocation = reading.invocation;
   agree(world, [&] {
-    invocation = parse_invocation(words);
+    if (reading.mistake) std::rethrow_exception(reading.mistake);
     if ((invocation.command->bit & (kInspect | kPlan)) != 0 && world.size() > 1) {
       refuse(ExitStatus::kUsage, "{} runs on one rank, not on {}; start it without mpirun", invocation.command->name,
              world.size());
@@ -129,18 +138,6 @@ ExitStatus run_command(MpiSession& session, const Words& words, Deadline* deadli
   return function_of(*invocation.command)(options, machine);
 }
 
-// Needed before MPI starts, and so before words that make no sense can be refused by all ranks alike.
-WatchdogPlan watchdog_plan(const Words& words) {
-  if (is_doctor(words)) return {};  // its deadline ends all that hangs
-  ParallelOptions options;
-  try {
-    options = parse_invocation(words).options.parallel;
-  } catch (const Error&) {  // said later
-    options = {};
-  }
-  return {.seconds = options.timeout_seconds, .init_seconds = options.init_timeout_seconds};
-}
-
 int report(int rank, ExitStatus status, const char* message) {
   if (*message != '\0') fmt::print(stderr, "shardora: [rank {}] {}\n", rank, message);
   std::fflush(stderr);
@@ -154,24 +151,14 @@ int end_all(MpiSession& session, ExitStatus status, const char* message) {
   return static_cast<int>(status);
 }
 
-int run(MpiSession& session, const Words& words, Deadline* deadline) {
+int run(MpiSession& session, Reading& reading, Deadline* deadline) {
   try {
-    return static_cast<int>(run_command(session, words, deadline));
+    return static_cast<int>(run_command(session, reading, deadline));
   } catch (const AgreedError& error) {
     return report(session.world().rank(), error.status(), error.what());
-  } catch (const Error& error) {
-    return end_all(session, error.status(), error.what());
-  } catch (const std::bad_alloc&) {
-    return end_all(session, ExitStatus::kOutOfMemory, "out of host memory");
-  } catch (const std::system_error& error) {  // a thread that finds no memory or no process number for itself
-    const bool no_room = error.code() == std::errc::resource_unavailable_try_again;
-    return end_all(
-        session, no_room ? ExitStatus::kOutOfMemory : ExitStatus::kInternal,
-        no_room ? "no memory, or no process number, is left for a thread: see ulimit -v and ulimit -u" : error.what());
-  } catch (const std::exception& error) {
-    return end_all(session, ExitStatus::kInternal, error.what());
   } catch (...) {
-    return end_all(session, ExitStatus::kInternal, "an exception without a message");
+    const Failure failure = current_failure();
+    return end_all(session, failure.status, failure.message.c_str());
   }
 }
 
@@ -181,7 +168,7 @@ int run(MpiSession& session, const Words& words, Deadline* deadline) {
 int main(int argc, char** argv) {
   using namespace shardora;
   const Words words(argv + (argc > 0 ? 1 : 0), argv + argc);
-  const int launched = launched_rank([](const char* name) { return std::getenv(name); });
+  const int launched = launched_rank(environment);
   if (const auto answer = answer_at_once(words)) {
     if (launched == 0) fmt::print("{}", *answer);
     return static_cast<int>(ExitStatus::kDone);
@@ -189,10 +176,15 @@ int main(int argc, char** argv) {
   if (!words.empty() && words[0] == "train") stop_on_signals();
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe becomes an error where it is written to
   try {
-    const std::unique_ptr<Deadline> deadline = make_deadline(words, launched);  // outlives MPI
-    MpiSession session(argc, argv, watchdog_plan(words));
-    return run(session, words, deadline.get());
-  } catch (const Error& error) {  // MPI did not come up
-    return report(launched, error.status(), error.what());
+    Reading reading = read_words(words);
+    const std::unique_ptr<Deadline> deadline = make_deadline(words, reading);  // outlives MPI
+    // The doctor's deadline ends all that hangs: it needs no watchdog.
+    const ParallelOptions& parallel = reading.invocation.options.parallel;
+    const double seconds = deadline ? 0 : parallel.timeout_seconds;
+    MpiSession session(argc, argv, {.seconds = seconds, .init_seconds = parallel.init_timeout_seconds});
+    return run(session, reading, deadline.get());
+  } catch (...) {  // MPI did not come up
+    const Failure failure = current_failure();
+    return report(launched, failure.status, failure.message.c_str());
   }
 }

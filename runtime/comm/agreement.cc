@@ -4,29 +4,17 @@
 #include <cstring>
 #include <filesystem>
 #include <new>
+#include <system_error>
 
 namespace shardora {
 namespace {
 
-struct Outcome {
-  ExitStatus status = ExitStatus::kDone;
-  std::string message;
-};
-
-Outcome run(const std::function<void()>& phase) {
+Failure run(const std::function<void()>& phase) {
   try {
     phase();
     return {};
-  } catch (const Error& error) {
-    return {error.status(), error.what()};
-  } catch (const std::bad_alloc&) {
-    return {ExitStatus::kOutOfMemory, "out of host memory"};
-  } catch (const std::filesystem::filesystem_error& error) {
-    return {ExitStatus::kIo, error.what()};
-  } catch (const std::exception& error) {
-    return {ExitStatus::kInternal, error.what()};
   } catch (...) {
-    return {ExitStatus::kInternal, "an exception without a message"};
+    return current_failure();
   }
 }
 
@@ -119,8 +107,28 @@ std::string first_disagreement(const std::vector<Fingerprint>& ranks) {
 
 }  // namespace
 
+Failure current_failure() {
+  try {
+    throw;
+  } catch (const Error& error) {
+    return {error.status(), error.what()};
+  } catch (const std::bad_alloc&) {
+    return {ExitStatus::kOutOfMemory, "out of host memory"};
+  } catch (const std::filesystem::filesystem_error& error) {
+    return {ExitStatus::kIo, error.what()};
+  } catch (const std::system_error& error) {
+    if (error.code() != std::errc::resource_unavailable_try_again) return {ExitStatus::kInternal, error.what()};
+    return {ExitStatus::kOutOfMemory,
+            "no memory, or no process number, is left for a thread: see ulimit -v and ulimit -u"};
+  } catch (const std::exception& error) {
+    return {ExitStatus::kInternal, error.what()};
+  } catch (...) {
+    return {ExitStatus::kInternal, "an exception without a message"};
+  }
+}
+
 void agree(Communicator& world, const std::function<void()>& phase) {
-  const Outcome mine = run(phase);
+  const Failure mine = run(phase);
   // One number says both who failed first and how: the lowest rank wins, whatever its status.
   constexpr std::int64_t kStatuses = 256;
   const std::int64_t nobody = world.size() * kStatuses;

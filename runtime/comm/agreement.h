@@ -18,6 +18,14 @@ class AgreedError : public Error {
   using Error::Error;
 };
 
+// What any exception means for the process: its exit status, and the line to say.
+struct Failure {
+  ExitStatus status = ExitStatus::kDone;
+  std::string message;
+};
+// Of the exception that is being handled.
+Failure current_failure();
+
 // Runs `phase` (which calls no collective) on each rank; if it throws on any, throws AgreedError on all.
 void agree(Communicator& world, const std::function<void()>& phase);
 

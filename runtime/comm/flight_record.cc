@@ -1,6 +1,7 @@
 #include "runtime/comm/flight_record.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -10,6 +11,8 @@ namespace shardora {
 namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+std::int64_t nanoseconds(double seconds) { return static_cast<std::int64_t>(seconds * 1e9); }
 
 const char* name_of(DType dtype) {
   switch (dtype) {
@@ -31,12 +34,21 @@ const char* name_of(DType dtype) {
   return "?";
 }
 
+// Without memory of its own: collectives of a step allocate nothing. Cut where it is too long.
+std::array<char, 64> words_of(const Collective& call) {
+  std::array<char, 64> text{};
+  const auto end = call.count == 0 ? fmt::format_to_n(text.data(), text.size() - 1, "{}", call.operation)
+                                   : fmt::format_to_n(text.data(), text.size() - 1, "{} of {} {}", call.operation,
+                                                      call.count, name_of(call.dtype));
+  *std::min(end.out, text.data() + text.size() - 1) = 0;
+  return text;
+}
+
 }  // namespace
 
-std::string describe(const Collective& call) {
-  if (call.count == 0) return call.operation;
-  return fmt::format("{} of {} {}", call.operation, call.count, name_of(call.dtype));
-}
+std::string describe(const Collective& call) { return words_of(call).data(); }
+
+FlightRecord::FlightRecord() : slot_(&own_slot_) { state_.process = getpid(); }
 
 void FlightRecord::publish_to(StateSlot& slot) {
   const std::lock_guard lock(mutex_);
@@ -63,6 +75,7 @@ void FlightRecord::check_collectives() { checks_ = true; }
 void FlightRecord::at(std::string_view place) {
   const std::lock_guard lock(mutex_);
   put_text(state_.place, place);
+  if (state_.waiting < 0) state_.since = nanoseconds(now());
   ++state_.progress;
   publish();
 }
@@ -81,15 +94,10 @@ void FlightRecord::enter(GroupKind group, const char* operation, DType dtype, st
   call.operation = operation, call.dtype = dtype, call.count = count, call.group = group;
   call.place = state_.place;
   call.entered = now(), call.left = 0;
-  std::array<char, 64> text{};
-  const auto end =
-      count == 0 ? fmt::format_to_n(text.data(), text.size() - 1, "{}", operation)
-                 : fmt::format_to_n(text.data(), text.size() - 1, "{} of {} {}", operation, count, name_of(dtype));
-  *std::min(end.out, text.data() + text.size() - 1) = 0;
-  state_.operation = text;
-  state_.call = static_cast<std::int64_t>(std::hash<std::string_view>{}(text.data()));
+  state_.operation = words_of(call);
+  state_.call = static_cast<std::int64_t>(std::hash<std::string_view>{}(state_.operation.data()));
   state_.waiting = static_cast<std::int64_t>(kind);
-  state_.since = static_cast<std::int64_t>(call.entered * 1e9);
+  state_.since = nanoseconds(call.entered);
   ++state_.progress;
   publish();
 }

@@ -26,7 +26,7 @@ std::string describe(const Collective& call);
 
 class FlightRecord {
  public:
-  FlightRecord() : slot_(&own_slot_) {}
+  FlightRecord();
   // From now on the state goes there as well. `slot` is not owned.
   void publish_to(StateSlot& slot);
   // This rank's group of that kind begins with this rank of the world.

@@ -9,10 +9,14 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <chrono>
+#include <filesystem>
 #include <new>
 
 namespace shardora {
 namespace {
+
+namespace fs = std::filesystem;
 
 // Alike on all ranks of a job on this host, and on no others: by the launcher's name for the job, or else by the
 // process that started them.
@@ -25,6 +29,18 @@ std::string board_name(const Environment& environment) {
   std::replace_if(
       name.begin() + 1, name.end(), [](unsigned char c) { return std::isalnum(c) == 0 && c != '-' && c != '.'; }, '_');
   return name.substr(0, 200);
+}
+
+// What jobs have left that were killed before all their ranks had met: nobody comes to a board after a day.
+void remove_old_names() {
+  std::error_code failed;
+  const std::string ours = fmt::format("shardora-{}-", geteuid());
+  const auto yesterday = fs::file_time_type::clock::now() - std::chrono::hours(24);
+  for (const auto& entry : fs::directory_iterator("/dev/shm", failed)) {
+    if (!entry.path().filename().string().starts_with(ours)) continue;
+    const auto written = entry.last_write_time(failed);
+    if (!failed && written < yesterday) fs::remove(entry.path(), failed);
+  }
 }
 
 void* map(int descriptor, std::size_t bytes) {
@@ -52,7 +68,8 @@ HostBoard::HostBoard(const Environment& environment, int ranks, int rank)
       name_(board_name(environment)),
       bytes_(kHeaderBytes + static_cast<std::size_t>(ranks) * sizeof(StateSlot)) {
   static_assert(sizeof(Header) <= kHeaderBytes);
-  void* memory = map_shared(name_, bytes_);
+  if (ranks > 1) remove_old_names();
+  void* memory = ranks > 1 ? map_shared(name_, bytes_) : nullptr;
   shared_ = memory != nullptr;
   if (!shared_) memory = map(-1, bytes_);
   if (memory == nullptr) throw std::bad_alloc();

@@ -14,7 +14,8 @@ namespace shardora {
 class HostBoard {
  public:
   // A board for `ranks` slots, this process's being the slot `rank`. The name is made of what the launcher says alike
-  // to all ranks of the host. Where there is no shared memory, the board is this process's own: it sees itself only.
+  // to all ranks of the host. Where there is no shared memory, or one rank only, the board is this process's own: it
+  // sees itself only.
   HostBoard(const Environment& environment, int ranks, int rank);
   ~HostBoard();
   HostBoard(const HostBoard&) = delete;

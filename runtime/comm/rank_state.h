@@ -17,9 +17,10 @@ inline constexpr std::array<std::string_view, kGroupKinds> kGroupNames = {"world
 
 // Plain words, so that a slot or a message can carry it.
 struct RankState {
+  std::int64_t process = 0;      // its number on its host
   std::int64_t progress = 0;     // differs where the rank has moved on
   std::int64_t waiting = -1;     // the GroupKind in whose collective it is; -1: in none
-  std::int64_t since = 0;        // when it entered that, in ns of this host's monotonic clock
+  std::int64_t since = 0;        // when it entered that, or came to its place, in ns of this host's monotonic clock
   std::int64_t before_grid = 1;  // MPI and what follows it is still starting
   std::int64_t call = 0;         // a fingerprint of the latest collective: operation, type and count
   std::array<std::int64_t, kGroupKinds> leader{-1, -1, -1, -1};  // the lowest world rank of each group; -1: none yet

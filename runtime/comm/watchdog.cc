@@ -194,6 +194,7 @@ void Watchdog::Impl::expire(const Stall& stall) {
 // Whatever hangs, in a file system or in MPI, the process ends.
 void Watchdog::Impl::end_all(const std::string& report, bool speaks) {
   constexpr int kStatus = static_cast<int>(ExitStatus::kStoppedEarly);
+  board.forget_name();
   std::thread([this, report, speaks] {
     Action last;
     bool abort = false;

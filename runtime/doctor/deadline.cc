@@ -1,23 +1,19 @@
 #include "runtime/doctor/deadline.h"
 
-#include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 
+#include "runtime/doctor/doings.h"
 #include "runtime/doctor/facts.h"
 #include "runtime/doctor/judge.h"
-#include "runtime/doctor/siblings.h"
+#include "runtime/io/proc.h"
 
 namespace shardora {
 namespace {
-
-std::string host_name() {
-  utsname system{};
-  return uname(&system) == 0 ? system.nodename : "(unnamed)";
-}
 
 // MPI's start may hang by it.
 std::string told_wrongly() {
@@ -31,8 +27,13 @@ std::string told_wrongly() {
 
 }  // namespace
 
-Deadline::Deadline(double seconds, int rank) : seconds_(seconds), rank_(rank), board_(std::make_unique<Board>(rank)) {
-  board_->write(current_, tests_);
+Deadline::Deadline(double seconds, const Environment& environment)
+    : seconds_(seconds),
+      rank_(launched_rank(environment)),
+      ranks_(std::max(launched_ranks(environment).value_or(1), rank_ + 1)),
+      board_(environment, ranks_, rank_) {
+  record_.publish_to(board_.mine());
+  at("the start of MPI");
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are the main thread's
@@ -52,7 +53,7 @@ Deadline::~Deadline() {
 void Deadline::at(std::string_view test) {
   const std::lock_guard lock(mutex_);
   current_ = test;
-  board_->write(test, ++tests_);
+  record_.at(test);
 }
 
 std::string Deadline::current() const {
@@ -60,12 +61,9 @@ std::string Deadline::current() const {
   return current_;
 }
 
-void Deadline::share(Communicator& host, int rank) {
-  auto shared = std::make_unique<Board>(host, rank);
-  const std::lock_guard lock(mutex_);
-  board_ = std::move(shared);
-  shared_ = true;
-  board_->write(current_, tests_);
+void Deadline::met(Communicator& host) {
+  host.barrier();
+  board_.forget_name();
 }
 
 void Deadline::watch() {
@@ -78,11 +76,9 @@ void Deadline::watch() {
 
 // With the lock held: the main thread can end nothing meanwhile.
 void Deadline::expire() {
-  std::vector<RankDoing> ranks = board_->read();
-  if (!shared_) {
-    for (RankDoing& one : stopped_siblings()) ranks.push_back(std::move(one));
-  }
-  if (board_->first_to_report()) {
+  const std::vector<RankDoing> ranks = read_doings(board_, ranks_);
+  board_.forget_name();
+  if (board_.claim_report()) {
     fmt::print(stderr, "shardora: [rank {}] doctor: not done after {:g} s (doctor.timeout_seconds); {}{}\n", rank_,
                seconds_, describe(ranks, host_name()), told_wrongly());
     std::fflush(stderr);

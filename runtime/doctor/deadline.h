@@ -3,21 +3,22 @@
 #pragma once
 
 #include <condition_variable>
-#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
 
 #include "runtime/comm/communicator.h"
-#include "runtime/doctor/board.h"
+#include "runtime/comm/flight_record.h"
+#include "runtime/comm/host_board.h"
+#include "runtime/comm/launcher.h"
 
 namespace shardora {
 
 class Deadline {
  public:
-  // `rank` as the launcher says it: MPI is not up yet.
-  Deadline(double seconds, int rank);
+  // Ranks as the launcher says them in `environment`: MPI is not up yet.
+  Deadline(double seconds, const Environment& environment);
   ~Deadline();
   Deadline(const Deadline&) = delete;
   Deadline& operator=(const Deadline&) = delete;
@@ -25,22 +26,21 @@ class Deadline {
   // What this rank does now. All ranks come to the same tests in the same order.
   void at(std::string_view test);
   std::string current() const;
-  // Collective over the ranks of a host: from now on they see each other's tests. `rank` is the world's.
-  void share(Communicator& host, int rank);
+  // All ranks of the host have come so far: nobody else needs to find their board. Collective over them.
+  void met(Communicator& host);
 
  private:
   void watch();
   [[noreturn]] void expire();
 
   const double seconds_;
-  const int rank_;
+  const int rank_, ranks_;
+  HostBoard board_;
+  FlightRecord record_;
   mutable std::mutex mutex_;
   std::condition_variable ended_;
   bool over_ = false;
-  std::int64_t tests_ = 0;
-  std::string current_ = "the start of MPI";
-  std::unique_ptr<Board> board_;
-  bool shared_ = false;  // the board is of all ranks of this host
+  std::string current_;
   std::thread thread_;
 };
 

@@ -3,7 +3,6 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <sys/statvfs.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,19 +12,13 @@
 #include <fstream>
 
 #include "runtime/doctor/facts.h"
+#include "runtime/io/proc.h"
 #include "runtime/memory/host_memory.h"
 
 namespace shardora {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string first_line(const fs::path& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
 
 std::int64_t number_in(const fs::path& path) {
   std::ifstream file(path);
@@ -92,10 +85,9 @@ std::int64_t free_in(const char* folder) {
 }  // namespace
 
 HostFacts look_at_host() {
-  utsname system{};
   const MemoryLimit limit = read_host_memory().shared;
   const bool bounded = !limit.name.empty();
-  return {.name = uname(&system) == 0 ? system.nodename : "(unnamed)",
+  return {.name = host_name(),
           .memory_bytes = memory_bytes(),
           .free_bytes = bounded ? limit.free_bytes : memory_bytes(),
           .limit = limit.name,

@@ -5,16 +5,13 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
-#include <array>
-#include <charconv>
 #include <cstdlib>
 #include <ctime>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "runtime/io/json.h"
+#include "runtime/io/proc.h"
 
 namespace shardora {
 namespace {
@@ -26,37 +23,15 @@ std::string environment(const char* name, const char* otherwise) {
   return value != nullptr && *value != '\0' ? value : otherwise;
 }
 
-std::string first_line(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
-
-// Field 22 of /proc/<process>/stat; -1 where there is no such process. The name in field 2 may hold spaces and
-// brackets.
-std::int64_t start_of(std::int64_t process) {
-  const std::string stat = first_line(fmt::format("/proc/{}/stat", process));
-  const std::size_t name_end = stat.rfind(')');
-  if (name_end == std::string::npos) return -1;
-  std::istringstream fields(stat.substr(name_end + 1));
-  std::string field;
-  for (int i = 3; i <= 22; ++i) fields >> field;
-  std::int64_t start = -1;
-  std::from_chars(field.data(), field.data() + field.size(), start);
-  return start;
-}
-
 }  // namespace
 
 Holder this_process() {
   Holder holder;
-  std::array<char, 256> host{};
-  holder.host = gethostname(host.data(), host.size() - 1) == 0 ? host.data() : "unknown";
+  holder.host = host_name();
   holder.boot_id = first_line("/proc/sys/kernel/random/boot_id");
   holder.job = environment("SLURM_JOB_ID", "none");
   holder.process = getpid();
-  holder.process_start = start_of(getpid());
+  holder.process_start = process_stat(getpid()).start;
   holder.restart_count = std::atoll(environment("SLURM_RESTART_COUNT", "0").c_str());
   holder.started = std::time(nullptr);
   return holder;
@@ -108,7 +83,7 @@ bool is_earlier_start(const Holder& holder, const Holder& me) {
 bool may_still_run(const Holder& holder, const Holder& me) {
   if (is_earlier_start(holder, me)) return false;
   if (holder.host != me.host) return true;  // not to be seen from here
-  return holder.boot_id == me.boot_id && start_of(holder.process) == holder.process_start;
+  return holder.boot_id == me.boot_id && process_stat(holder.process).start == holder.process_start;
 }
 
 }  // namespace shardora

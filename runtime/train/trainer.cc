@@ -43,14 +43,9 @@ TrainSummary Trainer::run() {
   } catch (const AgreedError& error) {
     record_failure(error.status(), error.what(), true);
     throw;
-  } catch (const Error& error) {
-    record_failure(error.status(), error.what(), false);
-    throw;
-  } catch (const std::bad_alloc&) {
-    record_failure(ExitStatus::kOutOfMemory, "out of host memory", false);
-    throw;
-  } catch (const std::exception& error) {
-    record_failure(ExitStatus::kInternal, error.what(), false);
+  } catch (...) {
+    const Failure failure = current_failure();
+    record_failure(failure.status, failure.message, false);
     throw;
   }
 }

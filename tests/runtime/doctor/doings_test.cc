@@ -1,7 +1,12 @@
 // What is said when the time is up.
-#include "runtime/doctor/board.h"
+#include "runtime/doctor/doings.h"
 
 #include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "runtime/comm/flight_record.h"
 
 namespace shardora {
 namespace {
@@ -21,18 +26,28 @@ TEST(Describe, NamesWhoIsBehindOrStopped) {
   EXPECT_THAT(describe(ranks, "h"), HasSubstr("none is behind: another host"));
 }
 
-TEST(ABoard, OfOneRankKeepsTheLastTest) {
-  Board board(7);
-  board.write("first", 1);
-  board.write(std::string(500, 'x'), 2);
-  const std::vector<RankDoing> ranks = board.read();
+TEST(ReadDoings, AreTheLastTestsOfThoseWhoHaveCome) {
+  static const std::string job = "doings-test-" + std::to_string(getpid());
+  const auto environment = [](const char* name) {
+    return std::string(name) == "PMIX_NAMESPACE" ? job.c_str() : nullptr;
+  };
+  HostBoard board(environment, 9, 7), peers(environment, 9, 3);
+  board.forget_name();
+  FlightRecord record;
+  record.publish_to(board.mine());
+  record.at("first");
+  record.at(std::string(500, 'x'));
+  const std::vector<RankDoing> ranks = read_doings(peers, 9);
   ASSERT_EQ(ranks.size(), 1U);
   EXPECT_EQ(ranks[0].rank, 7);
+  EXPECT_EQ(ranks[0].process, getpid());
   EXPECT_EQ(ranks[0].tests, 2);
-  EXPECT_EQ(ranks[0].test, std::string(119, 'x'));
+  EXPECT_EQ(ranks[0].test, std::string(63, 'x'));
+  EXPECT_GE(ranks[0].seconds, 0);
+  EXPECT_LT(ranks[0].seconds, 60);
   EXPECT_FALSE(ranks[0].stopped);
-  EXPECT_TRUE(board.first_to_report());
-  EXPECT_FALSE(board.first_to_report());
+  EXPECT_TRUE(board.claim_report());
+  EXPECT_FALSE(peers.claim_report());
 }
 
 }  // namespace
