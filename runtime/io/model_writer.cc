@@ -45,7 +45,7 @@ void copy_companions(const fs::path& base, const fs::path& to) {
     }
   }
   if (!fs::is_directory(base / kTemplates)) return;
-  make_folders(to / kTemplates);
+  make_folder_in(to / kTemplates);
   copy_companions(base / kTemplates, to / kTemplates);
 }
 
@@ -133,7 +133,7 @@ void write_companions(const fs::path& folder, const ModelFolderContent& content)
 void write_model_folder(const fs::path& folder, const ModelFolderContent& content, const ProduceTensor& produce) {
   const fs::path temporary = folder.string() + fmt::format(".tmp-{}", ::getpid());
   remove_tree(temporary);
-  make_folders(temporary);
+  make_folder_in(temporary);
   for (std::size_t file = 0; file < content.layout.size(); ++file) {
     write_weight_file(temporary, content, file, produce);
   }

@@ -39,7 +39,7 @@ void write_peft_adapter(const std::filesystem::path& folder, const PeftAdapter& 
     SHARDORA_CHECK(tensor.dtype == DType::kF32);
     tensors.emplace(name_in_file(name), tensor);
   }
-  make_folders(folder);
+  make_folder_in(folder);  // of a checkpoint, perhaps, whose run's folder was removed: it must not come back
   write_safetensors(folder / kTensors, tensors, {{"format", "pt"}});
   write_new_file(folder / kConfig, peft_config_text(adapter.config, adapter.tensors));
 }

@@ -41,7 +41,7 @@ struct PeftAdapter {
 // use_dora, m without it, A without B, ranks that disagree. All spellings of m are read (lora_magnitude_vector with or
 // without .weight or .default.weight, magnitude, dora_scale, weight_m_wdecomp.weight [out,1]).
 PeftAdapter read_peft_adapter(const std::filesystem::path& folder);
-// Every key that PEFT knows is written. Same tensors give the same bytes.
+// Makes the folder, in one that is there. Every key that PEFT knows is written. Same tensors give the same bytes.
 void write_peft_adapter(const std::filesystem::path& folder, const PeftAdapter& adapter);
 
 // Which of the model's linear modules an adapter targets, and with which rank and alpha; PEFT's rules. Throws

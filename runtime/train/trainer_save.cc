@@ -30,7 +30,6 @@ void require_finite(const TensorMap& tensors) {
 void write_adapter_folder(const fs::path& folder, const PeftAdapter& adapter) {
   const fs::path temporary = folder.string() + ".tmp";
   remove_tree(temporary);
-  make_folders(temporary);
   write_peft_adapter(temporary, adapter);
   sync_folder(temporary);
   remove_tree(folder);
@@ -208,7 +207,7 @@ void Trainer::say_peak() {
 void Trainer::take_best(const fs::path& output) {
   const fs::path best = Checkpoints::open(checkpoints_->path_of(counters_.best_step)).path / output.filename();
   remove_tree(output);
-  make_folders(output);
+  make_folder_in(output);
   for (const fs::directory_entry& entry : entries_in(best)) {
     copy_file_synced(entry.path(), output / entry.path().filename());
   }

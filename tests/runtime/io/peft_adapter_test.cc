@@ -170,6 +170,13 @@ TEST(PeftAdapter, ReadsBackWhatItWroteAndWritesTheSameBytes) {
   expect_refused([&] { write_peft_adapter(folder / "a", adapter); }, ExitStatus::kOutputBusy, "exists");
 }
 
+TEST(PeftAdapter, IsNotWrittenWhereItsFolderIsGone) {
+  const TemporaryFolder folder;
+  expect_refused([&] { write_peft_adapter(folder / "gone/step-1/adapter", small_adapter()); }, ExitStatus::kIo,
+                 "gone/step-1/adapter");
+  EXPECT_FALSE(exists(folder / "gone"));
+}
+
 TEST(PeftAdapter, AllLinearOfSomeLayersIsWrittenAsNames) {
   const TemporaryFolder folder;
   PeftAdapter adapter = small_adapter();
