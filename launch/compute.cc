@@ -9,6 +9,8 @@
 namespace shardora {
 namespace {
 
+constexpr double kAfterTheWatchdogSeconds = 5;
+
 // What is replicated must get the same bits on every rank, so all take a level that all have.
 std::string shared_instruction_set(Communicator& world, const std::string& wanted) {
   if (wanted != "auto") return wanted;
@@ -65,13 +67,15 @@ Compute::Compute(MpiSession& session, const CommandInfo& command, const RunOptio
   } else {
     make_cpu(world, options.parallel, binding);
   }
-  groups_ =
-      std::make_unique<DeviceGroups>(grid, *backend_,
-                                     DeviceGroupsPlan{.communicator = options.parallel.communicator,
-                                                      .devices_shared = devices_shared,
-                                                      .nccl_library = nccl::library_path(),
-                                                      .limits = {.init_seconds = options.parallel.init_timeout_seconds,
-                                                                 .seconds = options.parallel.timeout_seconds}});
+  // The watchdog comes first: it can name the rank that is late.
+  const nccl::Limits limits{.init_seconds = options.parallel.init_timeout_seconds + kAfterTheWatchdogSeconds,
+                            .seconds = options.parallel.timeout_seconds + kAfterTheWatchdogSeconds};
+  const DeviceGroupsPlan plan{.communicator = options.parallel.communicator,
+                              .devices_shared = devices_shared,
+                              .nccl_library = nccl::library_path(),
+                              .limits = limits,
+                              .record = &session.record()};
+  groups_ = std::make_unique<DeviceGroups>(grid, *backend_, plan);
   note_ = fmt::format("{}{}; {}", backend_->description(), choice.why, groups_->description());
 }
 

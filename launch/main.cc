@@ -116,6 +116,7 @@ ExitStatus run_command(MpiSession& session, Reading& reading, Deadline* deadline
   if (options.parallel.check_collectives) session.record().check_collectives();
   const Binding binding = bind_cores(session, here);
   Compute compute(session, *invocation.command, options, grid, binding);
+  session.record().start_is_over();
   resolve_dtype(options, compute.backend().kind());  // a resumed run must find it again
   Log log(world.rank(), false);
   log.info(fmt::format("shardora {} {}: {} rank{} = {} data x {} tensor; {}; {}", SHARDORA_VERSION,

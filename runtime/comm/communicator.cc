@@ -29,6 +29,7 @@ void wait_on_host(Backend& backend, const Event& event, std::span<Communicator* 
     for (Communicator* group : groups) group->check();
     std::this_thread::sleep_for(kBetweenLooks);
   }
+  for (Communicator* group : groups) group->wait_is_over();
 }
 
 }  // namespace shardora

@@ -34,6 +34,8 @@ class Communicator {
   // For the host to ask while it waits for a device: throws Error(kStoppedEarly), naming group and operation, where a
   // collective has failed or has not ended in time. Collective in nothing.
   virtual void check() {}
+  // The host waits no more: after the last check().
+  virtual void wait_is_over() {}
   // What this rank is about from now on ("step 12"), for the report of a peer that waits for it: see watchdog.h.
   // Collective in nothing.
   virtual void at(std::string_view) {}

@@ -56,7 +56,7 @@ DeviceGroups::DeviceGroups(const ProcessGrid& grid, Backend& backend, const Devi
     why = obstacle(world, plan, library_);
     if (asked && !why.empty()) refuse_everywhere(world, why);
     if (why.empty()) {
-      make_nccl(grid, backend, plan.limits);
+      make_nccl(grid, backend, plan);
       description_ = "communicator: " + library_->description();
       return;
     }
@@ -66,14 +66,16 @@ DeviceGroups::DeviceGroups(const ProcessGrid& grid, Backend& backend, const Devi
 }
 
 // One axis of the grid at a time. Within it, groups have no rank in common and each waits for its own, within bounds.
-void DeviceGroups::make_nccl(const ProcessGrid& hosts, Backend& backend, const nccl::Limits& limits) {
-  const auto make = [&](Communicator& host, const char* name) {
+void DeviceGroups::make_nccl(const ProcessGrid& hosts, Backend& backend, const DeviceGroupsPlan& plan) {
+  const auto make = [&](Communicator& host, const char* name, GroupKind kind, GroupKind host_kind) {
+    const DeviceRecord told{.record = plan.record, .kind = kind, .host_kind = host_kind};
     std::unique_ptr<Communicator> made;
-    agree(*hosts.world, [&] { made = std::make_unique<NcclCommunicator>(*library_, backend, host, name, limits); });
+    agree(*hosts.world,
+          [&] { made = std::make_unique<NcclCommunicator>(*library_, backend, host, name, plan.limits, told); });
     return made;
   };
-  tensor_group_ = make(*hosts.tensor_group, "tensor group");
-  data_group_ = make(*hosts.data_group, "data group");
+  tensor_group_ = make(*hosts.tensor_group, "tensor group", GroupKind::kDeviceTensor, GroupKind::kTensor);
+  data_group_ = make(*hosts.data_group, "data group", GroupKind::kDeviceData, GroupKind::kData);
   grid_.tensor_group = tensor_group_.get();
   grid_.data_group = data_group_.get();
 }

@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 
+#include "runtime/comm/flight_record.h"
 #include "runtime/comm/nccl_handle.h"
 #include "runtime/comm/process_grid.h"
 
@@ -21,6 +22,7 @@ struct DeviceGroupsPlan {
   bool devices_shared = false;        // DeviceChoice::shared
   std::string nccl_library;           // nccl::library_path()
   nccl::Limits limits;
+  FlightRecord* record = nullptr;  // where NCCL's collectives are told to the watchdog; not owned
 };
 
 class DeviceGroups {
@@ -33,7 +35,7 @@ class DeviceGroups {
   const std::string& description() const { return description_; }  // for the log
 
  private:
-  void make_nccl(const ProcessGrid& hosts, Backend& backend, const nccl::Limits& limits);
+  void make_nccl(const ProcessGrid& hosts, Backend& backend, const DeviceGroupsPlan& plan);
   void make_staged(const ProcessGrid& hosts, Backend& backend);
 
   ProcessGrid grid_;

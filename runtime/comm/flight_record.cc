@@ -63,9 +63,9 @@ void FlightRecord::join(GroupKind group, std::int64_t leader) {
   publish();
 }
 
-void FlightRecord::grid_is_made() {
+void FlightRecord::start_is_over() {
   const std::lock_guard lock(mutex_);
-  state_.before_grid = 0;
+  state_.starts = 0;
   ++state_.progress;
   publish();
 }
@@ -89,9 +89,15 @@ void FlightRecord::progress() {
 void FlightRecord::enter(GroupKind group, const char* operation, DType dtype, std::int64_t count) {
   const std::lock_guard lock(mutex_);
   const auto kind = static_cast<std::size_t>(group);
+  begin(kind, state_.entered[kind] + 1, operation, dtype, count);
+}
+
+void FlightRecord::begin(std::size_t kind, std::int64_t sequence, const char* operation, DType dtype,
+                         std::int64_t count) {
   Collective& call = ring_[next_++ % kRing];
-  call.sequence = ++state_.entered[kind];
-  call.operation = operation, call.dtype = dtype, call.count = count, call.group = group;
+  call.sequence = sequence;
+  state_.entered[kind] = std::max(state_.entered[kind], sequence);
+  call.operation = operation, call.dtype = dtype, call.count = count, call.group = static_cast<GroupKind>(kind);
   call.place = state_.place;
   call.entered = now(), call.left = 0;
   state_.operation = words_of(call);
@@ -104,11 +110,44 @@ void FlightRecord::enter(GroupKind group, const char* operation, DType dtype, st
 
 void FlightRecord::leave() {
   const std::lock_guard lock(mutex_);
-  if (state_.waiting < 0) return;
+  if (state_.waiting >= 0) end();
+}
+
+void FlightRecord::end() {
   Collective& call = ring_[(next_ - 1) % kRing];
   call.left = now();
   waited_ += call.left - call.entered;
   state_.waiting = -1;
+  ++state_.progress;
+  publish();
+}
+
+void FlightRecord::join_as(GroupKind group, GroupKind as) {
+  const std::lock_guard lock(mutex_);
+  state_.leader[static_cast<std::size_t>(group)] = state_.leader[static_cast<std::size_t>(as)];
+  publish();
+}
+
+void FlightRecord::wait_in(GroupKind group, std::int64_t sequence, const char* operation, DType dtype,
+                           std::int64_t count) {
+  const std::lock_guard lock(mutex_);
+  const auto kind = static_cast<std::size_t>(group);
+  if (state_.waiting >= 0) {
+    if (state_.waiting != static_cast<std::int64_t>(kind) || ring_[(next_ - 1) % kRing].sequence == sequence) return;
+    end();
+  }
+  begin(kind, sequence, operation, dtype, count);
+}
+
+void FlightRecord::wait_is_over(GroupKind group) {
+  const std::lock_guard lock(mutex_);
+  if (state_.waiting == static_cast<std::int64_t>(group)) end();
+}
+
+void FlightRecord::passed(GroupKind group, std::int64_t sequence) {
+  const std::lock_guard lock(mutex_);
+  std::int64_t& entered = state_.entered[static_cast<std::size_t>(group)];
+  entered = std::max(entered, sequence);
   ++state_.progress;
   publish();
 }

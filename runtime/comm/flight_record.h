@@ -31,7 +31,8 @@ class FlightRecord {
   void publish_to(StateSlot& slot);
   // This rank's group of that kind begins with this rank of the world.
   void join(GroupKind group, std::int64_t leader);
-  void grid_is_made();
+  // MPI and NCCL are up: from now on the limit is that of a run, not that of its start.
+  void start_is_over();
   // From now on communicators compare what their ranks are about to do, before they do it.
   void check_collectives();
   bool checks() const { return checks_; }
@@ -42,6 +43,16 @@ class FlightRecord {
 
   void enter(GroupKind group, const char* operation, DType dtype, std::int64_t count);
   void leave();
+  // Of a device's group, whose collectives end while the host does something else and have their numbers from their
+  // communicator. Its ranks are those of the host's group of kind `as`.
+  void join_as(GroupKind group, GroupKind as);
+  // The host waits in this collective of a device. Said again and again it is one wait; while the host waits in one of
+  // another group, it is none.
+  void wait_in(GroupKind group, std::int64_t sequence, const char* operation, DType dtype, std::int64_t count);
+  // The host waits in none of that group any more.
+  void wait_is_over(GroupKind group);
+  // The device has done its collectives up to that number.
+  void passed(GroupKind group, std::int64_t sequence);
   // Leaves at the end of a scope, however it ends.
   class Stay {
    public:
@@ -64,6 +75,9 @@ class FlightRecord {
  private:
   static constexpr std::size_t kRing = 64;
   void publish() { slot_->write(state_); }
+  // With the lock held.
+  void begin(std::size_t kind, std::int64_t sequence, const char* operation, DType dtype, std::int64_t count);
+  void end();
 
   mutable std::mutex mutex_;
   StateSlot own_slot_;

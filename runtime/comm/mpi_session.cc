@@ -131,7 +131,6 @@ const ProcessGrid& MpiSession::make_grid(const ParallelOptions& options) {
                 .tensor_group = grid->tensor_group.get(),
                 .warning = spread_warning(hosts, options.tensor)};
   impl_->grids.push_back(std::move(grid));
-  impl_->record.grid_is_made();
   return impl_->grids.back()->view;
 }
 

@@ -56,20 +56,28 @@ nccl::UniqueId shared_id(const nccl::Library& library, Communicator& host) {
 }  // namespace
 
 NcclCommunicator::NcclCommunicator(const nccl::Library& library, Backend& backend, Communicator& host,
-                                   const std::string& name, const nccl::Limits& limits)
+                                   const std::string& name, const nccl::Limits& limits, const DeviceRecord& told)
     : DeviceCommunicator(host),
       library_(library),
       backend_(backend),
       seconds_(limits.seconds),
       queue_(backend.make_queue()),
-      handle_(library, fmt::format("{}, rank {} of {}", name, host.rank(), host.size()), limits) {
-  if (size() > 1) handle_.init(size(), shared_id(library, host), rank());
+      handle_(library, fmt::format("{}, rank {} of {}", name, host.rank(), host.size()), limits),
+      told_(told) {
+  if (size() == 1) return;
+  const nccl::UniqueId id = shared_id(library, host);
+  if (told_.record != nullptr) {
+    told_.record->join_as(told_.kind, told_.host_kind);
+    told_.record->wait_in(told_.kind, ++queued_, "the start of NCCL", DType::kU8, 0);
+  }
+  handle_.init(size(), id, rank());
+  wait_is_over();
 }
 
 Event NcclCommunicator::all_reduce(TensorView values, Reduction reduction, const Event& after) {
   const nccl::DataType type = nccl_type(values.dtype);
   if (size() == 1 || values.elements() == 0) return after;
-  return run("all-reduce", after, [&] {
+  return run("all-reduce", values, after, [&] {
     return library_.all_reduce(values.data, values.data, static_cast<std::size_t>(values.elements()), type,
                                nccl_operation(reduction), handle_.get(), queue_->native());
   });
@@ -78,7 +86,7 @@ Event NcclCommunicator::all_reduce(TensorView values, Reduction reduction, const
 Event NcclCommunicator::broadcast(TensorView values, int root, const Event& after) {
   SHARDORA_CHECK(root >= 0 && root < size());
   if (size() == 1 || values.bytes() == 0) return after;
-  return run("broadcast", after, [&] {
+  return run("broadcast", values, after, [&] {
     return library_.broadcast(values.data, values.data, static_cast<std::size_t>(values.bytes()), nccl::DataType::kInt8,
                               root, handle_.get(), queue_->native());
   });
@@ -86,20 +94,52 @@ Event NcclCommunicator::broadcast(TensorView values, int root, const Event& afte
 
 // Until a call is settled its work may not be on the stream yet, so the end is recorded after that.
 template <class Call>
-Event NcclCommunicator::run(const char* operation, const Event& after, const Call& call) {
-  check();
+Event NcclCommunicator::run(const char* operation, const TensorView& values, const Event& after, const Call& call) {
+  look();
   make_room();
   queue_->wait(after);
-  const Event begun = queue_->record();
-  handle_.settle(call(), operation);
-  InFlight& latest = in_flight_[(first_ + count_++) % in_flight_.size()];
-  latest = {.operation = operation, .begun = begun, .ended = queue_->record(), .seen = {}};
+  InFlight& latest = in_flight_[(first_ + count_) % in_flight_.size()];
+  latest = {.operation = operation,
+            .values = values,
+            .sequence = ++queued_,
+            .begun = queue_->record(),
+            .ended = {},
+            .seen = {}};
+  settle(call(), latest);
+  latest.ended = queue_->record();
+  ++count_;
   return latest.ended;
+}
+
+// The first call of a kind may wait for its peers here: then what came before it is what holds it up, if anything does.
+void NcclCommunicator::settle(nccl::Result status, const InFlight& call) {
+  if (status == nccl::Result::kInProgress) wait_in(count_ > 0 ? oldest() : call);
+  handle_.settle(status, call.operation);
+  wait_is_over();
+}
+
+void NcclCommunicator::wait_in(const InFlight& call) {
+  if (told_.record == nullptr) return;
+  told_.record->wait_in(told_.kind, call.sequence, call.operation, call.values.dtype, call.values.elements());
+}
+
+void NcclCommunicator::wait_is_over() {
+  if (told_.record != nullptr) told_.record->wait_is_over(told_.kind);
 }
 
 void NcclCommunicator::check() {
   if (size() == 1) return;
+  look();
+  if (count_ > 0 && oldest().seen) {
+    wait_in(oldest());
+  } else {
+    wait_is_over();
+  }
+}
+
+void NcclCommunicator::look() {
   while (count_ > 0 && backend_.passed(oldest().ended)) {
+    if (told_.record != nullptr) told_.record->passed(told_.kind, oldest().sequence);
     oldest() = {};
     ++first_, --count_;
   }
@@ -119,6 +159,7 @@ void NcclCommunicator::make_room() {
     std::this_thread::yield();
     check();
   }
+  wait_is_over();
 }
 
 }  // namespace shardora

@@ -11,22 +11,25 @@
 
 namespace shardora {
 
-enum class GroupKind : std::uint8_t { kWorld, kHost, kData, kTensor };
-inline constexpr std::size_t kGroupKinds = 4;
-inline constexpr std::array<std::string_view, kGroupKinds> kGroupNames = {"world", "host", "data", "tensor"};
+// The last two are the data and tensor groups once more, for what runs on a device beside the host.
+enum class GroupKind : std::uint8_t { kWorld, kHost, kData, kTensor, kDeviceData, kDeviceTensor };
+inline constexpr std::size_t kGroupKinds = 6;
+inline constexpr std::array<std::string_view, kGroupKinds> kGroupNames = {"world",  "host",        "data",
+                                                                          "tensor", "device data", "device tensor"};
 
 // Plain words, so that a slot or a message can carry it.
 struct RankState {
-  std::int64_t process = 0;      // its number on its host
-  std::int64_t progress = 0;     // differs where the rank has moved on
-  std::int64_t waiting = -1;     // the GroupKind in whose collective it is; -1: in none
-  std::int64_t since = 0;        // when it entered that, or came to its place, in ns of this host's monotonic clock
-  std::int64_t before_grid = 1;  // MPI and what follows it is still starting
-  std::int64_t call = 0;         // a fingerprint of the latest collective: operation, type and count
-  std::array<std::int64_t, kGroupKinds> leader{-1, -1, -1, -1};  // the lowest world rank of each group; -1: none yet
-  std::array<std::int64_t, kGroupKinds> entered{};               // collectives of each group, counted from 1
-  std::array<char, 64> operation{};                              // of the latest collective, for people; ends in 0
-  std::array<char, 64> place{};                                  // what the rank is about, for people; ends in 0
+  std::int64_t process = 0;   // its number on its host
+  std::int64_t progress = 0;  // differs where the rank has moved on
+  std::int64_t waiting = -1;  // the GroupKind in whose collective it is; -1: in none
+  std::int64_t since = 0;     // when it entered that, or came to its place, in ns of this host's monotonic clock
+  std::int64_t starts = 1;    // MPI and NCCL are still starting
+  std::int64_t call = 0;      // a fingerprint of the latest collective: operation, type and count
+  std::array<std::int64_t, kGroupKinds> leader{-1, -1, -1,
+                                               -1, -1, -1};  // the lowest world rank of each group; -1: none
+  std::array<std::int64_t, kGroupKinds> entered{};           // collectives of each group, counted from 1
+  std::array<char, 64> operation{};                          // of the latest collective, for people; ends in 0
+  std::array<char, 64> place{};                              // what the rank is about, for people; ends in 0
 };
 
 template <std::size_t N>

@@ -174,7 +174,7 @@ void Watchdog::Impl::look_at_peers() {
 }
 
 StallLimits Watchdog::Impl::limits() const {
-  const bool starting = views[static_cast<std::size_t>(rank)].state.before_grid != 0;
+  const bool starting = views[static_cast<std::size_t>(rank)].state.starts != 0;
   const double seconds = starting ? plan.init_seconds : plan.seconds;
   return {.seconds = seconds, .silent_seconds = std::min(seconds / 2, std::max(2.0, 4 * interval_of(plan)))};
 }

@@ -18,7 +18,7 @@ namespace shardora {
 
 struct WatchdogPlan {
   double seconds = 0;       // longest time without progress while a peer waits; 0: no watchdog
-  double init_seconds = 0;  // the same until the first grid is made
+  double init_seconds = 0;  // the same until MPI and NCCL have started
 };
 
 class Watchdog {

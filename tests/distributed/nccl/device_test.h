@@ -18,10 +18,9 @@ class DeviceTest : public ::testing::Test {
  protected:
   DeviceTest() {
     stand_in() = {};
-    stand_in().enqueue = [](void* stream, std::function<void()> work) {
-      static constexpr bool kNever = false;
+    stand_in().enqueue = [this](void* stream, std::function<void()> work) {
       auto& queue = *static_cast<DeferredQueue*>(stream);
-      work ? queue.add(std::move(work)) : queue.add_gate(kNever);
+      work ? queue.add(std::move(work)) : queue.add_gate(unstuck_);
     };
   }
   ~DeviceTest() override {
@@ -37,6 +36,7 @@ class DeviceTest : public ::testing::Test {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
 
+  bool unstuck_ = false;  // what stand_in().collectives_stick holds up may go on
   DeferredBackend device_;
 };
 

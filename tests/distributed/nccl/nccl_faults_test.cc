@@ -25,7 +25,8 @@ class NcclFaults : public DeviceTest {
   void TearDown() override { test_world().barrier(); }
 
   std::unique_ptr<NcclCommunicator> make_group(const nccl::Limits& limits = kShort) {
-    return std::make_unique<NcclCommunicator>(library(), device_, test_world(), "tensor group", limits);
+    const DeviceRecord told{&record_, GroupKind::kDeviceTensor, GroupKind::kTensor};
+    return std::make_unique<NcclCommunicator>(library(), device_, test_world(), "tensor group", limits, told);
   }
   Event reduce(Communicator& group) { return group.all_reduce(values_.view(), Reduction::kSum, device_.record()); }
   // Status and message of what the action throws.
@@ -40,6 +41,7 @@ class NcclFaults : public DeviceTest {
   }
   std::string place() const { return fmt::format("rank {} of {}", test_world().rank(), test_world().size()); }
 
+  FlightRecord record_;
   DeviceValues<float> values_{device_, std::vector<float>(17, 1.0F), DType::kF32};
 };
 
@@ -133,6 +135,59 @@ TEST_F(NcclFaults, AWaitOfTheHostEndsWhereACollectiveDoesNot) {
   EXPECT_THAT(message, HasSubstr("all-reduce did not end"));
   EXPECT_GE(seconds_since(start), 0.3);
   EXPECT_LT(seconds_since(start), kSoon);
+}
+
+TEST_F(NcclFaults, TheWatchdogIsToldInWhatTheHostWaits) {
+  const auto group = make_group();
+  EXPECT_EQ(describe(record_.latest()), "the start of NCCL");
+  EXPECT_FALSE(record_.waits());
+  device_.wait(reduce(*group));
+  device_.synchronize();
+  stand_in().collectives_stick = true;
+  reduce(*group);
+  EXPECT_FALSE(record_.waits());  // the host has other work
+  group->check();
+  EXPECT_TRUE(record_.waits());
+  EXPECT_EQ(describe(record_.latest()), "all-reduce of 17 float32");
+  EXPECT_EQ(record_.latest().sequence, 3);  // after the start, and one that has passed
+  EXPECT_EQ(record_.latest().group, GroupKind::kDeviceTensor);
+}
+
+TEST_F(NcclFaults, TheWatchdogIsToldThatAWaitIsOver) {
+  const auto group = make_group();
+  stand_in().collectives_stick = true;
+  const Event end = reduce(*group);
+  group->check();
+  EXPECT_TRUE(record_.waits());
+  unstuck_ = true;
+  Communicator* const groups[] = {group.get()};
+  wait_on_host(device_, end, groups);
+  EXPECT_FALSE(record_.waits());
+}
+
+TEST_F(NcclFaults, TheWatchdogIsNotToldOfOwnWorkAndOfWhatHasPassed) {
+  StateSlot slot;
+  record_.publish_to(slot);
+  const auto group = make_group();
+  bool open = false;
+  device_.queue().add_gate(open);
+  reduce(*group);
+  group->check();
+  EXPECT_FALSE(record_.waits());
+  open = true;
+  group->check();
+  EXPECT_FALSE(record_.waits());
+  RankState state;
+  ASSERT_TRUE(slot.read(state));
+  EXPECT_EQ(state.entered[static_cast<std::size_t>(GroupKind::kDeviceTensor)], 2);  // the start and this one
+}
+
+TEST_F(NcclFaults, TheWatchdogIsToldOfACallThatIsNotSettled) {
+  const auto group = make_group();
+  stand_in().collective_polls = kForEver;
+  thrown([&] { reduce(*group); });
+  EXPECT_TRUE(record_.waits());
+  EXPECT_EQ(describe(record_.latest()), "all-reduce of 17 float32");
 }
 
 TEST_F(NcclFaults, WorkOfThisRankBeforeACollectiveIsNotCountedAgainstIt) {

@@ -50,6 +50,50 @@ TEST(FlightRecord, EverythingThatHappensIsProgress) {
   EXPECT_TRUE(moved());
 }
 
+constexpr auto kDevice = static_cast<std::size_t>(GroupKind::kDeviceTensor);
+
+TEST(FlightRecord, AWaitForADeviceIsOneHoweverOftenItIsSaid) {
+  StateSlot slot;
+  FlightRecord record;
+  record.publish_to(slot);
+  record.join(GroupKind::kTensor, 2);
+  record.join_as(GroupKind::kDeviceTensor, GroupKind::kTensor);
+  record.wait_in(GroupKind::kDeviceTensor, 5, "all-reduce", DType::kBF16, 17);
+  const RankState state = published(slot);
+  EXPECT_EQ(state.leader[kDevice], 2);
+  EXPECT_EQ(state.waiting, static_cast<std::int64_t>(kDevice));
+  EXPECT_EQ(state.entered[kDevice], 5);
+  EXPECT_STREQ(state.operation.data(), "all-reduce of 17 bfloat16");
+  record.wait_in(GroupKind::kDeviceTensor, 5, "all-reduce", DType::kBF16, 17);
+  EXPECT_EQ(published(slot).progress, state.progress);
+  record.wait_in(GroupKind::kDeviceTensor, 6, "broadcast", DType::kBF16, 3);
+  EXPECT_EQ(published(slot).entered[kDevice], 6);
+  record.wait_is_over(GroupKind::kDeviceTensor);
+  EXPECT_FALSE(record.waits());
+  EXPECT_EQ(record.last().size(), 2U);
+}
+
+TEST(FlightRecord, TheHostWaitsInOneGroupAtATime) {
+  FlightRecord record;
+  record.wait_in(GroupKind::kDeviceTensor, 1, "all-reduce", DType::kF32, 17);
+  record.wait_in(GroupKind::kDeviceData, 2, "all-reduce", DType::kF32, 3);
+  EXPECT_EQ(record.latest().group, GroupKind::kDeviceTensor);
+  record.wait_is_over(GroupKind::kDeviceData);
+  EXPECT_TRUE(record.waits());
+}
+
+TEST(FlightRecord, WhatADeviceHasDoneIsProgressOfItsGroup) {
+  StateSlot slot;
+  FlightRecord record;
+  record.publish_to(slot);
+  const std::int64_t before = published(slot).progress;
+  record.passed(GroupKind::kDeviceTensor, 3);
+  EXPECT_GT(published(slot).progress, before);
+  EXPECT_EQ(published(slot).entered[kDevice], 3);
+  record.passed(GroupKind::kDeviceTensor, 2);
+  EXPECT_EQ(published(slot).entered[kDevice], 3);
+}
+
 TEST(FlightRecord, KeepsTheLastCollectivesOldestFirst) {
   FlightRecord record;
   for (int i = 1; i <= 100; ++i) {
