@@ -80,6 +80,7 @@ void add_command_line(Settings& settings, const std::vector<std::string>& words)
 void add_environment(Settings& settings) {
   const po::options_description known = known_options();
   const auto key_of = [](const std::string& variable) -> std::string {
+    if (!variable.starts_with("SHARDORA_")) return {};
     const OptionKey* in_section = nullptr;
     for (const OptionKey& option : option_table()) {
       if (variable == option.variable()) return option.name;
