@@ -82,7 +82,7 @@ ExitStatus run_inspect(const RunOptions& options, const Machine& machine) {
   result["usable"] = problems.unusable.empty();
   result["problems"] = problems.unusable;
   for (const std::string& note : problems.notes) result["problems"].push_back(note);
-  print_result(*machine.grid.world, result);
+  print_result(*machine.grid.world, result, Above::kReport);
   if (problems.unusable.empty()) return ExitStatus::kDone;
   const std::size_t others = problems.unusable.size() - 1;
   refuse(ExitStatus::kBadInput, "{}{}", problems.unusable.front(),
