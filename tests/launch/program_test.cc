@@ -135,7 +135,8 @@ TEST(Program, ATerminalIsSparedTheLineForScriptsBelowAReport) {
   if (shell("command -v script").status != 0) GTEST_SKIP() << "needs script, of util-linux, for a terminal";
   for (const std::string words : {"plan --plan.shape=8B --plan.device=h100",
                                   "inspect --model.path=" SHARDORA_SOURCE_DIR "/tests/parity/golden/models/qwen2"}) {
-    const std::string command = kProgram + " " + words + " 2>/dev/null";
+    std::string command = kProgram;
+    command += " " + words + " 2>/dev/null";
     const Outcome script = shell(command);
     const Outcome terminal = shell("script -qec '" + command + "' /dev/null </dev/null");
     EXPECT_EQ(script.status, 0) << words;
