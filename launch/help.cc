@@ -5,14 +5,6 @@
 namespace shardora {
 namespace {
 
-std::string commands_of(unsigned bits) {
-  std::string names;
-  for (const CommandInfo& command : command_table()) {
-    if ((bits & command.bit) != 0) names += (names.empty() ? "" : ", ") + command.name;
-  }
-  return names;
-}
-
 // A cell of a Markdown table: a bar would end it, and an underscore or an asterisk means nothing there.
 std::string cell(const std::string& text) {
   std::string out;

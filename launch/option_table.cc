@@ -522,12 +522,20 @@ const OptionKey* find_option(std::string_view name) {
   return nullptr;
 }
 
-std::string nearest_option(std::string_view name) {
-  const std::size_t dot = name.find('.');
-  const std::string_view key = dot == std::string_view::npos ? name : name.substr(dot + 1);
-  std::size_t best = std::string::npos;
+std::string commands_of(unsigned bits) {
+  std::string names;
+  for (const CommandInfo& command : command_table()) {
+    if ((bits & command.bit) != 0) names += (names.empty() ? "" : ", ") + command.name;
+  }
+  return names;
+}
+
+std::string nearest_option(std::string_view name, unsigned bits) {
+  const std::string_view key = name.substr(name.find('.') + 1);      // all of it where there is no dot
+  std::size_t best = std::max<std::size_t>(2, name.size() / 3) + 1;  // further away nothing is alike
   std::string nearest;
   for (const OptionKey& option : option_table()) {
+    if ((option.used_by & bits) == 0) continue;
     // The right key in the wrong section, or in none, costs one.
     const std::size_t distance = std::min(edit_distance(name, option.name), edit_distance(key, option.key()) + 1);
     if (distance >= best) continue;

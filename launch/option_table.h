@@ -25,6 +25,7 @@ struct CommandInfo {
   unsigned bit = 0;
   std::string summary;
   unsigned accepts = 0;  // CommandBits whose keys it takes as well: a run's own command line
+  unsigned takes() const { return bit | accepts; }
 };
 const std::vector<CommandInfo>& command_table();
 
@@ -42,6 +43,8 @@ struct OptionKey {
 };
 const std::vector<OptionKey>& option_table();  // sections together, in the order of their printing
 const OptionKey* find_option(std::string_view name);
-std::string nearest_option(std::string_view name);  // the key that was probably meant
+// The key that was probably meant, of those that one of these CommandBits uses; empty where none is like it.
+std::string nearest_option(std::string_view name, unsigned bits);
+std::string commands_of(unsigned bits);  // "train, plan"
 
 }  // namespace shardora

@@ -32,22 +32,37 @@ po::options_description known_options() {
   return description;
 }
 
-[[noreturn]] void refuse_unknown(const std::string& name, const std::string& where) {
-  refuse(ExitStatus::kUsage, "unknown key '{}' {}; did you mean '{}'? (shardora COMMAND --help lists all)",
-         printable(name), where, nearest_option(name));
+constexpr unsigned kAnyCommand = ~0U;
+
+// Where words were given, and whose keys may stand there: a file or an environment serves several commands.
+struct Place {
+  std::string text;              // "on the command line"
+  unsigned takes = 0;            // CommandBits
+  std::string help = "COMMAND";  // whose --help lists them
+};
+
+[[noreturn]] void refuse_unknown(const std::string& name, const Place& place) {
+  std::string hint;
+  if (const std::string meant = nearest_option(name, place.takes); !meant.empty()) {
+    hint = fmt::format("did you mean '{}'? ", meant);
+  } else if (const std::string other = nearest_option(name, kAnyCommand); !other.empty()) {
+    hint = fmt::format("'{}' is a key of {} only; ", other, commands_of(find_option(other)->used_by));
+  }
+  refuse(ExitStatus::kUsage, "unknown key '{}' {}; {}shardora {} --help lists all", printable(name), place.text, hint,
+         place.help);
 }
 
 // Boost's own exceptions, in our words.
 template <class Parse>
-auto parsed(const std::string& where, const Parse& parse) {
+auto parsed(const Place& place, const Parse& parse) {
   try {
     return parse();
   } catch (const po::unknown_option& error) {
     const std::string flag = error.get_option_name();  // "--key=value", or "key"
     const std::string name = flag.substr(std::min(flag.size(), flag.find_first_not_of('-')));
-    refuse_unknown(name.substr(0, name.find('=')), where);
+    refuse_unknown(name.substr(0, name.find('=')), place);
   } catch (const po::error& error) {
-    refuse(ExitStatus::kUsage, "{} {}; expected section.key = value", printable(error.what()), where);
+    refuse(ExitStatus::kUsage, "{} {}; expected section.key = value", printable(error.what()), place.text);
   }
 }
 
@@ -67,14 +82,14 @@ void add(Settings& settings, const po::parsed_options& source, const std::string
   }
 }
 
-void add_command_line(Settings& settings, const std::vector<std::string>& words) {
+void add_command_line(Settings& settings, const std::vector<std::string>& words, const CommandInfo& command) {
   const po::options_description known = known_options();
-  const std::string where = "on the command line";
+  const Place place{"on the command line", command.takes(), command.name};
   // No guessing of shortened names, no single-letter flags.
   namespace style = po::command_line_style;
   const int form = style::allow_long | style::long_allow_adjacent | style::long_allow_next;
-  add(settings, parsed(where, [&] { return po::command_line_parser(words).options(known).style(form).run(); }), where,
-      3);
+  add(settings, parsed(place, [&] { return po::command_line_parser(words).options(known).style(form).run(); }),
+      place.text, 3);
 }
 
 void add_environment(Settings& settings) {
@@ -90,10 +105,10 @@ void add_environment(Settings& settings) {
     if (in_section == nullptr) return {};  // somebody else's
     std::string key = variable.substr(kPrefix + in_section->section().size() + 1);
     for (char& c : key) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    refuse_unknown(in_section->section() + "." + key, "in the environment (" + variable + ")");
+    refuse_unknown(in_section->section() + "." + key, {"in the environment (" + variable + ")", kAnyCommand});
   };
-  const std::string where = "in the environment";
-  add(settings, parsed(where, [&] { return po::parse_environment(known, key_of); }), where, 2);
+  const Place place{"in the environment", kAnyCommand};
+  add(settings, parsed(place, [&] { return po::parse_environment(known, key_of); }), place.text, 2);
 }
 
 void add_file(Settings& settings, const std::string& path) {
@@ -104,12 +119,13 @@ void add_file(Settings& settings, const std::string& path) {
            printable(path));
   }
   const po::options_description known = known_options();
-  const std::string where = "in " + printable(path);
-  const po::parsed_options source = parsed(where, [&] { return po::parse_config_file(file, known); });
+  const Place place{"in " + printable(path), kAnyCommand};
+  const po::parsed_options source = parsed(place, [&] { return po::parse_config_file(file, known); });
   for (const auto& option : source.options) {
-    if (option.string_key == "config") refuse(ExitStatus::kUsage, "'config' {} is for the command line only", where);
+    if (option.string_key == "config")
+      refuse(ExitStatus::kUsage, "'config' {} is for the command line only", place.text);
   }
-  add(settings, source, where, 1);
+  add(settings, source, place.text, 1);
 }
 
 // A length given in a stronger place replaces one of the other kind in a weaker one: --train.steps=10 over a file's
@@ -153,11 +169,12 @@ Invocation parse_invocation(const std::vector<std::string>& words) {
   if (words.empty()) refuse(ExitStatus::kUsage, "a command is missing; shardora --help lists them");
   Invocation invocation{.command = &find_command(words[0]), .options = {}};
   Settings settings;
-  add_command_line(settings, {words.begin() + 1, words.end()});
+  add_command_line(settings, {words.begin() + 1, words.end()}, *invocation.command);
   for (const auto& [name, setting] : settings) {
     const OptionKey* option = find_option(name);
-    if (option == nullptr || (option->used_by & (invocation.command->bit | invocation.command->accepts)) != 0) continue;
-    refuse(ExitStatus::kUsage, "{} is not used by {}; shardora {} --help lists what is", name, words[0], words[0]);
+    if (option == nullptr || (option->used_by & invocation.command->takes()) != 0) continue;
+    refuse(ExitStatus::kUsage, "{} is not used by {}, only by {}; shardora {} --help lists what is", name, words[0],
+           commands_of(option->used_by), words[0]);
   }
   add_environment(settings);
   if (const auto config = settings.find("config"); config != settings.end()) add_file(settings, config->second.text);

@@ -70,7 +70,10 @@ stage() {
   "$@" 2> >(tee "$log" >&2) >"$output/results/$stage_name.out" || status=$?
   wait # for tee: its last lines belong before what is said next
   if [[ $status != 0 ]]; then
-    die "stage '$stage_name' failed (status $status): $(reason "$log"). Its log is $log" "$status"
+    local why
+    why=": $(reason "$log")"
+    if [[ $why == ": $(tail -n 1 "$log")" ]]; then why=', as the line above says'; fi
+    die "stage '$stage_name' failed (status $status)$why. Its log is $log" "$status"
   fi
   awk -v name="$stage_name" -v begin="$begin" -v end="$EPOCHREALTIME" \
     'BEGIN { printf "%s\t%.1f\n", name, end - begin }' >>"$output/results/seconds.tsv"
@@ -81,20 +84,21 @@ reason() { { grep -E '^(shardora|CMake Error|E:)' "$1" || grep -v '^[[:space:]]*
 
 install() { ./launch/install.sh build; }
 
+# A build that is there already may be somebody's who tests: its settings stay.
 build() {
   {
-    cmake --preset release -B build/quickstart-release -DSHARDORA_TESTS=OFF --log-level=WARNING &&
-      cmake --build build/quickstart-release --target shardora
+    { [[ -f build/release/build.ninja ]] || cmake --preset release -DSHARDORA_TESTS=OFF --log-level=WARNING; } &&
+      cmake --build build/release --target shardora
   } >&2
 }
 
-shardora() { build/quickstart-release/shardora "$@"; }
+shardora() { build/release/shardora "$@"; }
 
 # on_ranks COMMAND…: the program on all ranks, each with its share of the cores.
 on_ranks() {
   local threads=$(($(nproc) / ranks))
   # Open MPI 4's -q, which 5 would refuse: of a failed run the program says what there is to say.
-  OMPI_MCA_orte_execute_quiet=1 mpirun -np "$ranks" --oversubscribe --bind-to none build/quickstart-release/shardora "$@" \
+  OMPI_MCA_orte_execute_quiet=1 mpirun -np "$ranks" --oversubscribe --bind-to none build/release/shardora "$@" \
     --parallel.threads=$((threads > 0 ? threads : 1))
 }
 

@@ -11,9 +11,13 @@
 
 namespace shardora {
 
-using Problems = std::vector<std::string>;
+struct Problems {
+  std::vector<std::string> unusable;  // no command can do what it is for with this
+  std::vector<std::string> notes;     // it can, and this may be meant
+};
 
-nlohmann::ordered_json inspect_model(const std::filesystem::path& folder);
+// Each part throws Error(kBadInput) where a file is broken or not what it should be.
+nlohmann::ordered_json inspect_model(const std::filesystem::path& folder, Problems& problems);
 // A PEFT folder. With its base, what has become of m0 = ||W|| is told as well; an empty path: without.
 nlohmann::ordered_json inspect_adapter(const std::filesystem::path& folder, const std::filesystem::path& base,
                                        Backend& backend, Problems& problems);

@@ -142,7 +142,7 @@ void find_untrained(const ordered_json& modules, const std::string& where, Probl
     far += change > kFar ? 1 : 0;
   }
   const auto add = [&](std::int64_t count, const char* what) {
-    if (count > 0) problems.push_back(fmt::format("{}: {} of {} modules {}", where, count, modules.size(), what));
+    if (count > 0) problems.notes.push_back(fmt::format("{}: {} of {} modules {}", where, count, modules.size(), what));
   };
   add(no_direction, "have B = 0: they turn no weight, as before the first step");
   add(still, "have m = m0: their magnitudes have not moved");
@@ -162,7 +162,7 @@ ordered_json inspect_adapter(const std::filesystem::path& folder, const std::fil
       norms->require_fit(adapter);
     } catch (const Error& error) {
       norms.reset();
-      problems.push_back(fmt::format("{} does not fit {}: {}", where, printable(base.string()), error.what()));
+      problems.unusable.push_back(fmt::format("{} does not fit {}: {}", where, printable(base.string()), error.what()));
     }
   }
   const PeftConfig& config = adapter.config;

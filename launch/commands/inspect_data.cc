@@ -88,7 +88,7 @@ std::int64_t count_duplicates(const Dataset& dataset) {
 void find_problems(const Dataset& dataset, const std::string& path, const DatasetLimits& limits, Problems& problems) {
   const auto add = [&](std::int64_t count, const std::string& what) {
     if (count > 0) {
-      problems.push_back(
+      problems.notes.push_back(
           fmt::format("dataset {}: {} of {} sequences {}", printable(path), count, dataset.size(), what));
     }
   };

@@ -1,6 +1,7 @@
 // A model folder: family, sizes, parameters, types of the stored weights.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -25,14 +26,23 @@ std::int64_t count_parameters(const ModelConfig& config) {
   return count;
 }
 
-// Parameters by the type that they are stored in; empty for a folder without weights (model.init = random).
-ordered_json stored_types(const std::filesystem::path& folder, const ModelConfig& config) {
+// Weights, or a list of such as should be there.
+bool has_weights(const std::filesystem::path& folder) {
+  const auto names_weights = [](const auto& entry) {
+    return entry.path().extension() == ".safetensors" || entry.path().filename() == "model.safetensors.index.json";
+  };
+  const std::filesystem::directory_iterator entries(folder);
+  return std::any_of(begin(entries), end(entries), names_weights);
+}
+
+// Parameters by the type that they are stored in; empty for a folder without weights.
+ordered_json stored_types(const std::filesystem::path& folder, const ModelConfig& config, Problems& problems) {
   ordered_json types = ordered_json::object();
-  bool has_weights = false;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    has_weights = has_weights || entry.path().extension() == ".safetensors";
+  if (!has_weights(folder)) {
+    problems.notes.push_back(fmt::format("model {}: has no *.safetensors; plan and model.init = random need none",
+                                         printable(folder.string())));
+    return types;
   }
-  if (!has_weights) return types;
   std::map<std::string, std::int64_t> counts;
   const ModelWeights weights(folder, config);
   for (const std::string& name : weights.names()) {
@@ -45,12 +55,12 @@ ordered_json stored_types(const std::filesystem::path& folder, const ModelConfig
 
 }  // namespace
 
-ordered_json inspect_model(const std::filesystem::path& folder) {
+ordered_json inspect_model(const std::filesystem::path& folder, Problems& problems) {
   const ModelConfig config = read_model_config(folder);
   ordered_json model = {{"path", folder.string()},
                         {"family", config.model_type},
                         {"parameters", count_parameters(config)},
-                        {"stored", stored_types(folder, config)},
+                        {"stored", stored_types(folder, config, problems)},
                         {"num_hidden_layers", config.num_hidden_layers},
                         {"hidden_size", config.hidden_size},
                         {"intermediate_size", config.intermediate_size},

@@ -7,7 +7,14 @@
 
 namespace shardora {
 
-// Throws AgreedError(kIo) where it cannot be written.
-void print_result(Communicator& world, const nlohmann::ordered_json& result);
+// What stands above it on standard output.
+enum class Above { kNothing, kReport };
+
+// Throws AgreedError(kIo) where it cannot be written. Below a report a reader at a terminal is spared it.
+void print_result(Communicator& world, const nlohmann::ordered_json& result, Above above = Above::kNothing);
+
+// `terminal`: standard output is one. `launched`: by mpirun or srun, which may give a program a terminal of their own
+// and write what it says to a file.
+bool is_result_wanted(Above above, bool terminal, bool launched);
 
 }  // namespace shardora

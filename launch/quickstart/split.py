@@ -13,6 +13,10 @@ import sys
 import dataset
 import questions
 
+sys.path.insert(1, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../common"))
+from refusal import USAGE, Refusal, run, shown  # noqa: E402
+
+FIELDS = ("prompt", "completion")
 HELD_OUT_SHARE, HELD_OUT_LIMIT, QUESTIONS = 0.1, 200, 5
 
 
@@ -23,10 +27,20 @@ def is_dataset(path):
     return len(start) == 9 and start[8:] == b"{" and struct.unpack("<Q", start[:8])[0] < os.path.getsize(path)
 
 
+def read_json(path):
+    try:
+        with open(path, "rb") as file:
+            value = json.loads(file.read())
+    except ValueError as problem:
+        raise Refusal(f"{path}: not JSON ({problem})") from None
+    if not isinstance(value, dict):
+        raise Refusal(f"{path}: is {shown(value)}, expected a JSON object")
+    return value
+
+
 def longest_sequence(model):
     """The model's limit, or none where its configuration names none."""
-    with open(os.path.join(model, "config.json"), encoding="utf-8") as file:
-        return json.load(file).get("max_position_embeddings") or sys.maxsize
+    return read_json(os.path.join(model, "config.json")).get("max_position_embeddings") or sys.maxsize
 
 
 def end_token(model):
@@ -34,42 +48,68 @@ def end_token(model):
     for name in ("generation_config.json", "config.json"):
         path = os.path.join(model, name)
         if os.path.exists(path):
-            with open(path, encoding="utf-8") as file:
-                token = json.load(file).get("eos_token_id")
+            token = read_json(path).get("eos_token_id")
             if token is not None:
                 return token[0] if isinstance(token, list) else token
-    sys.exit(f"{model}: neither generation_config.json nor config.json has eos_token_id, expected the id that ends a text")
+    raise Refusal(
+        f"{model}: neither generation_config.json nor config.json has eos_token_id, expected the id that ends a text"
+    )
+
+
+def fields_of(line, where):
+    """A line's prompt and completion."""
+    expected = "expected one JSON object a line, with the texts prompt and completion"
+    other = "; launch/data/prepare.py reads other forms and names, and makes a dataset file of them"
+    try:
+        sample = json.loads(line)
+    except ValueError:
+        raise Refusal(f"{where}: starts with {shown(line.decode(errors='replace'), 30)}, {expected}{other}") from None
+    if not isinstance(sample, dict):
+        raise Refusal(f"{where}: is {shown(sample)}, {expected}{other}")
+    if not all(isinstance(sample.get(name), str) for name in FIELDS):
+        found = ", ".join(f"{name} ({type(value).__name__})" for name, value in sample.items())
+        raise Refusal(f"{where}: its fields are {found or 'none'}, {expected}{other}")
+    return [sample[name] for name in FIELDS]
+
+
+def read_lines(path):
+    with open(path, "rb") as file:
+        lines = [(f"{path}, line {number}", line) for number, line in enumerate(file, 1) if line.strip()]
+    return [(where, *fields_of(line, where)) for where, line in lines]
 
 
 def from_json_lines(path, model):
     if not os.path.exists(os.path.join(model, "tokenizer.json")):
-        sys.exit(f"{model} has no tokenizer.json, which text needs; give a dataset file instead")
+        raise Refusal(f"{model} has no tokenizer.json, which text needs; give a dataset file instead")
+    samples, end = read_lines(path), end_token(model)
     from tokenizers import Tokenizer  # from build/venv; not needed for dataset files
 
     tokenizer = Tokenizer.from_file(os.path.join(model, "tokenizer.json"))
-    end = end_token(model)
     sequences = []
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                sample = json.loads(line)
-                prompt = tokenizer.encode(sample["prompt"]).ids
-                completion = tokenizer.encode(sample["completion"], add_special_tokens=False).ids
-            except (ValueError, KeyError, TypeError) as problem:
-                sys.exit(f'{path}, line {number}: expected {{"prompt": "…", "completion": "…"}}: {problem!r}')
-            if prompt and prompt[-1] == end:  # some tokenizers end every text; here the answer follows
-                prompt.pop()
-            if not prompt:
-                sys.exit(f"{path}, line {number}: the prompt is empty, expected at least one token before the answer")
-            tokens = prompt + completion + [end]
-            sequences.append((tokens, [0] * len(prompt) + [1] * (len(completion) + 1)))
+    for where, prompt_text, answer in samples:
+        prompt = tokenizer.encode(prompt_text).ids
+        completion = tokenizer.encode(answer, add_special_tokens=False).ids
+        if prompt and prompt[-1] == end:  # some tokenizers end every text; here the answer follows
+            prompt.pop()
+        if not prompt:
+            raise Refusal(f"{where}: the prompt is empty, expected at least one token before the answer")
+        tokens = prompt + completion + [end]
+        sequences.append((tokens, [0] * len(prompt) + [1] * (len(completion) + 1)))
     return sequences
 
 
-def main(model, path, output):
-    sequences = dataset.read(path) if is_dataset(path) else from_json_lines(path, model)
+def from_dataset(path):
+    try:
+        return dataset.read(path)
+    except (ValueError, LookupError, TypeError, AttributeError) as problem:
+        raise Refusal(f"{path}: not a whole dataset file ({problem}); launch/data/prepare.py makes one") from None
+
+
+def main(arguments):
+    if len(arguments) != 3:
+        raise Refusal("expected MODEL FILE OUTPUT", USAGE)
+    model, path, output = arguments
+    sequences = from_dataset(path) if is_dataset(path) else from_json_lines(path, model)
     limit = longest_sequence(model)
     given = len(sequences)
     sequences = [(tokens, mask) for tokens, mask in sequences if any(mask) and len(tokens) <= limit]
@@ -77,7 +117,9 @@ def main(model, path, output):
         print(f"{given - len(sequences)} sequences are longer than the model's {limit} tokens, or have nothing to learn: "
               "left out", file=sys.stderr)
     if len(sequences) < 2:
-        sys.exit(f"{path}: {len(sequences)} of {given} sequences are left, expected two or more with something to learn")
+        raise Refusal(
+            f"{path}: {len(sequences)} of {given} sequences are left, expected two or more with something to learn"
+        )
     random.Random(0).shuffle(sequences)
     held_out = max(1, min(HELD_OUT_LIMIT, int(len(sequences) * HELD_OUT_SHARE)))
     folder = os.path.join(output, "data")
@@ -91,6 +133,4 @@ def main(model, path, output):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
-        sys.exit("split.py MODEL FILE OUTPUT")
-    main(*sys.argv[1:])
+    sys.exit(run("split.py", main, sys.argv[1:]))

@@ -72,31 +72,32 @@ double MeasuredSpeeds::product(const ProductShape& shape, bool forward) {
                            : machine_.weights.one_copy              ? "float32, one copy"
                                                                     : "float32";
   return known(fmt::format("{}, {}, {}", forward ? "product" : "input gradient", kept, shape_text(shape)),
-               [&] { return timed_product(backend(), machine_.weights, shape, forward); });
+               [&] { return timed_product(backend(), spent_, machine_.weights, shape, forward); });
 }
 
 double MeasuredSpeeds::adapter(const ProductShape& shape, std::int64_t rank) {
   return known(fmt::format("adapter of rank {}, {}", rank, shape_text(shape)),
-               [&] { return timed_adapter(backend(), shape, rank); });
+               [&] { return timed_adapter(backend(), spent_, shape, rank); });
 }
 
 double MeasuredSpeeds::attention(const AttentionShape& shape, bool forward) {
   return known(fmt::format("attention {}, {} of {} tokens, {} on {} heads of {}", forward ? "forward" : "backward",
                            shape.sequences, shape.length, shape.heads, shape.kv_heads, shape.head_dim),
-               [&] { return timed_attention(backend(), shape, forward); });
+               [&] { return timed_attention(backend(), spent_, shape, forward); });
 }
 
 double MeasuredSpeeds::elementwise(std::int64_t rows, std::int64_t hidden, std::int64_t intermediate) {
   return known(fmt::format("elementwise, {} rows of {} and {}", rows, hidden, intermediate),
-               [&] { return timed_elementwise(backend(), rows, hidden, intermediate); });
+               [&] { return timed_elementwise(backend(), spent_, rows, hidden, intermediate); });
 }
 
 double MeasuredSpeeds::loss(std::int64_t rows, std::int64_t columns) {
-  return known(fmt::format("loss, {} rows of {}", rows, columns), [&] { return timed_loss(backend(), rows, columns); });
+  return known(fmt::format("loss, {} rows of {}", rows, columns),
+               [&] { return timed_loss(backend(), spent_, rows, columns); });
 }
 
 double MeasuredSpeeds::memory() {
-  return known("optimizer", [&] { return timed_optimizer(backend()); });
+  return known("optimizer", [&] { return timed_optimizer(backend(), spent_); });
 }
 
 double MeasuredSpeeds::link(int) { return kLinkBytes; }

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "runtime/plan/calibration_file.h"
+#include "runtime/plan/occupancy.h"
 #include "runtime/plan/speeds.h"
 
 namespace shardora {
@@ -36,6 +37,7 @@ class MeasuredSpeeds final : public Speeds {
   double latency() override;
   // Name, instruction set; as a file has them, where one was read.
   const std::string& processor() const { return measured_.machine; }
+  const MeasuringTime& measuring_time() const { return spent_; }  // of this object; none where the file had all
   // Writes what was measured to the file, if there is one. Throws Error(kIo).
   void save() const;
 
@@ -47,6 +49,7 @@ class MeasuredSpeeds final : public Speeds {
   CalibrationFile measured_;
   bool other_ = false;  // the file is of another machine
   bool changed_ = false;
+  MeasuringTime spent_;
   std::unique_ptr<Backend> backend_;  // made when something must be measured
 };
 

@@ -11,6 +11,8 @@
 #include "runtime/observe/metrics.h"
 #include "runtime/observe/model_flops.h"
 #include "runtime/plan/calibration.h"
+#include "runtime/plan/choice.h"
+#include "runtime/plan/occupancy.h"
 #include "runtime/plan/shapes.h"
 #include "runtime/train/start_table.h"
 
@@ -84,25 +86,6 @@ double flops_per_token(const ModelConfig& config, const Rehearsal& whole, const 
   return (flops.of_sequence(length) + flops.of_targets(length)) / static_cast<double>(length);
 }
 
-void choose_best(RunPlan& plan) {
-  for (std::size_t i = 0; i < plan.splits.size(); ++i) {
-    const SplitPlan& split = plan.splits[i];
-    if (split.fits() && (!plan.best || split.tokens_per_second > plan.splits[*plan.best].tokens_per_second)) {
-      plan.best = i;
-    }
-  }
-  if (!plan.best) return;
-  const SplitPlan& best = plan.splits[*plan.best];
-  double next = 0, faster = 0;
-  for (const SplitPlan& split : plan.splits) {
-    if (&split == &best || !split.refused.empty()) continue;
-    (split.fits() ? next : faster) = std::max(split.fits() ? next : faster, split.tokens_per_second);
-  }
-  plan.why = next > 0 ? fmt::format("the fastest that fits, {:.2f} times the next", best.tokens_per_second / next)
-                      : std::string("the only one that fits");
-  if (faster > best.tokens_per_second) plan.why += "; a faster one does not fit";
-}
-
 }  // namespace
 
 std::int64_t RunPlan::trained_parameters() const {
@@ -119,8 +102,8 @@ RunPlan make_plan(const RunOptions& asked) {
   require_divisor(options);
   const int ranks = static_cast<int>(options.plan.devices);
   std::shared_ptr<MeasuredSpeeds> measured;
+  const int threads = options.parallel.threads > 0 ? options.parallel.threads * ranks : cores();
   if (!on_gpu) {
-    const int threads = options.parallel.threads > 0 ? options.parallel.threads * ranks : cores();
     measured = std::make_shared<MeasuredSpeeds>(MeasuredSpeeds::Machine{
         .backend = {.threads = threads, .instruction_set = options.parallel.instruction_set},
         .ranks = ranks,
@@ -139,6 +122,10 @@ RunPlan make_plan(const RunOptions& asked) {
   plan.trained = trained_by_kind(whole.parameters);
   plan.flops_per_token = flops_per_token(config, whole, plan, planner.workload().longest());
   for (const int tensor : tensor_sizes(options, ranks)) plan.splits.push_back(planner.evaluate(options, ranks, tensor));
+  if (measured) {
+    plan.shown_speed = measured->measuring_time().shown_speed(threads, cores());
+    plan.warning = disturbance(plan.shown_speed, host_load(), cores(), options.plan.calibration);
+  }
   choose_best(plan);
   const auto refused = [](const SplitPlan& split) { return !split.refused.empty(); };
   if (std::all_of(plan.splits.begin(), plan.splits.end(), refused)) {

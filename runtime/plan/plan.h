@@ -21,7 +21,10 @@ struct RunPlan {
   std::vector<SplitPlan> splits;
   std::optional<std::size_t> best;
   std::string why;
-  std::vector<Remedy> remedies;  // where nothing fits
+  double shown_speed = 1;            // a share that measuring saw; 1 where nothing was measured
+  std::vector<std::size_t> as_good;  // splits that the measuring cannot tell from the best
+  std::string warning;               // of a busy machine; empty: none
+  std::vector<Remedy> remedies;      // where nothing fits
 
   std::int64_t trained_parameters() const;
 };

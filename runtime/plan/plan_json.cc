@@ -60,6 +60,7 @@ ordered_json to_json(const RunPlan& plan) {
                        {"flops_per_token", plan.flops_per_token},
                        {"tokens_per_step", plan.tokens_per_step},
                        {"steps", plan.steps},
+                       {"shown_speed", plan.shown_speed},
                        {"best", nullptr},
                        {"splits", ordered_json::array()},
                        {"remedies", ordered_json::array()}};
@@ -68,6 +69,10 @@ ordered_json to_json(const RunPlan& plan) {
   if (plan.best) {
     json["best"] = split_json(plan, plan.splits[*plan.best]);
     json["best"]["why"] = plan.why;
+    json["best"]["as_good"] = ordered_json::array();
+    for (const std::size_t index : plan.as_good) {
+      json["best"]["as_good"].push_back({{"data", plan.splits[index].data}, {"tensor", plan.splits[index].tensor}});
+    }
   }
   for (const Remedy& remedy : plan.remedies) {
     ordered_json one = split_json(plan, remedy.split);

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <functional>
-#include <limits>
+#include <vector>
 
 #include "kernels/adamw.h"
 #include "kernels/cross_entropy.h"
@@ -16,25 +16,32 @@
 namespace shardora {
 namespace {
 
-constexpr double kLeastSeconds = 0.05;
+constexpr double kLeastSeconds = 0.05, kMostSeconds = 1;
 constexpr int kLeastPasses = 3;
 constexpr double kMostElements = 64e6;  // of a weight: 256 MB
 constexpr double kMostProduct = 20e9;   // rows * out * in: a fifth of a second
 
 // Seconds of one pass: the shortest, as other work on the machine only ever adds; once a first has made what it needs.
-double shortest_seconds(Backend& backend, const std::function<void()>& pass) {
+// On a busy machine the shortest of a few may have been disturbed as well: it takes passes until two agree on it.
+double shortest_seconds(Backend& backend, MeasuringTime& spent, const std::function<void()>& pass) {
   pass();
   backend.synchronize();
-  double shortest = std::numeric_limits<double>::infinity(), sum = 0;
-  for (int passes = 0; passes < kLeastPasses || sum < kLeastSeconds; ++passes) {
+  std::vector<double> passes;
+  const double first = monotonic_seconds(), processor_first = thread_seconds();
+  double now = first;
+  const auto enough = [&] {
+    if (std::ssize(passes) < kLeastPasses || now - first < kLeastSeconds) return false;
+    return now - first >= kMostSeconds || shortest_is_reproduced(passes);
+  };
+  while (!enough()) {
     const double begin = monotonic_seconds();
     pass();
     backend.synchronize();
-    const double seconds = monotonic_seconds() - begin;
-    shortest = std::min(shortest, seconds);
-    sum += seconds;
+    now = monotonic_seconds();
+    passes.push_back(now - begin);
   }
-  return shortest;
+  spent.add(passes, thread_seconds() - processor_first);
+  return *std::min_element(passes.begin(), passes.end());
 }
 
 // Random buffers that live as long as a measurement.
@@ -68,26 +75,27 @@ ProductShape part_of(ProductShape shape) {
 
 }  // namespace
 
-double timed_product(Backend& backend, const FrozenMatrixPlan& like, const ProductShape& shape, bool forward) {
+double timed_product(Backend& backend, MeasuringTime& spent, const FrozenMatrixPlan& like, const ProductShape& shape,
+                     bool forward) {
   const ProductShape part = part_of(shape);
   Values values(backend);
   FrozenMatrixPlan plan = like;
   plan.out_features = part.out, plan.in_features = part.in, plan.typical_tokens = shape.rows;
   const auto weight = make_frozen_matrix(backend, plan, values.take({part.out, part.in}));
   const TensorView x = values.take({part.rows, part.in}), y = values.take({part.rows, part.out});
-  const double seconds =
-      shortest_seconds(backend, [&] { forward ? weight->forward(x, y, false) : weight->input_gradient(y, x, false); });
+  const double seconds = shortest_seconds(
+      backend, spent, [&] { forward ? weight->forward(x, y, false) : weight->input_gradient(y, x, false); });
   return 2 * product_of(part) / seconds;
 }
 
-double timed_adapter(Backend& backend, const ProductShape& shape, std::int64_t rank) {
+double timed_adapter(Backend& backend, MeasuringTime& spent, const ProductShape& shape, std::int64_t rank) {
   Values values(backend);
   const std::int64_t rows = std::min<std::int64_t>(shape.rows, 4096);
   const TensorView x = values.take({rows, shape.in}), y = values.take({rows, shape.out}), z = values.take({rows, rank}),
                    dz = values.take({rows, rank}), a = values.take({rank, shape.in}),
                    b = values.take({shape.out, rank}), da = values.take({rank, shape.in}),
                    db = values.take({shape.out, rank});
-  const double seconds = shortest_seconds(backend, [&] {
+  const double seconds = shortest_seconds(backend, spent, [&] {
     matmul(backend, {.a = x, .b = a, .c = z, .transpose_b = true});
     matmul(backend, {.a = z, .b = b, .c = y, .transpose_b = true, .accumulate = true});
     matmul(backend, {.a = y, .b = b, .c = dz});
@@ -98,7 +106,7 @@ double timed_adapter(Backend& backend, const ProductShape& shape, std::int64_t r
   return 6.0 * static_cast<double>(rows * rank * (shape.in + shape.out)) / seconds;
 }
 
-double timed_attention(Backend& backend, const AttentionShape& shape, bool forward) {
+double timed_attention(Backend& backend, MeasuringTime& spent, const AttentionShape& shape, bool forward) {
   Batch batch;
   batch.tokens.resize(static_cast<std::size_t>(shape.length * shape.sequences));
   for (std::int64_t k = 0; k <= shape.sequences; ++k) {
@@ -108,12 +116,14 @@ double timed_attention(Backend& backend, const AttentionShape& shape, bool forwa
       backend, {.heads = shape.heads, .kv_heads = shape.kv_heads, .head_dim = shape.head_dim, .type = DType::kF32},
       batch);
   attention.forward();
-  const double seconds = shortest_seconds(backend, [&] { forward ? attention.forward() : attention.backward(); });
+  const double seconds =
+      shortest_seconds(backend, spent, [&] { forward ? attention.forward() : attention.backward(); });
   const double width = static_cast<double>(shape.heads * shape.head_dim);
   return (forward ? 2 : 5) * width * attention.squared_lengths() / seconds;
 }
 
-double timed_elementwise(Backend& backend, std::int64_t rows, std::int64_t hidden, std::int64_t intermediate) {
+double timed_elementwise(Backend& backend, MeasuringTime& spent, std::int64_t rows, std::int64_t hidden,
+                         std::int64_t intermediate) {
   Values values(backend);
   const TensorView x = values.take({rows, hidden}), y = values.take({rows, hidden}), dx = values.take({rows, hidden}),
                    weight = values.take({hidden}), rstd = values.take({rows}), gain = values.take({hidden}),
@@ -123,7 +133,7 @@ double timed_elementwise(Backend& backend, std::int64_t rows, std::int64_t hidde
   const LinearProduct gate_product{.u = gate, .gain = wide_gain, .bias = {}},
       up_product{.u = up, .gain = wide_gain, .bias = {}};
   const TensorView dgate = values.take({rows, intermediate}), dup = values.take({rows, intermediate});
-  const double seconds = shortest_seconds(backend, [&] {
+  const double seconds = shortest_seconds(backend, spent, [&] {
     rms_norm_forward(backend, {.x = x, .weight = weight, .y = y, .rstd = rstd});
     scale_columns_forward(backend, {.u = y, .gain = gain, .bias = {}, .residual = x, .y = dx});
     swiglu_forward(backend, {.gate = gate_product, .up = up_product, .y = act});
@@ -139,7 +149,7 @@ double timed_elementwise(Backend& backend, std::int64_t rows, std::int64_t hidde
          (12 * static_cast<double>(hidden) + 8 * static_cast<double>(intermediate)) / seconds;
 }
 
-double timed_loss(Backend& backend, std::int64_t rows, std::int64_t columns) {
+double timed_loss(Backend& backend, MeasuringTime& spent, std::int64_t rows, std::int64_t columns) {
   Values values(backend);
   const TensorView logits = values.take({rows, columns});
   DeviceBuffer targets(backend, rows * size_bytes(DType::kI32)), loss(backend, 2 * size_bytes(DType::kF64));
@@ -151,7 +161,7 @@ double timed_loss(Backend& backend, std::int64_t rows, std::int64_t columns) {
                         .loss = {loss.data(), DType::kF64, {2}}};
   backend.zero(op.targets);
   backend.zero(op.loss);
-  const double seconds = shortest_seconds(backend, [&] {
+  const double seconds = shortest_seconds(backend, spent, [&] {
     cross_entropy_max(backend, op);
     cross_entropy_sum(backend, op);
     cross_entropy_finish(backend, op);
@@ -159,15 +169,16 @@ double timed_loss(Backend& backend, std::int64_t rows, std::int64_t columns) {
   return 4 * kFp32 * static_cast<double>(rows * columns) / seconds;
 }
 
-double timed_optimizer(Backend& backend) {
+double timed_optimizer(Backend& backend, MeasuringTime& spent) {
   constexpr std::int64_t kParameters = 4'000'000;
   Values values(backend);
   const TensorView value = values.take({kParameters}), gradient = values.take({kParameters}),
                    moment1 = values.take({kParameters}), moment2 = values.take({kParameters});
   backend.zero(moment1);
   backend.zero(moment2);
-  const double seconds = shortest_seconds(
-      backend, [&] { adamw(backend, {.value = value, .gradient = gradient, .moment1 = moment1, .moment2 = moment2}); });
+  const double seconds = shortest_seconds(backend, spent, [&] {
+    adamw(backend, {.value = value, .gradient = gradient, .moment1 = moment1, .moment2 = moment2});
+  });
   return 7 * kFp32 * static_cast<double>(kParameters) / seconds;
 }
 

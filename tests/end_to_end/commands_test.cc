@@ -273,5 +273,30 @@ TEST_F(BadInput, OutputFolderInUse) {
   expect(73, "another run is using it", with({}));
 }
 
+TEST(Inspect, EndsWith65WhereAPartCannotBeUsedAndStillReportsTheRest) {
+  const TemporaryFolder folder;
+  fs::copy(kModel, folder / "model");
+  const Words words = {"inspect", "--model.path=" + (folder / "model").string(), "--data.train=" + kData.string()};
+  const ProgramRun sound = run_program({1, 1}, words, 120, {}, 0);
+  EXPECT_EQ(sound.status, 0) << sound.errors;
+  EXPECT_EQ(sound.result().at("usable"), true);
+  EXPECT_EQ(sound.result().at("problems").size(), 1U);  // sequences without a target: no reason to refuse the rest
+
+  fs::permissions(folder / "model/config.json", fs::perms::owner_all);
+  std::ofstream(folder / "model/config.json") << R"({"model_type": "gpt2"})";
+  const ProgramRun broken = run_program({1, 1}, words, 120, {}, 0);
+  EXPECT_EQ(broken.status, kBadInput) << broken.errors;
+  EXPECT_EQ(broken.result().at("usable"), false);
+  EXPECT_TRUE(broken.result().at("model").is_null());
+  EXPECT_EQ(broken.result().at("train"), sound.result().at("train"));
+  EXPECT_THAT(broken.output, HasSubstr("cannot be used: " + (folder / "model/config.json").string()));
+  EXPECT_THAT(broken.errors, HasSubstr("model_type is \"gpt2\", expected one of"));
+
+  const ProgramRun two = run_program(
+      {1, 1}, words + Words{"--adapter.path=" + folder.path().string(), "--data.eval=" + kData.string()}, 120, {}, 0);
+  EXPECT_EQ(two.status, kBadInput);
+  EXPECT_THAT(two.errors, HasSubstr("; and 1 more, see the report"));
+}
+
 }  // namespace
 }  // namespace shardora

@@ -83,6 +83,37 @@ class QuickstartData(unittest.TestCase):
         self.assertEqual([len(part) for part in parts], [34, 3])
         self.assertEqual(sorted(parts[0] + parts[1]), sequences)
 
+    def refused(self, text):
+        """What is said, in one line, of a reader's file that has another form."""
+        (self.folder / "tokenizer.json").write_text("{}")
+        (self.folder / "mine.json").write_text(text)
+        done = subprocess.run([sys.executable, QUICKSTART / "split.py", self.folder, self.folder / "mine.json",
+                               self.folder], check=False, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 65, done.stderr)
+        self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+        self.assertIn("prompt and completion", done.stderr)
+        return done.stderr
+
+    def test_own_text_of_another_form_is_refused_with_the_fields_found_and_expected(self):
+        (self.folder / "config.json").write_text('{"eos_token_id": 2}')
+        good = '{"prompt": "1+1", "completion": "2"}\n'
+        self.assertIn("line 3: its fields are question (str), answer (str), expected",
+                      self.refused(good + "\n" + '{"question": "1+1", "answer": "2"}\n'))
+        self.assertIn("line 1: its fields are prompt (str), completion (list), expected",
+                      self.refused('{"prompt": "1+1", "completion": ["2"]}\n'))
+        self.assertIn("line 1: is [{'prompt'", self.refused('[{"prompt": "1+1", "completion": "2"}]\n'))
+        self.assertIn("line 1: starts with '[", self.refused('[\n  {"prompt": "1+1", "completion": "2"}\n]\n'))
+
+    def test_a_damaged_dataset_is_refused_in_one_line(self):
+        (self.folder / "config.json").write_text("{}")
+        dataset.write(self.folder / "a.safetensors", [([1, 2], [0, 1])] * 3)
+        whole = (self.folder / "a.safetensors").read_bytes()
+        (self.folder / "a.safetensors").write_bytes(whole.replace(b"dataset.v1", b"dataset.v9"))
+        done = subprocess.run([sys.executable, QUICKSTART / "split.py", self.folder, self.folder / "a.safetensors",
+                               self.folder], check=False, capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (65, 1), done.stderr)
+        self.assertIn("prepare.py", done.stderr)
+
 
 if __name__ == "__main__":
     unittest.main()

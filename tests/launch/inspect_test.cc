@@ -44,7 +44,7 @@ TEST_F(Inspect, CountsADatasetsSequencesTokensTargetsAndLengths) {
   EXPECT_EQ(told.at("longest"), 5);
   EXPECT_EQ(told.at("lengths").dump(), R"([{"from":2,"to":3,"sequences":2},{"from":4,"to":7,"sequences":1}])");
   EXPECT_EQ(told.at("samples").at(1).dump(), R"({"sequence":1,"tokens":[3,4,5],"mask_runs":[[0,2],[1,1]]})");
-  EXPECT_TRUE(problems.empty());
+  EXPECT_TRUE(problems.notes.empty() && problems.unusable.empty());
   // id 10 is not in a vocabulary of 10
   EXPECT_THROW(inspect_dataset(path, {.vocabulary = 10, .longest = 100}, problems), Error);
 }
@@ -58,9 +58,9 @@ TEST_F(Inspect, FindsLongSequencesRepeatedOnesAndSuchAsTeachNothing) {
                     {{"format", "shardora.dataset.v1"}});
   Problems problems;
   inspect_dataset(path, {.vocabulary = 100, .longest = 3}, problems);
-  EXPECT_THAT(problems, testing::ElementsAre(testing::HasSubstr("1 of 4 sequences are longer than the model's 3"),
-                                             testing::HasSubstr("1 of 4 sequences have no target"),
-                                             testing::HasSubstr("1 of 4 sequences repeat an earlier one")));
+  EXPECT_THAT(problems.notes, testing::ElementsAre(testing::HasSubstr("1 of 4 sequences are longer than the model's 3"),
+                                                   testing::HasSubstr("1 of 4 sequences have no target"),
+                                                   testing::HasSubstr("1 of 4 sequences repeat an earlier one")));
 }
 
 TEST_F(Inspect, AnotherSequenceOfTheSameLengthIsNoRepeat) {
@@ -71,7 +71,7 @@ TEST_F(Inspect, AnotherSequenceOfTheSameLengthIsNoRepeat) {
       {{"format", "shardora.dataset.v1"}});
   Problems problems;
   inspect_dataset(path, {.vocabulary = 100, .longest = 3}, problems);
-  EXPECT_THAT(problems, testing::IsEmpty());
+  EXPECT_THAT(problems.notes, testing::IsEmpty());
 }
 
 class InspectAdapter : public Inspect {
@@ -107,7 +107,7 @@ class InspectAdapter : public Inspect {
     return folder_ / "base";
   }
   nlohmann::ordered_json inspect(const fs::path& with = {}) {
-    problems_.clear();
+    problems_ = {};
     return inspect_adapter(folder_ / "adapter", with, *backend_, problems_);
   }
   const std::string kModule = "model.layers.0.self_attn.q_proj";
@@ -129,7 +129,7 @@ TEST_F(InspectAdapter, TellsTheNormOfBAndTheSpreadOfMOfEachModule) {
   EXPECT_EQ(row.at("m_mean"), 3);
   EXPECT_EQ(row.at("m_max"), 5);
   EXPECT_EQ(told.at("layers").dump(), R"([{"layer":0,"norm_b":5.0}])");
-  EXPECT_TRUE(problems_.empty());
+  EXPECT_TRUE(problems_.notes.empty() && problems_.unusable.empty());
 }
 
 TEST_F(InspectAdapter, MeasuresMByTheNormsOfTheBasesRowsOrColumns) {
@@ -138,7 +138,7 @@ TEST_F(InspectAdapter, MeasuresMByTheNormsOfTheBasesRowsOrColumns) {
   EXPECT_NEAR(ratio.at("min"), 0.8, 1e-6);
   EXPECT_NEAR(ratio.at("max"), 1.5, 1e-6);
   EXPECT_NEAR(ratio.at("mean_change"), 0.35, 1e-6);
-  EXPECT_TRUE(problems_.empty());
+  EXPECT_TRUE(problems_.notes.empty() && problems_.unusable.empty());
   write({3, -4}, {3, 5}, "input");  // columns 3 and sqrt(20)
   ratio = inspect(base()).at("modules").at(0).at("m_over_m0");
   EXPECT_NEAR(ratio.at("min"), 1, 1e-6);
@@ -148,16 +148,16 @@ TEST_F(InspectAdapter, MeasuresMByTheNormsOfTheBasesRowsOrColumns) {
 TEST_F(InspectAdapter, FindsWhatHasNotMovedAndWhatIsOfAnotherBase) {
   write({0, 0}, {5, 2});
   inspect(base());
-  EXPECT_THAT(problems_, testing::ElementsAre(testing::HasSubstr("1 of 1 modules have B = 0"),
-                                              testing::HasSubstr("1 of 1 modules have m = m0")));
+  EXPECT_THAT(problems_.notes, testing::ElementsAre(testing::HasSubstr("1 of 1 modules have B = 0"),
+                                                    testing::HasSubstr("1 of 1 modules have m = m0")));
   write({3, -4}, {50, 20});
   inspect(base());
-  EXPECT_THAT(problems_, testing::ElementsAre(testing::HasSubstr("is it an adapter of another base")));
+  EXPECT_THAT(problems_.notes, testing::ElementsAre(testing::HasSubstr("is it an adapter of another base")));
   write({std::nanf(""), 1}, {5, 3});
   EXPECT_THROW(inspect(), Error);  // by the reader, which every command uses
   write({3, -4}, {5, 3});
   inspect(folder_ / "nowhere");
-  EXPECT_THAT(problems_, testing::ElementsAre(testing::HasSubstr("does not fit")));
+  EXPECT_THAT(problems_.unusable, testing::ElementsAre(testing::HasSubstr("does not fit")));
 }
 
 TEST_F(InspectAdapter, SaysWhatServesIt) {
@@ -175,11 +175,17 @@ TEST_F(Inspect, CountsTheParametersOfAModelFromItsConfigAlone) {
   std::ofstream(folder_ / "config.json") << R"({"model_type": "llama", "hidden_size": 8, "intermediate_size": 12,
     "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 17,
     "max_position_embeddings": 32, "rms_norm_eps": 1e-6, "tie_word_embeddings": true})";
-  const auto told = inspect_model(folder_.path());
+  Problems problems;
+  const auto told = inspect_model(folder_.path(), problems);
   // embedding + 2 * (q, k, v, o + gate, up, down + two norms) + last norm
   EXPECT_EQ(told.at("parameters"), 17 * 8 + 2 * (64 + 32 + 32 + 64 + 3 * 96 + 16) + 8);
   EXPECT_EQ(told.at("family"), "llama");
   EXPECT_TRUE(told.at("stored").empty());
+  EXPECT_TRUE(problems.unusable.empty());  // a plan, and a training from nothing, can use it
+  EXPECT_THAT(problems.notes, testing::ElementsAre(testing::HasSubstr("has no *.safetensors")));
+  std::ofstream(folder_ / "model.safetensors.index.json")
+      << R"({"weight_map": {"model.norm.weight": "model-00001-of-00001.safetensors"}})";
+  EXPECT_THROW(inspect_model(folder_.path(), problems), Error);  // a download that was not finished
 }
 
 }  // namespace

@@ -321,6 +321,28 @@ TEST(ParseInvocation, RefusesUnknownKeysEverywhereAndSuggestsTheNearest) {
   EXPECT_THAT(refusal(ten_steps({})), AllOf(HasSubstr("SHARDORA_TRAIN_SEDE"), HasSubstr("'train.seed'")));
 }
 
+TEST(ParseInvocation, SuggestsOnlyKeysThatTheCommandTakes) {
+  EXPECT_THAT(refusal({"analyze", "--adapter.pth=a"}),
+              AllOf(HasSubstr("did you mean 'adapter.path'?"), HasSubstr("shardora analyze --help")));
+  // train has merge's overwrite, analyze has no key like it
+  EXPECT_THAT(refusal({"merge", "--output.overwrit=true"}), HasSubstr("did you mean 'output.overwrite'?"));
+  EXPECT_THAT(refusal({"analyze", "--output.overwrit=true"}),
+              AllOf(Not(HasSubstr("did you mean")), HasSubstr("'output.overwrite' is a key of train, merge only")));
+  EXPECT_THAT(refusal({"eval", "--rank=4"}),
+              AllOf(Not(HasSubstr("did you mean")), HasSubstr("'adapter.rank' is a key of train, plan only")));
+  // plan and doctor take a run's whole command line
+  EXPECT_THAT(refusal({"plan", "--train.learning_rat=1"}), HasSubstr("did you mean 'train.learning_rate'?"));
+  // a file serves several commands
+  const ConfigFile file("[train]\nlearning_rat = 1\n");
+  EXPECT_THAT(refusal({"eval", "--model.path=m", "--data.eval=d", file.flag()}),
+              HasSubstr("did you mean 'train.learning_rate'?"));
+}
+
+TEST(ParseInvocation, SuggestsNothingWhereNoKeyIsAlike) {
+  EXPECT_THAT(refusal(ten_steps({"--quantization=4"})),
+              HasSubstr("unknown key 'quantization' on the command line; shardora train --help lists all"));
+}
+
 TEST(ParseInvocation, AShortenedKeyIsUnknown) {
   EXPECT_THAT(refusal(ten_steps({"--adapter.ran=4"})), HasSubstr("unknown key 'adapter.ran'"));
 }
@@ -332,7 +354,7 @@ TEST(ParseInvocation, VariablesOfOthersAreLeftAlone) {
 
 TEST(ParseInvocation, RefusesAKeyThatTheCommandDoesNotUseOnItsCommandLine) {
   EXPECT_THAT(refusal({"eval", "--model.path=m", "--data.eval=d", "--train.steps=4"}),
-              HasSubstr("train.steps is not used by eval"));
+              HasSubstr("train.steps is not used by eval, only by train, plan; shardora eval --help"));
 }
 
 TEST(ParseInvocation, RefusesRepeatedKeysStrayWordsAndMissingValues) {

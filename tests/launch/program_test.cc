@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <string>
 
+#include "launch/commands/result.h"
+
 namespace shardora {
 namespace {
 
@@ -127,6 +129,29 @@ TEST(Program, InspectRefusesSeveralRanks) {
   const Outcome outcome = shell(kMpirun + "-n 2 " + kProgram + " inspect --model.path=m 2>&1");
   EXPECT_EQ(outcome.status, 64);
   EXPECT_EQ(times(outcome.output, "one rank"), 1) << outcome.output;
+}
+
+TEST(Program, ATerminalIsSparedTheLineForScriptsBelowAReport) {
+  if (shell("command -v script").status != 0) GTEST_SKIP() << "needs script, of util-linux, for a terminal";
+  for (const std::string words : {"plan --plan.shape=8B --plan.device=h100",
+                                  "inspect --model.path=" SHARDORA_SOURCE_DIR "/tests/parity/golden/models/qwen2"}) {
+    std::string command = kProgram;
+    command += " " + words + " 2>/dev/null";
+    const Outcome script = shell(command);
+    const Outcome terminal = shell("script -qec '" + command + "' /dev/null </dev/null");
+    EXPECT_EQ(script.status, 0) << words;
+    EXPECT_EQ(terminal.status, 0) << words;
+    EXPECT_THAT(script.output, HasSubstr("\n{\"command\":")) << words;
+    EXPECT_THAT(terminal.output, AllOf(HasSubstr("param"), Not(HasSubstr("{\"command\":")))) << words;
+  }
+}
+
+TEST(Program, ALauncherThatLendsItATerminalStillGetsTheLineForScripts) {
+  EXPECT_THAT(shell(kMpirun + "-n 1 " + kProgram + " plan --plan.shape=8B --plan.device=h100 2>/dev/null").output,
+              HasSubstr("{\"command\":\"plan\""));
+  EXPECT_TRUE(is_result_wanted(Above::kReport, true, true));
+  EXPECT_TRUE(is_result_wanted(Above::kNothing, true, false));
+  EXPECT_FALSE(is_result_wanted(Above::kReport, true, false));
 }
 
 }  // namespace

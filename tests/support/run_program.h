@@ -39,13 +39,14 @@ inline std::string quoted(const std::string& word) {
 }
 
 // A run that takes longer than this hangs: its status is 124. `before`: shell commands, ended by a semicolon.
+// `threads`: 0 for a command without that key.
 inline ProgramRun run_program(const Split& split, std::vector<std::string> words, int limit_seconds = 120,
                               const std::string& before = {}, int threads = 1,
                               const std::string& program = SHARDORA_PROGRAM) {
   const TemporaryFolder folder;
   const std::filesystem::path errors = folder / "errors";
   if (split.tensor > 1) words.push_back("--parallel.tensor=" + std::to_string(split.tensor));
-  words.push_back("--parallel.threads=" + std::to_string(threads));
+  if (threads > 0) words.push_back("--parallel.threads=" + std::to_string(threads));
   std::string command = before +
                         "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMP_WAIT_POLICY=passive timeout " +
                         std::to_string(limit_seconds) + " ";
