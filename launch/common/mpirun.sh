@@ -21,7 +21,7 @@ mpirun_words() {
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
   fi
   if [[ $(open_mpi_version) == 4 ]]; then
-    mpirun+=(-q --mca oob_tcp_keepalive_time 2 --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3)
+    mpirun+=(--mca oob_tcp_keepalive_time 2 --mca oob_tcp_keepalive_intvl 1 --mca oob_tcp_keepalive_probes 3)
   fi
   if $3; then
     mpirun+=(--map-by slot:OVERSUBSCRIBE --bind-to none)

@@ -84,11 +84,21 @@ class Hosts:
         return ["nsenter", f"--net=/run/netns/{name}", "unshare", "--uts", "bash", "-c", 'hostname "$0"; exec "$@"', name,
                 *map(str, words)]
 
+    def cut(self, name):
+        """Pulls the host's cable out."""
+        command("ip", "link", "set", f"{name}v", "down")
+
+    def join(self, name):
+        command("ip", "link", "set", f"{name}v", "up")
+
     def remote_shell(self, folder):
-        """A stand-in for ssh: its path. The last words are one command, as ssh's are."""
+        """A stand-in for ssh: its path. It stays on the caller's host as ssh's client does, and does not hear of a host
+        that dies with its link cut. The last words are one command, as ssh's are."""
         file = pathlib.Path(folder) / "remote_shell"
         file.write_text('#!/bin/bash\nwhile [[ $1 == -* ]]; do shift; done\nhost=$1; shift\n'
-                        'exec nsenter --net=/run/netns/"$host" unshare --uts bash -c '
-                        '\'hostname "$0"; exec bash -c "$1"\' "$host" "$*"\n')
+                        'nsenter --net=/run/netns/"$host" unshare --uts bash -c '
+                        '\'hostname "$0"; exec bash -c "$1"\' "$host" "$*"\nstatus=$?\n'
+                        'while ((status > 128)) && ip -n "$host" link show eth0 | grep -q NO-CARRIER; do sleep 0.2; done\n'
+                        'exit $((status > 128 ? 255 : status))\n')
         file.chmod(0o755)
         return file
