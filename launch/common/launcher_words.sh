@@ -8,7 +8,7 @@ hosts_and_ranks="" # HOST:RANKS,… where the script knows them
 # that a host is lost or a rank was killed becomes one line with its name, that a rank has ended is left to the rank, and
 # any other is passed on. Returns $lost_a_host, or $no_daemon where a host could not be made to run anything, or 0.
 tell_launcher_words() {
-  local line block="" told=0 ran=false cut_off=""
+  local line block="" told=0 ran=false
   while IFS= read -r line || [[ -n $line ]]; do
     if [[ $line =~ ^-{40,}$ && -n $block ]]; then
       tell_report "$block"
@@ -35,10 +35,8 @@ tell_report() {
   local text=${1//$'\n'/ } place='on node ([^ ]+) +exited on +signal ([0-9]+ \([^)]*\))'
   if [[ $text =~ "has lost communication with a remote daemon".*"Remote daemon:"[^:]*" on node "([^ ]+) ]]; then
     tell_lost_host "${BASH_REMATCH[1]}"
-  elif [[ $text =~ "unable to complete a TCP connection".*"Local host:"\ *([^ ]+) ]]; then
-    cut_off=${BASH_REMATCH[1]} # mpirun's own word on it follows
   elif [[ $text == *"unable to reliably start one or more daemons"* ]]; then
-    if $ran; then tell_lost_host "$cut_off"; else tell_no_daemon; fi
+    if $ran; then tell_lost_host ""; else tell_no_daemon; fi
   elif [[ $text =~ "noticed that process rank "([0-9]+)\ .*$place ]]; then
     ((told > 0)) || say "rank ${BASH_REMATCH[1]} on ${BASH_REMATCH[2]} was ended by signal ${BASH_REMATCH[3]}"
   elif [[ $text != *"has been aborted."* && $text != *"MPI_ABORT was invoked on rank"* &&
@@ -52,14 +50,14 @@ tell_lost_host() {
   ((told == 0)) || return 0
   told=$lost_a_host
   if [[ -n $1 ]]; then host="host $1$(ranks_of "$1")"; fi
-  say "lost $host: it has died, or the link to it is cut; the same command continues" \
-    "from the last checkpoint"
+  say "lost $host: it has died, or the link to it is cut; start it again; a training run" \
+    "continues from its last checkpoint"
 }
 
 tell_no_daemon() {
   ((told == 0)) || return 0
   told=$no_daemon
-  say "mpirun could not start on ${cut_off:-every host}; each must be reached by ssh without a password, must have this Open MPI, and" \
+  say "mpirun could not start on every host; each must be reached by ssh without a password, must have this Open MPI, and" \
     "must reach this one (--network names the network)"
 }
 

@@ -1,0 +1,191 @@
+"""Two hosts started by launch/hosts.sh that lose each other: the link is cut in the start, in a step or in a save; a
+host is killed, alone (`killed`) or with its link (`gone`), or it is the one that the script runs on (`head`).
+
+    python links.py [--count 12] [--seed 1] [--limit 10] [--program build/release/shardora]
+
+The kinds take turns. In every second turn mpirun does not notice a cut link (its keep-alive is taken away), and the
+ranks' watchdogs must. Everybody must be out within the limit and 5 s: the script, and all processes on both hosts. The
+lost host or a rank of it is named, and the same command then continues to the bits of one host's undisturbed run.
+"""
+import pathlib
+import random
+import re
+import subprocess
+import tempfile
+import time
+
+import common
+import network_hosts
+
+KINDS = ("init", "step", "save", "killed", "gone", "head")
+CUT = ("init", "step", "save", "gone")  # no packet tells that somebody has ended
+NOT_USABLE = 69
+DEAF_MPIRUN = """#!/bin/bash
+words=()
+while (($#)); do
+  if [[ $2 == oob_tcp_keepalive_* ]]; then shift 3; else words+=("$1"); shift; fi
+done
+exec {real} "${{words[@]}}"
+"""
+
+
+def words(options, output):
+    return common.words(parallel__tensor=2, train__steps=options.steps, output__dir=output, output__checkpoint_every=10,
+                        parallel__timeout_seconds=options.limit, parallel__init_timeout_seconds=options.limit)
+
+
+class Run:
+    """hosts.sh on the first host. `deaf`: mpirun does not notice a cut link."""
+
+    def __init__(self, options, hosts, scratch, output, deaf=False):
+        self.file, self.output, self.hosts = tempfile.TemporaryFile("w+", errors="replace"), output, hosts
+        env = common.environment(OMPI_MCA_plm_rsh_agent=str(hosts.remote_shell(scratch)))
+        del env["OMPI_MCA_orte_execute_quiet"]  # the script's to decide
+        mpirun_folder = str(pathlib.Path(options.mpiexec).parent)
+        env["PATH"] = f"{scratch / 'deaf' if deaf else mpirun_folder}:{env['PATH']}"
+        listed = ",".join(f"{name}:2" for name in hosts.names)
+        script = [common.ROOT / "launch" / "hosts.sh", "--hosts", listed, "--network", hosts.network, "--oversubscribe",
+                  "--shardora", options.program.resolve(), *words(options, output)]
+        self.process = subprocess.Popen(hosts.on(hosts.names[0], *script), env=env, stdout=self.file,
+                                        stderr=subprocess.STDOUT)
+
+    def wait(self, limit):
+        try:
+            return self.process.wait(max(limit, 0.01))
+        except subprocess.TimeoutExpired:
+            return None
+
+    def said(self):
+        self.file.seek(0)
+        return self.file.read()
+
+    def lines(self):
+        try:
+            return len((self.output / "metrics.jsonl").read_text().splitlines())
+        except FileNotFoundError:
+            return 0
+
+
+def reach(run, kind, chance):
+    """Waits until the run is about where it shall be hit; "init" may have been passed by then: what it is."""
+    if kind == "init":
+        time.sleep(chance.uniform(0.05, 0.45))
+        return "init" if run.lines() == 0 else "step"
+    first = chance.randrange(1, 60)
+    common.expect(common.wait_until(lambda: run.lines() >= first, 60), run.output, f"step {first} was not reached",
+                  run.said()[-2000:])
+    if kind == "save":
+        saving = run.output / "checkpoints"
+        common.expect(common.wait_until(lambda: any(saving.glob("*.tmp-*")), 30, every=0.0005), run.output, "saved nothing")
+    else:
+        time.sleep(chance.uniform(0, 0.1))
+    return kind
+
+
+def strike(hosts, kind):
+    """The victim's number."""
+    victim = 0 if kind == "head" else 1
+    if kind in CUT:
+        hosts.cut(hosts.names[1])
+    if kind not in ("init", "step", "save"):
+        hosts.kill_all(hosts.names[victim])
+    return victim
+
+
+def left_on(hosts):
+    """Processes on the hosts, but for mpirun's daemon on the other one: where a message of its own was on its way as the
+    link was cut, only TCP's own patience (a quarter of an hour) ends it, or the link that is back."""
+    found = []
+    for name in hosts.names:
+        for process in hosts.processes(name):
+            try:
+                what = pathlib.Path(f"/proc/{process}/comm").read_text().strip()
+            except OSError:
+                continue
+            if name == hosts.names[0] or what not in ("orted", "prted"):
+                found.append(f"{what} ({process}) on {name}")
+    return found
+
+
+def must_name(run, status, deaf, where):
+    """The other host, or ranks of it, and none of this one's."""
+    said, other = run.said(), run.hosts.names[1]
+    blamed = re.findall(r"no progress of rank (\d)|waits for ranks? ([\d, and]+)", said)
+    reports = len(re.findall(r"no progress", said)) + said.count(f"lost host {other} (ranks 2 to 3)")
+    if "[rank" not in said and "could not start on every host" in said:
+        common.expect(status == NOT_USABLE and other in said, where, f"ended with {status}", "expected 69", said[-2000:])
+        return "not started"
+    common.expect(status == common.STOPPED, where, f"ended with {status}", "expected 75", said[-2000:])
+    common.expect(reports == 1, where, f"{reports} reports", "expected one that names the lost host", said[-2000:])
+    common.expect(not any(set("01") & set(rank + ranks) for rank, ranks in blamed), where,
+                  "an innocent rank was named", said[-2000:])
+    common.expect(bool(blamed) == (deaf and "no progress" in said), where, "nobody was named", said[-2000:])
+    return "ranks named" if blamed else "host named"
+
+
+def lose(options, hosts, scratch, output, kind, deaf, chance):
+    """One fault: what was hit, how many seconds all were out after it, and who was named."""
+    run = Run(options, hosts, scratch, output, deaf)
+    kind = reach(run, kind, chance)
+    begin = time.monotonic()
+    victim = strike(hosts, kind)
+    where = f"{output.name} ({kind}{', unnoticed by mpirun' if deaf else ''})"
+    status = run.wait(options.limit + 5)
+    common.expect(status is not None, where, f"the script is there after {options.limit + 5} s", run.said()[-2000:])
+    common.wait_until(lambda: not left_on(hosts), begin + options.limit + 5 - time.monotonic(), every=0.05)
+    seconds = time.monotonic() - begin
+    common.expect(not left_on(hosts), where, "left: " + ", ".join(left_on(hosts)), run.said()[-2000:])
+    named = must_name(run, status, deaf and kind in CUT, where) if victim == 1 else "the script's own host"
+    print(f"links: {where}: out after {seconds:.1f} s, {named}", flush=True)
+    hosts.join(hosts.names[1])
+    daemon_must_end(hosts, deaf, where)
+    return kind, seconds, named
+
+
+def daemon_must_end(hosts, deaf, where):
+    """On the link that is back; without a keep-alive it would wait for minutes."""
+    if deaf:
+        hosts.kill_all(hosts.names[1])
+    ended = common.wait_until(lambda: not hosts.processes(hosts.names[1]), 60, every=0.05)
+    common.expect(ended, where, "mpirun's daemon was left on the other host for 60 s after the link was back")
+
+
+def must_continue(options, hosts, scratch, output, straight):
+    run = Run(options, hosts, scratch, output)
+    status = run.wait(240)
+    common.expect(status == 0, output, f"the next start ended with {status}", run.said()[-2000:])
+    common.same_bits(output, straight)
+
+
+def make_deaf_mpirun(options, scratch):
+    (scratch / "deaf").mkdir()
+    file = scratch / "deaf" / "mpirun"
+    file.write_text(DEAF_MPIRUN.format(real=options.mpiexec))
+    file.chmod(0o755)
+
+
+def main(options, scratch):
+    why = network_hosts.missing()
+    if why:
+        common.skip(why)
+    make_deaf_mpirun(options, scratch)
+    straight, chance, slowest, tally = scratch / "straight", random.Random(options.seed), 0.0, {}
+    common.must_run(options, words(options, straight), ranks=4, limit=240)
+    with network_hosts.Hosts(2) as hosts:
+        for number in range(options.count):
+            turn, place = divmod(number, len(KINDS))
+            output, deaf = scratch / f"lost-{number}", turn % 2 == 1 and KINDS[place] in CUT
+            kind, seconds, named = lose(options, hosts, scratch, output, KINDS[place], deaf, chance)
+            must_continue(options, hosts, scratch, output, straight)
+            slowest = max(slowest, seconds)
+            what = kind + (", unnoticed by mpirun: " if deaf else ": ") + named
+            tally[what] = tally.get(what, 0) + 1
+    each = "; ".join(f"{count} {what}" for what, count in sorted(tally.items()))
+    print(f"links: {options.count} lost hosts and links, all out within {slowest:.1f} s (limit {options.limit:g} s and 5 s) and "
+          f"continued to the same bits; {each}; seed {options.seed}")
+
+
+parser = common.arguments(__doc__, 12)
+parser.add_argument("--limit", type=float, default=10, help="parallel.timeout_seconds; default 10")
+parser.add_argument("--steps", type=int, default=300, help="of every run; default 300")
+common.campaign(main, parser)
