@@ -110,14 +110,14 @@ def left_on(hosts):
 def must_name(run, status, deaf, where):
     """The other host, or ranks of it, and none of this one's."""
     said, other = run.said(), run.hosts.names[1]
-    blamed = re.findall(r"no progress of rank (\d)|waits for ranks? ([\d, and]+)", said)
+    blamed = re.findall(r"no progress of rank (\d).*of ranks? ([\d to,]+) of other|waits for ()ranks? ([\d to,]+) of other", said)
     reports = len(re.findall(r"no progress", said)) + said.count(f"lost host {other} (ranks 2 to 3)")
     if "[rank" not in said and "could not start on every host" in said:
         common.expect(status == NOT_USABLE and other in said, where, f"ended with {status}", "expected 69", said[-2000:])
         return "not started"
     common.expect(status == common.STOPPED, where, f"ended with {status}", "expected 75", said[-2000:])
     common.expect(reports == 1, where, f"{reports} reports", "expected one that names the lost host", said[-2000:])
-    common.expect(not any(set("01") & set(rank + ranks) for rank, ranks in blamed), where,
+    common.expect(not any(set("01") & set("".join(each)) for each in blamed), where,
                   "an innocent rank was named", said[-2000:])
     common.expect(bool(blamed) == (deaf and "no progress" in said), where, "nobody was named", said[-2000:])
     return "ranks named" if blamed else "host named"

@@ -89,7 +89,17 @@ class Hosts:
         command("ip", "link", "set", f"{name}v", "down")
 
     def join(self, name):
+        """Puts it in again; returns as packets go through both ways, which takes the kernel a moment."""
         command("ip", "link", "set", f"{name}v", "up")
+        for _ in range(100):
+            if all(self._reach(first, address) for first in self.names for address in self.addresses):
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"{name} is not reached after its link is up again")
+
+    def _reach(self, name, address):
+        probe = ["nsenter", f"--net=/run/netns/{name}", "timeout", "1", "bash", "-c", f": >/dev/tcp/{address}/9"]
+        return "refused" in subprocess.run(probe, capture_output=True, text=True, check=False).stderr
 
     def remote_shell(self, folder):
         """A stand-in for ssh: its path. It stays on the caller's host as ssh's client does, and does not hear of a host
