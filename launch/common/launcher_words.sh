@@ -5,10 +5,13 @@ lost_a_host=3 no_daemon=4
 hosts_and_ranks="" # HOST:RANKS,… where the script knows them
 
 # Copies standard input to standard error as it comes, but for mpirun's own reports, which stand between lines of dashes:
-# that a host is lost or a rank was killed becomes one line with its name, that a rank has ended is left to the rank, and
-# any other is passed on. Returns $lost_a_host, or $no_daemon where a host could not be made to run anything, or 0.
+# that a host is lost or a rank was killed becomes one line with its name, that a rank has ended is left to the rank to
+# tell, and any other is passed on. Until the input ends, or SIGTERM comes. Returns $lost_a_host, or $no_daemon where the
+# run could not begin on every host, or 0.
 tell_launcher_words() {
   local line block="" told=0 ran=false
+  trap '' INT USR1 # which come to a whole terminal
+  trap 'exit "$told"' TERM
   while IFS= read -r line || [[ -n $line ]]; do
     if [[ $line =~ ^-{40,}$ && -n $block ]]; then
       tell_report "$block"

@@ -71,7 +71,7 @@ supervise() {
   ticks &
   ticker=$!
   disown "$ticker" # or the shell would tell of its end
-  exec {words_in}> >(trap '' INT TERM USR1 && tell_launcher_words)
+  exec {words_in}> >(tell_launcher_words)
   teller=$!
   setsid "$@" 2>&"$words_in" {words_in}>&- &
   pid=$!
@@ -89,14 +89,14 @@ supervise() {
   fi
 }
 
-# The last of the launcher's words. Somebody whom it has left behind may hold the pipe for ever.
+# The last of the launcher's words. Somebody whom it has left behind may hold the pipe for long.
 hear_out() {
   local tries
   for ((tries = 0; tries < 20; ++tries)); do
     kill -0 "$1" 2>/dev/null || break
     sleep 0.1
   done
-  kill -KILL "$1" 2>/dev/null || true
+  kill -TERM "$1" 2>/dev/null || true
   wait "$1" || heard=$?
 }
 
