@@ -30,7 +30,8 @@ tell_launcher_words() {
 
 tell_line() {
   if [[ $1 == "shardora: [rank "* ]]; then ran=true; fi
-  if [[ $1 =~ ^\[.*\]\ (.*sent\ help\ message|Set\ MCA\ parameter\ \"orte_base_help) ]]; then return; fi
+  if [[ $1 =~ ^"shardora: [rank "[0-9]+"] no progress" ]]; then kill -USR2 $$; fi # to the script
+  if [[ $1 =~ ^(\[.*\]\ )?([0-9]+\ more\ process.*sent\ help\ message|Set\ MCA\ parameter.*base_help_aggregate) ]]; then return; fi
   printf '%s\n' "$1" >&2
 }
 

@@ -39,7 +39,8 @@ class Run:
 
     def __init__(self, options, hosts, scratch, output, deaf=False):
         self.file, self.output, self.hosts = tempfile.TemporaryFile("w+", errors="replace"), output, hosts
-        env = common.environment(OMPI_MCA_plm_rsh_agent=str(hosts.remote_shell(scratch)))
+        agent = str(hosts.remote_shell(scratch))
+        env = common.environment(OMPI_MCA_plm_rsh_agent=agent, PRTE_MCA_plm_ssh_agent=agent)  # Open MPI 4's and 5's
         del env["OMPI_MCA_orte_execute_quiet"]  # the script's to decide
         mpirun_folder = str(pathlib.Path(options.mpiexec).parent)
         env["PATH"] = f"{scratch / 'deaf' if deaf else mpirun_folder}:{env['PATH']}"

@@ -35,6 +35,15 @@ exit "$status"
 """
 
 
+# A launcher that cannot reach its daemons, after a rank has said that a peer is lost.
+OUT_OF_REACH = """
+source {launch}/common/supervise.sh
+supervise {folder}/run bash -c 'echo "shardora: [rank 1] no progress of rank 2 for 10 s" >&2; trap "" TERM; sleep 987'
+settle_lost_host eval
+exit "$status"
+"""
+
+
 class Ranks(Scripts):
     def launched(self, *words, **more):
         done = self.start("local.sh", *words, "train", **more)
@@ -177,6 +186,13 @@ class Signals(Scripts):
         self.assertIn("its launcher has not", done.stderr)
         left = [entry for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline") if self.is_sleeper(entry)]
         self.assertEqual(left, [])
+
+    def test_a_launcher_that_waits_for_a_lost_peer_is_ended_soon(self):
+        text, begin = OUT_OF_REACH.format(launch=LAUNCH, folder=self.folder), time.monotonic()
+        done = subprocess.run(["bash", "-c", text], env=self.environment(), capture_output=True, text=True, timeout=30,
+                              check=False)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (75, 1), done.stderr)
+        self.assertLess(time.monotonic() - begin, 5)
 
     @staticmethod
     def is_sleeper(entry):
