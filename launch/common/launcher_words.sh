@@ -4,10 +4,10 @@
 lost_a_host=3 no_daemon=4
 hosts_and_ranks="" # HOST:RANKS,… where the script knows them
 
-# Copies standard input to standard error as it comes, but for mpirun's own reports, which stand between lines of dashes:
-# that a host is lost or a rank was killed becomes one line with its name, that a rank has ended is left to the rank to
-# tell, and any other is passed on. Until the input ends, or SIGTERM comes. Returns $lost_a_host, or $no_daemon where the
-# run could not begin on every host, or 0.
+# Copies standard input to standard error as it comes, but for mpirun's own reports, which stand between lines of
+# dashes: that a host is lost or a rank was killed becomes one line with its name, that a rank has ended is left to the
+# rank to tell, and any other is passed on. Until the input ends, or SIGTERM comes. The script hears of a lost peer by
+# SIGUSR2. Returns $lost_a_host, or $no_daemon where the run could not begin on every host, or 0.
 tell_launcher_words() {
   local line block="" told=0 ran=false
   trap '' INT USR1 # which come to a whole terminal
@@ -30,8 +30,9 @@ tell_launcher_words() {
 
 tell_line() {
   if [[ $1 == "shardora: [rank "* ]]; then ran=true; fi
-  if [[ $1 =~ ^"shardora: [rank "[0-9]+"] no progress" ]]; then kill -USR2 $$; fi # to the script
-  if [[ $1 =~ ^(\[.*\]\ )?([0-9]+\ more\ process.*sent\ help\ message|Set\ MCA\ parameter.*base_help_aggregate) ]]; then return; fi
+  if [[ $1 =~ ^"shardora: [rank "[0-9]+"] no progress" ]]; then kill -USR2 $$; fi
+  local of_other_reports='^(\[.*\] )?([0-9]+ more process.* sent help message|Set MCA parameter .*base_help_aggregate)'
+  if [[ $1 =~ $of_other_reports ]]; then return; fi
   printf '%s\n' "$1" >&2
 }
 
@@ -61,8 +62,8 @@ tell_lost_host() {
 tell_no_daemon() {
   ((told == 0)) || return 0
   told=$no_daemon
-  say "mpirun could not start on every host; each must be reached by ssh without a password, must have this Open MPI, and" \
-    "must reach this one (--network names the network)"
+  say "mpirun could not start on every host; each must be reached by ssh without a password, must have this Open MPI," \
+    "and must reach this one (--network names the network)"
 }
 
 # Its ranks, where the script has asked for them by host. mpirun gives them out in that order.

@@ -27,7 +27,7 @@ using Seconds = std::chrono::duration<double>;
 
 constexpr double kPatienceIntervals = 3;  // with the lower ranks, whose report it is
 constexpr double kLeastPatienceSeconds = 1;
-constexpr double kLastSeconds = 2;        // from the report to the end of this process
+constexpr double kLastSeconds = 2;  // from the report to the end of this process
 
 double now() { return Seconds(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 

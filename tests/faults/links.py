@@ -20,6 +20,8 @@ import network_hosts
 KINDS = ("init", "step", "save", "killed", "gone", "head")
 CUT = ("init", "step", "save", "gone")  # no packet tells that somebody has ended
 NOT_USABLE = 69
+BLAMED = re.compile(r"no progress(?: of rank )?(?P<late>\d*) for .*"
+                    r"(?:heard of|waits for) ranks (?P<host>[\d ,to]+) of other hosts")
 DEAF_MPIRUN = """#!/bin/bash
 words=()
 while (($#)); do
@@ -72,12 +74,12 @@ def reach(run, kind, chance):
     if kind == "init":
         time.sleep(chance.uniform(0.05, 0.45))
         return "init" if run.lines() == 0 else "step"
-    first = chance.randrange(1, 60)
+    first, saves = chance.randrange(1, 60), run.output / "checkpoints"
     common.expect(common.wait_until(lambda: run.lines() >= first, 60), run.output, f"step {first} was not reached",
                   run.said()[-2000:])
     if kind == "save":
-        saving = run.output / "checkpoints"
-        common.expect(common.wait_until(lambda: any(saving.glob("*.tmp-*")), 30, every=0.0005), run.output, "saved nothing")
+        saving = common.wait_until(lambda: any(saves.glob("*.tmp-*")), 30, every=0.0005)
+        common.expect(saving, run.output, "saved nothing")
     else:
         time.sleep(chance.uniform(0, 0.1))
     return kind
@@ -94,8 +96,8 @@ def strike(hosts, kind):
 
 
 def left_on(hosts):
-    """Processes on the hosts, but for mpirun's daemon on the other one: where a message of its own was on its way as the
-    link was cut, only TCP's own patience (a quarter of an hour) ends it, or the link that is back."""
+    """Processes on the hosts, but for mpirun's daemon on the other one: where a message of its own was on its way as
+    the link was cut, only TCP's own patience (a quarter of an hour) ends it, or the link that is back."""
     found = []
     for name in hosts.names:
         for process in hosts.processes(name):
@@ -108,20 +110,23 @@ def left_on(hosts):
     return found
 
 
-def must_name(run, status, deaf, where):
-    """The other host, or ranks of it, and none of this one's."""
+def must_name(run, status, where):
+    """The other host by the script, or its ranks by a rank of this one; nobody here."""
     said, other = run.said(), run.hosts.names[1]
-    blamed = re.findall(r"no progress of rank (\d).*of ranks? ([\d to,]+) of other|waits for ()ranks? ([\d to,]+) of other", said)
-    reports = len(re.findall(r"no progress", said)) + said.count(f"lost host {other} (ranks 2 to 3)")
     if "[rank" not in said and "could not start on every host" in said:
         common.expect(status == NOT_USABLE and other in said, where, f"ended with {status}", "expected 69", said[-2000:])
         return "not started"
     common.expect(status == common.STOPPED, where, f"ended with {status}", "expected 75", said[-2000:])
-    common.expect(reports == 1, where, f"{reports} reports", "expected one that names the lost host", said[-2000:])
-    common.expect(not any(set("01") & set("".join(each)) for each in blamed), where,
-                  "an innocent rank was named", said[-2000:])
-    common.expect(bool(blamed) == (deaf and "no progress" in said), where, "nobody was named", said[-2000:])
-    return "ranks named" if blamed else "host named"
+    reports = re.findall(r"no progress.*", said)
+    blamed = [BLAMED.search(report) for report in reports]
+    hosts = re.findall(r"lost (?:a )?host.*", said)
+    common.expect(len(reports) <= 1 and len(hosts) <= 1 and reports + hosts, where,
+                  f"{len(reports)} reports of ranks and {len(hosts)} of the script, expected one", said[-2000:])
+    common.expect(all(match and match["late"] in ("", "2", "3") and match["host"] == "2 to 3" for match in blamed), where,
+                  "others were named than ranks 2 and 3", said[-2000:])
+    common.expect(all(f"host {other} (ranks 2 to 3)" in host for host in hosts), where,
+                  f"expected {other} to be named", said[-2000:])
+    return "ranks named" if reports else "host named"
 
 
 def lose(options, hosts, scratch, output, kind, deaf, chance):
@@ -136,7 +141,7 @@ def lose(options, hosts, scratch, output, kind, deaf, chance):
     common.wait_until(lambda: not left_on(hosts), begin + options.limit + 5 - time.monotonic(), every=0.05)
     seconds = time.monotonic() - begin
     common.expect(not left_on(hosts), where, "left: " + ", ".join(left_on(hosts)), run.said()[-2000:])
-    named = must_name(run, status, deaf and kind in CUT, where) if victim == 1 else "the script's own host"
+    named = must_name(run, status, where) if victim == 1 else "the script's own host"
     print(f"links: {where}: out after {seconds:.1f} s, {named}", flush=True)
     hosts.join(hosts.names[1])
     daemon_must_end(hosts, deaf, where)
@@ -182,8 +187,8 @@ def main(options, scratch):
             what = kind + (", unnoticed by mpirun: " if deaf else ": ") + named
             tally[what] = tally.get(what, 0) + 1
     each = "; ".join(f"{count} {what}" for what, count in sorted(tally.items()))
-    print(f"links: {options.count} lost hosts and links, all out within {slowest:.1f} s (limit {options.limit:g} s and 5 s) and "
-          f"continued to the same bits; {each}; seed {options.seed}")
+    print(f"links: {options.count} lost hosts and links, all out within {slowest:.1f} s (limit {options.limit:g} s and "
+          f"5 s) and continued to the same bits; {each}; seed {options.seed}")
 
 
 parser = common.arguments(__doc__, 12)

@@ -108,7 +108,8 @@ class Hosts:
         file.write_text('#!/bin/bash\nwhile [[ $1 == -* ]]; do shift; done\nhost=$1; shift\n'
                         'nsenter --net=/run/netns/"$host" unshare --uts bash -c '
                         '\'hostname "$0"; exec bash -c "$1"\' "$host" "$*"\nstatus=$?\n'
-                        'while ((status > 128)) && ip -n "$host" link show eth0 | grep -q NO-CARRIER; do sleep 0.2; done\n'
+                        'cut() { ip -n "$host" link show eth0 | grep -q NO-CARRIER; }\n'
+                        'while ((status > 128)) && cut; do sleep 0.2; done\n'
                         'exit $((status > 128 ? 255 : status))\n')
         file.chmod(0o755)
         return file
