@@ -6,12 +6,12 @@ hosts_and_ranks="" # HOST:RANKS,… where the script knows them
 
 # Copies standard input to standard error as it comes, but for mpirun's own reports, which stand between lines of
 # dashes: that a host is lost or a rank was killed becomes one line with its name, that a rank has ended is left to the
-# rank to tell, and any other is passed on. Until the input ends, or SIGTERM comes. The script hears of a lost peer by
-# SIGUSR2. Returns $lost_a_host, or $no_daemon where the run could not begin on every host, or 0.
+# rank to tell, and any other is passed on. Until the input ends, or SIGUSR2 comes; by the same signal the script hears
+# of a lost peer. Returns $lost_a_host, or $no_daemon where the run could not begin on every host, or 0.
 tell_launcher_words() {
   local line block="" told=0 ran=false
-  trap '' INT USR1 # which come to a whole terminal
-  trap 'exit "$told"' TERM
+  trap '' INT TERM USR1 # which come to a whole terminal
+  trap 'exit "$told"' USR2
   while IFS= read -r line || [[ -n $line ]]; do
     if [[ $line =~ ^-{40,}$ && -n $block ]]; then
       tell_report "$block"

@@ -98,7 +98,7 @@ hear_out() {
     kill -0 "$1" 2>/dev/null || break
     sleep 0.1
   done
-  kill -TERM "$1" 2>/dev/null || true
+  kill -USR2 "$1" 2>/dev/null || true
   wait "$1" || heard=$?
 }
 
@@ -113,7 +113,7 @@ watch() {
     elif $stopped; then
       kill -USR1 "$pid" 2>/dev/null || true
     fi
-    wait "$pid" 2>/dev/null || true # the shell would tell that it was killed
+    wait "$pid" 2>/dev/null || true
   done
 }
 
@@ -133,7 +133,7 @@ end_session() {
   sleep 5
   kill_session "$1"
 }
-kill_session() { pkill -KILL -s "$1" 2>/dev/null || true; }
+kill_session() { pkill -KILL -s "$1" || true; } 2>/dev/null # for the shell, too, which would tell that it was killed
 
 # A run that has lost a peer, or whose launcher has lost a host, before its ranks could write how it ended: it may start
 # again.

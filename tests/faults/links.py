@@ -113,17 +113,19 @@ def left_on(hosts):
 def must_name(run, status, where):
     """The other host by the script, or its ranks by a rank of this one; nobody here."""
     said, other = run.said(), run.hosts.names[1]
-    if "[rank" not in said and "could not start on every host" in said:
-        common.expect(status == NOT_USABLE and other in said, where, f"ended with {status}", "expected 69", said[-2000:])
+    started = "[rank" in said or "could not start on every host" not in said
+    expected = common.STOPPED if started else NOT_USABLE
+    common.expect(status == expected, where, f"ended with {status}", f"expected {expected}", said[-2000:])
+    if not started:
+        common.expect(other in said, where, f"expected {other} to be named", said[-2000:])
         return "not started"
-    common.expect(status == common.STOPPED, where, f"ended with {status}", "expected 75", said[-2000:])
     reports = re.findall(r"no progress.*", said)
     blamed = [BLAMED.search(report) for report in reports]
     hosts = re.findall(r"lost (?:a )?host.*", said)
     common.expect(len(reports) <= 1 and len(hosts) <= 1 and reports + hosts, where,
                   f"{len(reports)} reports of ranks and {len(hosts)} of the script, expected one", said[-2000:])
-    common.expect(all(match and match["late"] in ("", "2", "3") and match["host"] == "2 to 3" for match in blamed), where,
-                  "others were named than ranks 2 and 3", said[-2000:])
+    right = all(match and match["late"] in ("", "2", "3") and match["host"] == "2 to 3" for match in blamed)
+    common.expect(right, where, "others were named than ranks 2 and 3", said[-2000:])
     common.expect(all(f"host {other} (ranks 2 to 3)" in host for host in hosts), where,
                   f"expected {other} to be named", said[-2000:])
     return "ranks named" if reports else "host named"

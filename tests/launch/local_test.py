@@ -19,9 +19,9 @@ This is usually due to either a failure of the TCP network
 """ + RULE
 KILLED = RULE + "mpirun noticed that process rank 1 with PID 0 on node b exited on signal 9 (Killed).\n" + RULE
 UNABLE = RULE + "ORTE was unable to reliably start one or more daemons.\nThis usually is caused by:\n" + RULE
-ABORTED = RULE + "MPI_ABORT was invoked on rank 1 in communicator MPI_COMM_WORLD\nwith errorcode 65.\n" + RULE + \
-    RULE + "Primary job  terminated normally, but 1 process returned\na non-zero exit code. Per user-direction, the job " \
-    "has been aborted.\n" + RULE
+ABORTED = RULE + "MPI_ABORT was invoked on rank 1 in communicator MPI_COMM_WORLD\nwith errorcode 65.\n" + RULE + RULE + \
+    "Primary job  terminated normally, but 1 process returned\na non-zero exit code. Per user-direction, the job has been " \
+    "aborted.\n" + RULE
 SLOTS = RULE + "There are not enough slots available in the system to satisfy the 4\nslots that were requested.\n" + RULE
 OURS = "shardora: [rank 0] step 1\n"
 
