@@ -72,7 +72,7 @@ class Run:
 def reach(run, kind, chance):
     """Waits until the run is about where it shall be hit; "init" may have been passed by then: what it is."""
     if kind == "init":
-        time.sleep(chance.uniform(0.05, 0.45))
+        time.sleep(chance.uniform(0.05, 0.6))
         return "init" if run.lines() == 0 else "step"
     first, saves = chance.randrange(1, 60), run.output / "checkpoints"
     common.expect(common.wait_until(lambda: run.lines() >= first, 60), run.output, f"step {first} was not reached",
