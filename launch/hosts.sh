@@ -42,11 +42,13 @@ main() {
   done
   [[ $# -gt 0 ]] || refuse "nothing to start: expected the program's words, as in: $script --hosts a:8,b:8 train …"
   count_ranks "$hosts"
+  hosts_and_ranks=$hosts
   ((ranks > 0)) || refuse "--hosts is missing: expected HOST:RANKS,HOST:RANKS,…"
   program=$(realpath "$(find_program "$named" "$here")") || exit
   mpirun_words "$most" "$(nproc)" "$share" --oversubscribe || exit
   supervise "$(output_dir "$@")" "${mpirun[@]}" "${network[@]}" --host "$hosts" -np "$ranks" "$program" "$@"
   settle_signal "$1"
+  settle_lost_host "$1"
   exit "$status"
 }
 

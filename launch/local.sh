@@ -43,6 +43,7 @@ main() {
   mpirun_words "$ranks" "$(nproc)" "$share" --oversubscribe || exit
   supervise "$(output_dir "$@")" "${mpirun[@]}" -np "$ranks" "$program" "$@"
   settle_signal "$1"
+  settle_lost_host "$1"
   exit "$status"
 }
 

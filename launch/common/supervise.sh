@@ -5,6 +5,8 @@
 script=$(basename "$0")
 say() { echo "$script: $*" >&2; }
 refuse() { say "$1"; exit "${2:-64}"; }
+# shellcheck source=launch/common/launcher_words.sh
+source "$(dirname "${BASH_SOURCE[0]}")/launcher_words.sh"
 
 stopped=false
 trap 'stopped=true' INT TERM USR1 # from now on, or one that comes early would be lost
@@ -55,25 +57,32 @@ number_in() { sed -n "s/.*\"$1\": *\(-\{0,1\}[0-9]\{1,18\}\).*/\1/p" "$2" 2>/dev
 # supervise DIR LAUNCHER…: runs it in a session of its own, so that a terminal's or a batch system's signal reaches this
 # script alone. mpirun would answer SIGTERM and SIGINT by killing the ranks; SIGUSR1 it passes on, and they save. It is
 # sent at every tick until the run has said how it ended, for the first one may come before the ranks are there; to them
-# a second one changes nothing. Then the launcher has $patience seconds to end.
-# Sets `status` (the run's), `wrote` (whether exit.json is this start's) and `stopped` (whether a signal came).
+# a second one changes nothing. Then the launcher has $patience seconds to end, and one to two where a peer was lost: one
+# whose daemons are not reached would wait for ever.
+# Sets `status` (the run's), `wrote` (whether exit.json is this start's), `heard` (what the launcher has said, as
+# launcher_words.sh has it), `lost_peer` (whether a rank has said that one is lost) and `stopped` (whether a signal came).
 patience=20
 supervise() {
-  local dir=$1 before pid ticker said
+  local dir=$1 before pid ticker said words_in teller
   shift
   before=$(stamp "$dir")
-  wrote=false status=138
+  wrote=false status=138 heard=0 lost_peer=false
   if $stopped; then return; fi
   trap : ALRM # a tick: wait returns
+  trap 'lost_peer=true' USR2 # launcher_words.sh has heard of it
   ticks &
   ticker=$!
   disown "$ticker" # or the shell would tell of its end
-  setsid "$@" &
+  exec {words_in}> >(tell_launcher_words)
+  teller=$!
+  setsid "$@" 2>&"$words_in" {words_in}>&- &
   pid=$!
+  exec {words_in}>&-
   watch "$pid" "$dir" "$before"
   status=0
-  wait "$pid" || status=$?
-  trap '' INT TERM USR1 ALRM # what is left to do is short, and must be done
+  wait "$pid" 2>/dev/null || status=$?
+  trap '' INT TERM USR1 USR2 ALRM # what is left to do is short, and must be done
+  hear_out "$teller"
   kill -KILL "$ticker" 2>/dev/null || true
   if written_since "$dir" "$before"; then
     wrote=true
@@ -82,17 +91,29 @@ supervise() {
   fi
 }
 
+# The last of the launcher's words. Somebody whom it has left behind may hold the pipe for long.
+hear_out() {
+  local tries
+  for ((tries = 0; tries < 20; ++tries)); do
+    kill -0 "$1" 2>/dev/null || break
+    sleep 0.1
+  done
+  kill -USR2 "$1" 2>/dev/null || true
+  wait "$1" || heard=$?
+}
+
 # Until the launcher has ended. wait returns at each signal and at each tick.
 watch() {
   local pid=$1 lingers=0
   while kill -0 "$pid" 2>/dev/null; do
-    if written_since "$2" "$3"; then
+    if $lost_peer || written_since "$2" "$3"; then
       lingers=$((lingers + 1))
+      if $lost_peer && ((lingers > 2)); then kill_session "$pid"; fi
       if ((lingers == patience)); then end_session "$pid"; fi
     elif $stopped; then
       kill -USR1 "$pid" 2>/dev/null || true
     fi
-    wait "$pid" || true
+    wait "$pid" 2>/dev/null || true
   done
 }
 
@@ -110,7 +131,17 @@ end_session() {
   say "the run has ended, its launcher has not: ending it"
   kill -TERM "$1" 2>/dev/null || true
   sleep 5
-  pkill -KILL -s "$1" 2>/dev/null || true
+  kill_session "$1"
+}
+kill_session() { pkill -KILL -s "$1" || true; } 2>/dev/null # for the shell, too, which would tell that it was killed
+
+# A run that has lost a peer, or whose launcher has lost a host, before its ranks could write how it ended: it may start
+# again.
+settle_lost_host() {
+  if $wrote; then return; fi
+  if $lost_peer; then status=75; fi
+  if [[ $1 == train && $heard == "$lost_a_host" ]]; then status=75; fi
+  if [[ $heard == "$no_daemon" ]]; then status=69; fi
 }
 
 # A signal that came before the program could take it has ended the launcher or the ranks by SIGUSR1, or kept them from

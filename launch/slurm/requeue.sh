@@ -95,6 +95,7 @@ run_job() {
   memory_before=("$(killed_here)" "$(size_of "$(job_log)")")
   supervise "$dir" "$@" "${words[@]}"
   settle_signal "${words[0]}"
+  settle_lost_host "${words[0]}"
   if [[ ${words[0]} == train && -n $dir ]] && may_be_spared && ! killed_for_memory && is_running && may_try_again "$dir"; then
     say "status $status: the job goes into the queue again"
     scontrol requeue "$job"

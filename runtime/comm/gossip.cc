@@ -19,7 +19,7 @@ void merge(std::vector<News>& known, const std::vector<News>& news) {
   }
 }
 
-Gossip::Gossip(MPI_Comm world, std::vector<int> far) : far_(std::move(far)) {
+Gossip::Gossip(MPI_Comm world, std::vector<int> far) : far_(std::move(far)), letters_(far_.size()) {
   SHARDORA_CHECK(MPI_Comm_dup(world, &communicator_));
   SHARDORA_CHECK(MPI_Comm_set_errhandler(communicator_, MPI_ERRORS_RETURN));
   int rank = 0;
@@ -46,12 +46,23 @@ void Gossip::receive(std::vector<News>& known) {
   }
 }
 
-void Gossip::send(const std::vector<News>& known) {
+// One that has arrived gives its memory back.
+bool Gossip::is_on_its_way(Letter& letter) {
   int done = 0;
-  if (MPI_Test(&sending_, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || done == 0) return;
-  outgoing_ = known;
-  const int to = far_[next_++ % far_.size()];
-  MPI_Isend(outgoing_.data(), bytes_of(outgoing_), MPI_BYTE, to, kTag, communicator_, &sending_);
+  if (MPI_Test(&letter.request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS || done == 0) return true;
+  letter.news = {};
+  return false;
+}
+
+void Gossip::send(const std::vector<News>& known) {
+  for (std::size_t tries = 0; tries < far_.size(); ++tries) {
+    const std::size_t to = next_++ % far_.size();
+    Letter& letter = letters_[to];
+    if (is_on_its_way(letter)) continue;
+    letter.news = known;
+    MPI_Isend(letter.news.data(), bytes_of(letter.news), MPI_BYTE, far_[to], kTag, communicator_, &letter.request);
+    return;
+  }
 }
 
 }  // namespace shardora

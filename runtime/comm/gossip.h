@@ -22,8 +22,8 @@ class Gossip {
  public:
   // Collective over `world`, a communicator of all ranks. `far`: the ranks of other hosts, none of them this rank.
   Gossip(MPI_Comm world, std::vector<int> far);
-  // A round: takes in what has come, and sends `known`, by rank, to the next of the far ones, unless what was sent
-  // before is still on its way. From one thread at a time.
+  // A round: takes in what has come, and sends `known`, by rank, to the next of the far ones to whom nothing is on its
+  // way any more: a lost host keeps nobody from the others. From one thread at a time.
   void round(std::vector<News>& known);
 
  private:
@@ -32,8 +32,14 @@ class Gossip {
 
   MPI_Comm communicator_ = MPI_COMM_NULL;  // lives as long as MPI: a message may be on its way until the end
   std::vector<int> far_;
-  std::vector<News> incoming_, outgoing_;
-  MPI_Request sending_ = MPI_REQUEST_NULL;
+  struct Letter {
+    MPI_Request request = MPI_REQUEST_NULL;
+    std::vector<News> news;
+  };
+  static bool is_on_its_way(Letter& letter);
+
+  std::vector<News> incoming_;
+  std::vector<Letter> letters_;  // one to each of the far ones; empty where nothing is on its way
   std::size_t next_ = 0;
 };
 

@@ -74,7 +74,7 @@ class Search {
       if (settled_[rank]) return std::nullopt;
       return late_peer_of(rank);
     }
-    return named(waiting, rank, seconds, silent(rank) ? ", and its process does not show itself" : "");
+    return named(waiting, rank, seconds, silent(rank) ? ", and " + silence_of(rank) : "");
   }
 
   // Each waits for the next, and the last for the first. Somebody has left out a collective: who has fewer of one group
@@ -129,7 +129,7 @@ class Search {
       if (silent(rank)) {
         return {.rank = static_cast<int>(rank),
                 .seconds = seconds,
-                .why = fmt::format("rank {} does not show itself inside {}", rank, operation_of(waiting))};
+                .why = fmt::format("inside {}, {}", operation_of(waiting), silence_of(rank))};
       }
     }
     return {.rank = -1,
@@ -148,8 +148,28 @@ class Search {
   }
 
   std::string far_away(std::size_t waiting) const {
-    return fmt::format("{} waits for ranks of other hosts; all ranks of this host have joined it",
-                       operation_of(waiting));
+    return fmt::format("{} waits for {}; all ranks of this host have joined it", operation_of(waiting), unheard());
+  }
+
+  std::string silence_of(std::size_t rank) const {
+    if (ranks_[rank].near) return fmt::format("rank {} does not show itself", rank);
+    return fmt::format("nothing is heard of {}: a host is lost, or the link to it is cut", unheard());
+  }
+
+  // Who is silent on other hosts, as "ranks 2 to 3, 7 of other hosts".
+  std::string unheard() const {
+    std::string text;
+    std::size_t count = 0;
+    for (std::size_t first = 0; first < ranks_.size(); ++first) {
+      std::size_t end = first;
+      while (end < ranks_.size() && !ranks_[end].near && silent(end)) ++end;
+      if (end == first) continue;
+      text += fmt::format("{}{}", count == 0 ? "" : ", ", first);
+      if (end - first > 1) text += fmt::format(" to {}", end - 1);
+      count += end - first;
+      first = end;
+    }
+    return fmt::format("{} {} of other hosts", count == 1 ? "rank" : "ranks", text);
   }
 
   std::string operation_of(std::size_t rank) const {

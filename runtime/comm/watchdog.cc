@@ -25,8 +25,9 @@ namespace {
 
 using Seconds = std::chrono::duration<double>;
 
-constexpr double kPatienceSeconds = 2.5;  // with the lower ranks, whose report it is
-constexpr double kLastSeconds = 2;        // from the report to the end of this process
+constexpr double kPatienceIntervals = 3;  // with the lower ranks, whose report it is
+constexpr double kLeastPatienceSeconds = 1;
+constexpr double kLastSeconds = 2;  // from the report to the end of this process
 
 double now() { return Seconds(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -182,7 +183,8 @@ StallLimits Watchdog::Impl::limits() const {
 void Watchdog::Impl::expire(const Stall& stall) {
   const bool speaks = stall.rank >= 0 && lowest_living(views, limits()) == rank;
   if (!waits_for_lower_since) waits_for_lower_since = ages.awake_seconds();
-  if (!speaks && ages.awake_seconds() - *waits_for_lower_since < kPatienceSeconds) return;
+  const double patience = std::max(kLeastPatienceSeconds, kPatienceIntervals * interval_of(plan));
+  if (!speaks && ages.awake_seconds() - *waits_for_lower_since < patience) return;
   const std::string report = fmt::format(
       "no progress{} for {:.0f} s: {}; the job ends, and the next start continues from the last checkpoint; look at "
       "that "

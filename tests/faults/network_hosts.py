@@ -84,11 +84,32 @@ class Hosts:
         return ["nsenter", f"--net=/run/netns/{name}", "unshare", "--uts", "bash", "-c", 'hostname "$0"; exec "$@"', name,
                 *map(str, words)]
 
+    def cut(self, name):
+        """Pulls the host's cable out."""
+        command("ip", "link", "set", f"{name}v", "down")
+
+    def join(self, name):
+        """Puts it in again; returns as packets go through both ways, which takes the kernel a moment."""
+        command("ip", "link", "set", f"{name}v", "up")
+        for _ in range(100):
+            if all(self._reach(first, address) for first in self.names for address in self.addresses):
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"{name} is not reached after its link is up again")
+
+    def _reach(self, name, address):
+        probe = ["nsenter", f"--net=/run/netns/{name}", "timeout", "1", "bash", "-c", f": >/dev/tcp/{address}/9"]
+        return "refused" in subprocess.run(probe, capture_output=True, text=True, check=False).stderr
+
     def remote_shell(self, folder):
-        """A stand-in for ssh: its path. The last words are one command, as ssh's are."""
+        """A stand-in for ssh: its path. It stays on the caller's host as ssh's client does, and does not hear of a host
+        that dies with its link cut. The last words are one command, as ssh's are."""
         file = pathlib.Path(folder) / "remote_shell"
         file.write_text('#!/bin/bash\nwhile [[ $1 == -* ]]; do shift; done\nhost=$1; shift\n'
-                        'exec nsenter --net=/run/netns/"$host" unshare --uts bash -c '
-                        '\'hostname "$0"; exec bash -c "$1"\' "$host" "$*"\n')
+                        'nsenter --net=/run/netns/"$host" unshare --uts bash -c '
+                        '\'hostname "$0"; exec bash -c "$1"\' "$host" "$*"\nstatus=$?\n'
+                        'cut() { ip -n "$host" link show eth0 | grep -q NO-CARRIER; }\n'
+                        'while ((status > 128)) && cut; do sleep 0.2; done\n'
+                        'exit $((status > 128 ? 255 : status))\n')
         file.chmod(0o755)
         return file

@@ -24,7 +24,8 @@ echo "$*" >>"$FAKE/scontrol"
 if [[ $1 == show ]]; then printf 'JobId=12 JobName=x\\n   JobState=%s Reason=None\\n   StdErr=%s\\n' "$FAKE_STATE" "$FAKE/log"; fi
 """,
     "srun": LAUNCHER,
-    "mpirun": 'if [[ $1 == --version ]]; then echo "mpirun (Open MPI) $FAKE_MPI"; exit; fi' + LAUNCHER,
+    "mpirun": """if [[ $1 == --version ]]; then echo "mpirun (Open MPI) $FAKE_MPI"; exit; fi
+printf %s "$FAKE_REPORTS" >&2""" + LAUNCHER,
     "nvidia-smi": 'for ((i = 0; i < FAKE_GPUS; ++i)); do echo "GPU $i: some"; done; [[ $FAKE_GPUS != 0 ]]',
     "lscpu": 'echo "Thread(s) per core:  $FAKE_THREADS"',
     "nproc": "echo 8",
@@ -52,7 +53,7 @@ answer "$FAKE_WRITES"
 """,
 }
 QUIET = {"FAKE_STATUS": "0", "FAKE_WRITES": "", "FAKE_SAVES": "", "FAKE_SAYS": "", "FAKE_KILLED": "", "FAKE_WAITS": "",
-         "FAKE_STATE": "RUNNING", "FAKE_END": "N/A", "FAKE_MPI": "4.1.4", "FAKE_GPUS": "0", "FAKE_THREADS": "1"}
+         "FAKE_STATE": "RUNNING", "FAKE_END": "N/A", "FAKE_MPI": "4.1.4", "FAKE_REPORTS": "", "FAKE_GPUS": "0", "FAKE_THREADS": "1"}
 
 
 class Scripts(unittest.TestCase):

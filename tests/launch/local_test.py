@@ -9,12 +9,37 @@ import unittest
 
 from launch_scripts import LAUNCH, Scripts
 
+RULE = "-" * 74 + "\n"
+LOST = RULE + """ORTE has lost communication with a remote daemon.
+
+  HNP daemon   : [[27045,0],0] on node a
+  Remote daemon: [[27045,0],1] on node b.c
+
+This is usually due to either a failure of the TCP network
+""" + RULE
+KILLED = RULE + "mpirun noticed that process rank 1 with PID 0 on node b exited on signal 9 (Killed).\n" + RULE
+UNABLE = RULE + "ORTE was unable to reliably start one or more daemons.\nThis usually is caused by:\n" + RULE
+ABORTED = RULE + "MPI_ABORT was invoked on rank 1 in communicator MPI_COMM_WORLD\nwith errorcode 65.\n" + RULE + RULE + \
+    "Primary job  terminated normally, but 1 process returned\na non-zero exit code. Per user-direction, the job has been " \
+    "aborted.\n" + RULE
+SLOTS = RULE + "There are not enough slots available in the system to satisfy the 4\nslots that were requested.\n" + RULE
+OURS = "shardora: [rank 0] step 1\n"
+
 # What slurm's scripts share with local.sh, with a program's end that takes long.
 LINGERING = """
 source {launch}/common/supervise.sh
 patience=1
 supervise {folder}/run bash -c 'mkdir -p {folder}/run; printf "{{\\n  \\"status\\": 76,\\n}}\\n" >{folder}/run/exit.json
   sleep 987 & trap "" TERM; while :; do wait; done'
+exit "$status"
+"""
+
+
+# A launcher that cannot reach its daemons, after a rank has said that a peer is lost.
+OUT_OF_REACH = """
+source {launch}/common/supervise.sh
+supervise {folder}/run bash -c 'echo "shardora: [rank 1] no progress of rank 2 for 10 s" >&2; trap "" TERM; sleep 987'
+settle_lost_host eval
 exit "$status"
 """
 
@@ -42,10 +67,6 @@ class Ranks(Scripts):
                                       "--oversubscribe\n")
         self.assertEqual(self.start("local.sh", "-n", "5", "train", FAKE_THREADS="2").returncode, 64)
         self.assertIn("OVERSUBSCRIBE --bind-to none -np 9 ", self.launched("-n", "9", "--oversubscribe"))
-
-    def test_mpirun_says_nothing_of_its_own(self):
-        self.assertTrue(self.launched().startswith("mpirun -q "))
-        self.assertNotIn(" -q ", self.launched(FAKE_MPI="5.0.8"))  # which does not know the option
 
 
 class Refusals(Scripts):
@@ -101,6 +122,47 @@ class ExitStatus(Scripts):
             self.assertEqual(done.returncode, status)
 
 
+class LauncherWords(Scripts):
+    """What mpirun says of itself, and what becomes of it."""
+
+    def told(self, reports, *words, **more):
+        done = self.start("hosts.sh", "--hosts", "a:2,b.c:3", *(words or ["train"]), FAKE_REPORTS=reports, **more)
+        return done.returncode, done.stdout
+
+    def test_a_rank_that_has_ended_tells_of_it_itself(self):
+        told = self.told(OURS + ABORTED + "[a:12] 1 more process has sent help message help-x / y\n", FAKE_STATUS="65")
+        self.assertEqual(told, (65, OURS))
+
+    def test_a_lost_host_is_one_line_with_its_ranks(self):
+        for reports in (OURS + LOST, OURS + LOST + KILLED + SLOTS, LOST + OURS):
+            status, said = self.told(reports, FAKE_STATUS="205")
+            self.assertEqual(status, 75, said)
+            self.assertEqual(sorted(said.splitlines())[0][:48], "hosts.sh: lost host b.c (ranks 2 to 4): it has d")
+            self.assertEqual(said.count("\n"), 2)
+
+    def test_a_lost_host_does_not_hide_how_the_run_has_ended(self):
+        folder = f"--output.dir={self.run_folder}"
+        self.assertEqual(self.told(OURS + LOST, "train", folder, FAKE_STATUS="205", FAKE_WRITES="76")[0], 76)
+        self.assertEqual(self.told(OURS + LOST, "eval", FAKE_STATUS="205")[0], 205)  # nothing to continue
+
+    def test_a_daemon_that_is_lost_later_is_no_daemon_that_did_not_start(self):
+        status, said = self.told(OURS + UNABLE, FAKE_STATUS="9")
+        self.assertEqual(status, 75)
+        self.assertIn("hosts.sh: lost a host: ", said)
+        status, said = self.told("ssh: no such host\n" + UNABLE, FAKE_STATUS="1")
+        self.assertEqual(status, 69)
+        self.assertTrue(said.startswith("ssh: no such host\nhosts.sh: mpirun could not start on every host; "), said)
+
+    def test_a_killed_rank_is_named(self):
+        status, said = self.told(OURS + KILLED, FAKE_STATUS="137")
+        self.assertEqual((status, said), (137, OURS + "hosts.sh: rank 1 on b was ended by signal 9 (Killed)\n"))
+
+    def test_all_else_is_passed_on(self):
+        table = RULE + "".join(f"row {number} of a table that is no report\n" for number in range(200))
+        for words in (SLOTS, "no line's end", RULE, table, "\n \\ %s\n"):
+            self.assertEqual(self.told(words, FAKE_STATUS="1"), (1, words if words.endswith("\n") else words + "\n"))
+
+
 class Signals(Scripts):
     def test_all_become_the_one_that_mpirun_passes_on(self):
         signal.signal(signal.SIGINT, signal.default_int_handler)  # what is ignored here is ignored by what we start
@@ -124,6 +186,13 @@ class Signals(Scripts):
         self.assertIn("its launcher has not", done.stderr)
         left = [entry for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline") if self.is_sleeper(entry)]
         self.assertEqual(left, [])
+
+    def test_a_launcher_that_waits_for_a_lost_peer_is_ended_soon(self):
+        text, begin = OUT_OF_REACH.format(launch=LAUNCH, folder=self.folder), time.monotonic()
+        done = subprocess.run(["bash", "-c", text], env=self.environment(), capture_output=True, text=True, timeout=30,
+                              check=False)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (75, 1), done.stderr)
+        self.assertLess(time.monotonic() - begin, 5)
 
     @staticmethod
     def is_sleeper(entry):

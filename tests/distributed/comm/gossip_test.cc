@@ -1,6 +1,7 @@
 // News between hosts: every rank takes all others for far ones.
 #include "runtime/comm/gossip.h"
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -52,6 +53,35 @@ TEST(Gossip, EveryRankHearsOfEveryOtherAndOfWhatIsNew) {
     }
     world.barrier();
   }
+}
+
+// News of so many ranks that MPI does not send them before they are asked for.
+TEST(Gossip, ARankThatNeverListensKeepsNobodyFromTheOthers) {
+  Communicator& world = test_world();
+  if (world.size() < 3) GTEST_SKIP() << "nobody is left to talk to";
+  const int deaf = world.size() - 1;
+  const auto rank = static_cast<std::size_t>(world.rank());
+  std::vector<int> far;
+  for (int i = 0; i < world.size(); ++i) {
+    if (i != world.rank()) far.push_back(i);
+  }
+  Gossip gossip(MPI_COMM_WORLD, far);
+  std::vector<News> known(2000);
+  const auto exchange = [&](std::uint64_t heartbeat, int listening) {
+    known[rank] = news_of(1, heartbeat);
+    std::int64_t waiting = 1;
+    for (int round = 0; round < 2000 && waiting > 0; ++round) {
+      if (world.rank() < listening) gossip.round(known);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      const bool heard = std::all_of(known.begin(), known.begin() + listening,
+                                     [&](const News& news) { return news.heartbeat >= heartbeat; });
+      waiting = world.all_reduce(std::int64_t{heard || world.rank() >= listening ? 0 : 1}, Reduction::kMax);
+    }
+    return waiting == 0;
+  };
+  for (std::uint64_t heartbeat = 1; heartbeat <= 4; ++heartbeat) EXPECT_TRUE(exchange(heartbeat, deaf)) << heartbeat;
+  EXPECT_TRUE(exchange(5, world.size()));  // what was kept for it arrives
+  world.barrier();
 }
 
 }  // namespace

@@ -139,7 +139,9 @@ TEST(Stall, AProcessThatFreezesInsideACollectiveThatAllHaveJoinedIsNamed) {
   const auto stall = ranks.find();
   ASSERT_TRUE(stall);
   EXPECT_EQ(stall->rank, 3);
-  EXPECT_THAT(stall->why, HasSubstr("does not show itself inside operation #5"));
+  EXPECT_THAT(
+      stall->why,
+      HasSubstr("inside operation #5 (all_reduce of 17 float32 over the world group, step 12), rank 3 does not"));
 }
 
 TEST(Stall, ADifferentOperationAtOnePlaceIsNamed) {
@@ -173,6 +175,56 @@ TEST(Stall, ARankThatWasNeverSeenIsNamedOnItsOwnHostOnly) {
   ASSERT_TRUE(ranks.find());
   EXPECT_EQ(ranks.find()->rank, -1);
   EXPECT_THAT(ranks.find()->why, HasSubstr("other hosts"));
+}
+
+// Ranks 0 and 1 wait, and hear nothing of the other host.
+Ranks lost_host(double silent_seconds) {
+  Ranks ranks;
+  for (const std::size_t i : {0U, 1U}) ranks.waits(i, kWorld, 12);
+  for (const std::size_t i : {2U, 3U}) {
+    ranks.works_since(i, 12);
+    ranks[i].near = false;
+    ranks[i].silent_seconds = silent_seconds;
+  }
+  return ranks;
+}
+
+TEST(Stall, OfALostHostEveryRankIsNamed) {
+  const auto stall = lost_host(12).find();
+  ASSERT_TRUE(stall);
+  EXPECT_EQ(stall->rank, 2);
+  EXPECT_THAT(stall->why, HasSubstr("rank 2 has not joined operation #5"));
+  EXPECT_THAT(stall->why, HasSubstr("nothing is heard of ranks 2 to 3 of other hosts: a host is lost"));
+}
+
+TEST(Stall, OfAnotherHostOnlyWhoIsSilentIsNamedAsUnheard) {
+  Ranks ranks = lost_host(12);
+  ranks[2].silent_seconds = 1;
+  ranks.works_since(2, 0.5);
+  const auto stall = ranks.find();
+  ASSERT_TRUE(stall);
+  EXPECT_EQ(stall->rank, 3);
+  EXPECT_THAT(stall->why, HasSubstr("nothing is heard of rank 3 of other hosts"));
+}
+
+TEST(Stall, ALostHostInsideACollectiveThatAllHaveJoinedIsNamed) {
+  Ranks ranks = lost_host(12);
+  for (const std::size_t i : {2U, 3U}) ranks.waits(i, kWorld, 12);
+  const auto stall = ranks.find();
+  ASSERT_TRUE(stall);
+  EXPECT_EQ(stall->rank, 2);
+  EXPECT_THAT(stall->why, HasSubstr("step 12), nothing is heard of ranks 2 to 3 of other hosts"));
+}
+
+TEST(Stall, BeforeTheFirstNewsTheRanksOfOtherHostsAreNamedTogether) {
+  Ranks ranks;
+  for (const std::size_t i : {0U, 1U}) ranks.waits(i, kWorld, 12);
+  for (const std::size_t i : {2U, 3U})
+    ranks[i] = {.known = false, .near = false, .still_seconds = 12, .silent_seconds = 12};
+  const auto stall = ranks.find();
+  ASSERT_TRUE(stall);
+  EXPECT_EQ(stall->rank, -1);
+  EXPECT_THAT(stall->why, HasSubstr("waits for ranks 2 to 3 of other hosts; all ranks of this host have joined it"));
 }
 
 TEST(Stall, TheLowestRankThatShowsItselfReports) {
