@@ -471,8 +471,10 @@ Keys all_keys() {
   return all;
 }
 
-// Insertions, deletions and replacements that make one text of the other.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
+// Insertions, deletions and replacements that make one text of the other; at least `limit` where their lengths alone
+// show that.
+std::size_t edit_distance(std::string_view a, std::string_view b, std::size_t limit) {
+  if (std::max(a.size(), b.size()) - std::min(a.size(), b.size()) >= limit) return limit;
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});
   for (std::size_t i = 0; i < a.size(); ++i) {
@@ -537,7 +539,8 @@ std::string nearest_option(std::string_view name, unsigned bits) {
   for (const OptionKey& option : option_table()) {
     if ((option.used_by & bits) == 0) continue;
     // The right key in the wrong section, or in none, costs one.
-    const std::size_t distance = std::min(edit_distance(name, option.name), edit_distance(key, option.key()) + 1);
+    const std::size_t distance =
+        std::min(edit_distance(name, option.name, best), edit_distance(key, option.key(), best) + 1);
     if (distance >= best) continue;
     best = distance;
     nearest = option.name;
