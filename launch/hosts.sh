@@ -7,7 +7,8 @@
 #   launch/hosts.sh --hosts a:2,b:2 --oversubscribe train …                 more ranks than cores
 #   launch/hosts.sh --hosts a:2,b:2 --shardora build/debug/shardora train … another program than the usual one
 #
-# Signals and exit status are as local.sh says. All hosts have as many cores as this one, or give --oversubscribe.
+# Signals and exit status are as local.sh says; a host that dies or is cut off ends a training run with 75 and its name,
+# within parallel.timeout_seconds and 5 s. All hosts have as many cores as this one, or give --oversubscribe.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=launch/common/supervise.sh
