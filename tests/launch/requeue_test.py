@@ -171,9 +171,11 @@ class Launchers(Requeue):
         self.assertIn("9 ranks on a host with 8 cores", done.stdout)
         self.assertIn("--bind-to none", self.launched("slurm/mpirun.sh", SLURM_OVERCOMMIT="1", **many))
 
-    def test_only_open_mpi_4_is_told_of_lost_links(self):
-        self.assertIn("oob_tcp_keepalive_time 2", self.launched("slurm/mpirun.sh"))
-        self.assertNotIn("keepalive", self.launched("slurm/mpirun.sh", FAKE_MPI="5.0.8"))
+    def test_both_open_mpis_are_told_in_their_words_to_notice_a_cut_link(self):
+        for version, option in (("4.1.4", "--mca"), ("5.0.8", "--prtemca")):
+            launched = self.launched("slurm/mpirun.sh", FAKE_MPI=version)
+            for name, value in (("time", 2), ("intvl", 1), ("probes", 3)):
+                self.assertIn(f" {option} oob_tcp_keepalive_{name} {value} ", launched)
 
 
 if __name__ == "__main__":
