@@ -1,9 +1,10 @@
-// A program with the defect that the watchdog and the debug mode are for: rank 1 leaves out one collective of the
+// A program with the defect that the watchdog and the debug mode are for: a rank leaves out one collective of the
 // tensor group. Words: "watch", where the watchdog finds it after two seconds, or "check", where the ranks compare
-// first.
+// first; then which rank, and in which of 20 steps.
 #include <fmt/core.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "runtime/comm/mpi_session.h"
@@ -11,12 +12,19 @@
 namespace shardora {
 namespace {
 
-void run(MpiSession& session, bool check) {
+struct Defect {
+  bool check = false;
+  int rank = 1, step = 7;
+};
+
+void run(MpiSession& session, const Defect& defect) {
+  const auto& [check, rank, skipped] = defect;
   const ProcessGrid& grid = session.make_grid({.tensor = 2});
+  session.record().start_is_over();
   if (check) session.record().check_collectives();
   for (int step = 1; step <= 20; ++step) {
     grid.world->at(fmt::format("step {}", step));
-    if (step != 7 || grid.world->rank() != 1) grid.tensor_group->all_reduce(1.0, Reduction::kSum);
+    if (step != skipped || grid.world->rank() != rank) grid.tensor_group->all_reduce(1.0, Reduction::kSum);
     grid.data_group->all_reduce(std::int64_t{1}, Reduction::kMax);
     if (!check) grid.world->barrier();  // with it the two wait in collectives of different groups
   }
@@ -27,10 +35,12 @@ void run(MpiSession& session, bool check) {
 
 int main(int argc, char** argv) {
   using namespace shardora;
-  const bool check = argc > 1 && std::strcmp(argv[1], "check") == 0;
+  Defect defect;
+  if (argc > 1) defect.check = std::strcmp(argv[1], "check") == 0;
+  if (argc > 3) defect.rank = std::atoi(argv[2]), defect.step = std::atoi(argv[3]);
   MpiSession session(argc, argv, {.seconds = 2, .init_seconds = 30});
   try {
-    run(session, check);
+    run(session, defect);
   } catch (const Error& error) {
     fmt::print(stderr, "[rank {}] {}\n", session.world().rank(), error.what());
     session.abort(error.status());
