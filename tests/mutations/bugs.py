@@ -396,7 +396,7 @@ FILES = [
         "ShowsControlCharacters|fuzz.options"),
     Bug("keys of other commands are suggested", "a mistake is explained", "launch/options.cc",
         "nearest_option(name, place.takes)", "nearest_option(name, kAnyCommand)", "ParseInvocation.Suggests"),
-    Bug("a key is suggested whatever was typed", "a mistake is explained", "launch/option_table.cc",
+    Bug("a key is suggested whatever was typed", "a mistake is explained", "launch/option_lookup.cc",
         "std::max<std::size_t>(2, name.size() / 3) + 1", "std::string::npos", "ParseInvocation.Suggests"),
     Bug("the program's tables stay writable", "hardening", "launch/hardening.cmake", "-Wl,-z,relro,-z,now,-z,noexecstack",
         "-Wl,-z,norelro", "hardening"),
