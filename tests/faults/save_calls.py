@@ -6,7 +6,8 @@ A first run under strace tells the calls that a save makes in the output folder.
 73 or 74 and name a path of the output folder (and the free bytes where the disk is full), or have done all its work in
 spite of it, which no failed write, fsync, rename or making of a file may be. The next start must find a whole
 checkpoint, not below the one before, and end with the uninterrupted run's bits. --count: so many faults, chosen at
-random; 0: all of them.
+random; 0: all of them. --background: the save is made by a thread of its own, whose calls are told by their paths in the
+checkpoint that it makes.
 """
 import random
 import re
@@ -21,6 +22,9 @@ ERRORS = ["ENOSPC", "EIO", "EDQUOT", "EROFS"]
 KILL = "KILL"
 MUST_SUCCEED = {"write", "pwrite64", "fsync", "rename", "mkdir"}  # what else fails may not matter, and is then judged
 CALL = re.compile(r"(?:\d+ +)?(\w+)\((.*)")                         # by what the run leaves
+JOB = "faults"  # so that each run's temporary folders have the same names
+MADE = f"step-{SAVED}.tmp-{JOB}"
+PATH = re.compile(rf"[\"<](/[^\">]*{MADE}[^\">]*)[\">]")
 
 
 def words(options, output):
@@ -35,20 +39,46 @@ def start(options, output, strace=()):
         # Into a file: a pipe would be kept open by whatever outlives a killed program.
         with tempfile.TemporaryFile("w+", errors="replace") as said:
             command = [*strace, str(options.program.resolve()), *program_words]
-            status = subprocess.run(command, stdout=said, stderr=said, env=common.environment()).returncode
+            status = subprocess.run(command, stdout=said, stderr=said, env=environment()).returncode
             said.seek(0)
             return status, said.read()
     others = [":", "-n", str(options.ranks - 1), str(options.program.resolve()), *program_words]
-    with common.Job(options, program_words + others, ranks=1, before=strace) as job:
+    with common.Job(options, program_words + others, ranks=1, before=strace, env=environment()) as job:
         return job.wait(120), job.said()
 
 
-def calls_of_a_save(options, output, trace):
-    """[(name, its number among the thread's calls of that name, text)] of the save of step SAVED."""
-    follow = ["-f"] if options.background else []
-    status, said = start(options, output, ["strace", "-y", *follow, "-s", "512", "-o", str(trace)])
+def environment():
+    return common.environment(SLURM_JOB_ID=JOB)
+
+
+def watched(options, output, trace, strace=()):
+    """The lines of a run that nothing disturbs."""
+    shutil.rmtree(output, ignore_errors=True)
+    status, said = start(options, output, ["strace", "-y", "-s", "512", "-o", str(trace), *strace])
     common.expect(status == 0, f"the run to be watched ended with {status}", said[-1000:])
-    lines, counts, found = trace.read_text(errors="replace").splitlines(), {}, []
+    return trace.read_text(errors="replace").splitlines()
+
+
+def calls_of_the_thread(options, output, trace):
+    """As calls_of_a_save(), and strace's words that count no others: a thread's calls in the checkpoint it makes."""
+    paths = sorted({path for line in watched(options, output, trace, ["-f"]) for path in PATH.findall(line)})
+    only = ["-f", *(word for path in paths for word in ("-P", path))]
+    counts, found, threads = {}, [], set()
+    for line in watched(options, output, trace, only):
+        match = CALL.match(line)
+        if not match or MADE not in line:
+            continue
+        threads.add(line.split()[0])
+        name = match.group(1)
+        counts[name] = counts.get(name, 0) + 1
+        found.append((name, counts[name], line))
+    common.expect(len(threads) == 1, f"the save was made by {len(threads)} threads", "expected one")
+    return found, only
+
+
+def calls_of_a_save(options, output, trace):
+    """[(name, its number among the calls of that name, text)] of the save of step SAVED."""
+    lines, counts, found = watched(options, output, trace), {}, []
     first = next(i for i, line in enumerate(lines) if f"step-{SAVED}.tmp" in line)
     is_metric = [("write(" in line and "metrics.jsonl" in line) for line in lines]
     begin = max(i for i in range(first) if is_metric[i])
@@ -64,10 +94,10 @@ def calls_of_a_save(options, output, trace):
     return found
 
 
-def injection(fault, call, trace):
+def injection(fault, call, trace, only):
     name, number, _ = call
     what = f"signal={KILL}" if fault == KILL else f"error={fault}"
-    return ["strace", "-y", "-s", "512", "-o", str(trace), "-e", f"trace={name}",
+    return ["strace", "-y", "-s", "512", "-o", str(trace), *only, "-e", f"trace={name}",
             "-e", f"inject={name}:{what}:when={number}"]
 
 
@@ -94,10 +124,10 @@ def judge(options, fault, output, straight, trace, status, said):
     return True
 
 
-def inject(options, fault, call, scratch, straight):
+def inject(options, fault, call, only, scratch, straight):
     output, trace = scratch / "run", scratch / "trace"
     shutil.rmtree(output, ignore_errors=True)
-    status, said = start(options, output, injection(fault, call, trace))
+    status, said = start(options, output, injection(fault, call, trace, only))
     met = judge(options, fault, output, straight, trace, status, said)
     what = f"after {fault} at {call[2]}"
     status, said = start(options, output)
@@ -126,13 +156,17 @@ def main(options, scratch):
     straight = scratch / "straight"
     status, said = start(options, straight)
     common.expect(status == 0, f"the uninterrupted run ended with {status}", said[-1000:])
-    calls = calls_of_a_save(options, scratch / "run", scratch / "trace")
+    only = []
+    if options.background:
+        calls, only = calls_of_the_thread(options, scratch / "run", scratch / "trace")
+    else:
+        calls = calls_of_a_save(options, scratch / "run", scratch / "trace")
     faults = [(fault, call) for call in calls for fault in ERRORS + [KILL]]
     if options.count:
         faults = random.Random(options.seed).sample(faults, min(options.count, len(faults)))
     met = {fault: 0 for fault in ERRORS + [KILL]}
     for number, (fault, call) in enumerate(faults, 1):
-        met[fault] += inject(options, fault, call, scratch, straight)
+        met[fault] += inject(options, fault, call, only, scratch, straight)
         if number % 50 == 0 or number == len(faults):
             print(f"save_calls: a save makes {len(calls)} calls; {number} faults, met in the output folder: {met}; "
                   f"each time a whole checkpoint, and the end bitwise; {options.ranks} ranks, seed {options.seed}",

@@ -6,6 +6,7 @@ with a lost node: each comes back by itself and ends with the uninterrupted run'
 --count: rounds of all events, each for both launchers.
 """
 import collections
+import json
 import pathlib
 import random
 import time
@@ -177,10 +178,10 @@ def refuse(bench, launcher, steps):
 
 
 def straight_run(options, scratch, steps):
+    """Its folder, and the seconds that it trained."""
     output = scratch / f"straight-{steps}"
-    begin = time.monotonic()
     common.must_run(options, words(steps, output), limit=LIMIT_SECONDS)
-    return output, time.monotonic() - begin
+    return output, json.loads((output / "result.json").read_text())["seconds"]
 
 
 def rounds(options, scratch, slurm, chance, steps, straight):

@@ -224,7 +224,7 @@ TEST(PeftAdapter, ReadsEverySpellingOfTheMagnitude) {
 }
 
 TEST(PeftAdapter, ConvertsOtherFloatTypesToFloat32) {
-  const auto converted = [](DType dtype, std::vector<std::uint8_t> element) {
+  const auto converted = [](DType dtype, const std::vector<std::uint8_t>& element) {
     AdapterFolder folder;
     HostTensor& magnitude = folder.at(kV + ".lora_magnitude_vector");
     magnitude.dtype = dtype;
