@@ -188,7 +188,8 @@ Keys length_keys() {
        .value = whole(SHARDORA_AT(train.skip_nonfinite), from_to(0, 1e6))},
       {.name = "train.check_every",
        .used_by = kTrain,
-       .help = "steps between checks that memory has not changed by itself; 0: only where one saves",
+       .help = "steps between checks that memory has not changed by itself; 0: only where one saves or a loss is not "
+               "finite",
        .value = whole(SHARDORA_AT(train.check_every), from_to(0, 1e12))},
       {.name = "train.seed",
        .used_by = kTrain,

@@ -73,7 +73,7 @@ TrainSummary Trainer::loop() {
     ++step;
     machine_.grid.world->at(fmt::format("step {}", step));
     const double waited = waited_seconds();
-    const TrainStep::Result done = step_->run(step);
+    const TrainStep::Result done = run_step(step);
     counters_.step = step;
     *done_steps_ = step;
     report(step, done);

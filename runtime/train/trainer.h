@@ -60,6 +60,7 @@ class Trainer {
   Decision decide(std::int64_t step, double step_seconds);
   // trainer_guards.cc
   void check_memory(std::int64_t step);
+  TrainStep::Result run_step(std::int64_t step);
   double waited_seconds() const;  // in collectives so far
   void watch_stragglers(const TrainStep::Result& done, double waited_before);
   // trainer_drift.cc

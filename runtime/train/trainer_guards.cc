@@ -14,6 +14,19 @@ void Trainer::check_memory(std::int64_t step) {
   checked_step_ = step;
 }
 
+// What is not finite may come from a bit that has changed by itself: then that is the reason to tell. All ranks decide
+// alike, so all come to the check.
+TrainStep::Result Trainer::run_step(std::int64_t step) {
+  try {
+    const TrainStep::Result done = step_->run(step);
+    if (done.skipped) check_memory(step);
+    return done;
+  } catch (const AgreedError& error) {
+    if (error.status() == ExitStatus::kNotFinite) check_memory(step);
+    throw;
+  }
+}
+
 double Trainer::waited_seconds() const {
   return machine_.watchdog == nullptr ? 0 : machine_.watchdog->waited_seconds();
 }

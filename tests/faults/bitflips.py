@@ -2,7 +2,8 @@
 
     python bitflips.py [--count 20] [--seed 1] [--program build/release/shardora]
 
-Each time the run must end with 78, name the rank and the tensor, and save nothing after that.
+Each time the run must end with 78, name the rank and the tensor, and save nothing after that. Every other time it is the
+bit that makes a value of 1 to 2 infinite or no number, and only the loss that is then not finite brings the check.
 """
 import json
 import pathlib
@@ -13,11 +14,12 @@ import common
 
 RANKS = 2
 SMALLEST_BYTES = 64  # of a pattern that is looked for
+HIGHEST_OF_EXPONENT = 30  # bit of an fp32 value
 
 
-def words(output):
-    return common.words(train__steps=100000, train__check_every=1, output__dir=output, output__checkpoint_every=0,
-                        parallel__tensor=1)
+def words(output, check_every):
+    return common.words(train__steps=100000, train__check_every=check_every, output__dir=output,
+                        output__checkpoint_every=0, parallel__tensor=1)
 
 
 def frozen_patterns():
@@ -63,13 +65,13 @@ def flip(process, pattern, bit):
     return found
 
 
-def flip_in_a_run(options, output, name, pattern, chance):
-    with common.Job(options, words(output), ranks=RANKS) as job:
+def flip_in_a_run(options, output, name, pattern, bit, check_every, chance):
+    with common.Job(options, words(output, check_every), ranks=RANKS) as job:
         begun = common.wait_until(lambda: (output / "metrics.jsonl").exists() and common.metrics(output), 60)
         common.expect(begun, output, "no step came to its end", job.said()[-1500:])
         rank = chance.randrange(RANKS)
         try:
-            found = flip(job.process_of(rank), pattern, chance.randrange(8 * len(pattern)))
+            found = flip(job.process_of(rank), pattern, bit)
         except PermissionError:
             common.skip("this user may not write the memory of its processes")
         common.expect(found > 0, output, f"{name} was not found in the memory of rank {rank}")
@@ -82,12 +84,23 @@ def flip_in_a_run(options, output, name, pattern, chance):
     common.expect(not (output / "adapter").exists() and not common.checkpoints(output), output, "something was saved")
 
 
+def any_bit(patterns, chance):
+    name = chance.choice(sorted(patterns))
+    return name, chance.randrange(8 * len(patterns[name]))
+
+
+def poisonous(patterns):
+    """(name, bit) of the highest bit of the exponent of each value from 1 to 2."""
+    return [(name, 32 * i + HIGHEST_OF_EXPONENT) for name, pattern in sorted(patterns.items())
+            for i, value in enumerate(struct.unpack(f"<{len(pattern) // 4}f", pattern)) if 1 <= abs(value) < 2]
+
+
 def main(options, scratch):
     chance, patterns = random.Random(options.seed), frozen_patterns()
     common.expect(patterns, common.MODEL, "no vector to flip a bit in")
     for number in range(options.count):
-        name = chance.choice(sorted(patterns))
-        flip_in_a_run(options, scratch / f"run-{number}", name, patterns[name], chance)
+        name, bit = chance.choice(poisonous(patterns)) if number % 2 == 0 else any_bit(patterns, chance)
+        flip_in_a_run(options, scratch / f"run-{number}", name, patterns[name], bit, number % 2, chance)
     print(f"bitflips: {options.count} of {options.count} found at the next check, rank and tensor named; seed {options.seed}")
 
 

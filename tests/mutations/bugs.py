@@ -273,6 +273,8 @@ CUTS = [
         "all.push_back({name, matrix.stored().front()});", "training"),
     Bug("memory is not checked in a run", "the base's checksums", "runtime/train/trainer_guards.cc",
         "if (checked_step_ == step) return;", "if (step > 0) return;", "faults.bitflips"),
+    Bug("a flipped bit is taken for a loss that is not finite", "corruption is found", "runtime/train/trainer_guards.cc",
+        "if (error.status() == ExitStatus::kNotFinite) check_memory(step);", "", "faults.bitflips"),
     Bug("a step that is not finite is applied", "not finite is never applied", STEP,
         "if (!result.skipped) update(step, result.gradient_norm);", "update(step, result.gradient_norm);", "training"),
     Bug("skipped steps are never too many", "not finite is an error", STEP, "++skipped_in_a_row_;", ";", "training"),
