@@ -71,7 +71,7 @@ minimise() {
 
 keep_small() {
   find "$2" -type f -size "-$((most_kept_bytes + 1))c" -printf '%f\0' |
-    tar --null --files-from=- --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C "$2" -c |
+    tar -C "$2" --null --files-from=- --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -c |
     gzip -n -9 >"tests/fuzz/corpus/$1.tar.gz"
 }
 
