@@ -874,7 +874,7 @@ SIGNALS = [
         "faults.signals"),
     Bug("a stopped run does not save", "saved at the next step", "runtime/train/trainer.cc",
         "if (decision.save || stopped != Stop::kNo) save(step);", "if (decision.save) save(step);",
-        "Resume.AfterEveryStep|faults.signals"),
+        "Resume.AfterEveryStep"),
     Bug("a signal counts where every rank has it", "any rank's signal", "runtime/train/trainer.cc",
         "all_reduce(static_cast<std::int64_t>(mine), Reduction::kMax)",
         "all_reduce(static_cast<std::int64_t>(mine), Reduction::kMin)", "faults.signals"),
