@@ -22,7 +22,7 @@ struct Setting {
 };
 using Settings = std::map<std::string, Setting>;
 
-constexpr std::size_t kPrefix = std::string_view("SHARDORA_").size();
+constexpr std::string_view kPrefix = "SHARDORA_";
 
 po::options_description known_options() {
   po::options_description description;
@@ -95,15 +95,15 @@ void add_command_line(Settings& settings, const std::vector<std::string>& words,
 void add_environment(Settings& settings) {
   const po::options_description known = known_options();
   const auto key_of = [](const std::string& variable) -> std::string {
-    if (!variable.starts_with("SHARDORA_")) return {};
+    if (!variable.starts_with(kPrefix)) return {};  // somebody else's
     const OptionKey* in_section = nullptr;
     for (const OptionKey& option : option_table()) {
       if (variable == option.variable()) return option.name;
-      if (variable.starts_with(option.variable().substr(0, kPrefix + option.section().size() + 1)))
+      if (variable.starts_with(option.variable().substr(0, kPrefix.size() + option.section().size() + 1)))
         in_section = &option;
     }
     if (in_section == nullptr) return {};  // somebody else's
-    std::string key = variable.substr(kPrefix + in_section->section().size() + 1);
+    std::string key = variable.substr(kPrefix.size() + in_section->section().size() + 1);
     for (char& c : key) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     refuse_unknown(in_section->section() + "." + key, {"in the environment (" + variable + ")", kAnyCommand});
   };
