@@ -36,7 +36,7 @@ def words(options, output):
                         parallel__timeout_seconds=options.limit, parallel__init_timeout_seconds=options.limit)
 
 
-class Run:
+class Run(common.Job):
     """hosts.sh on the first host. `deaf`: mpirun does not notice a cut link."""
 
     def __init__(self, options, hosts, scratch, output, deaf=False):
@@ -51,16 +51,6 @@ class Run:
                   "--shardora", options.program.resolve(), *words(options, output)]
         self.process = subprocess.Popen(hosts.on(hosts.names[0], *script), env=env, stdout=self.file,
                                         stderr=subprocess.STDOUT)
-
-    def wait(self, limit):
-        try:
-            return self.process.wait(max(limit, 0.01))
-        except subprocess.TimeoutExpired:
-            return None
-
-    def said(self):
-        self.file.seek(0)
-        return self.file.read()
 
     def lines(self):
         try:
