@@ -106,10 +106,11 @@ class Sources:
 
     def __init__(self):
         self.texts, self.searched, self.defined = {}, {}, collections.defaultdict(list)
-        for path in sorted(path for folder in ("kernels", "runtime", "launch") for path in (ROOT / folder).rglob("*")):
-            if path.suffix in (".cc", ".h", ".cu", ".cuh", ".py", ".cmake"):
+        paths = (path for folder in ("kernels", "runtime", "launch") for path in (ROOT / folder).rglob("*"))
+        for path in [ROOT / "CMakeLists.txt", *sorted(paths)]:
+            if path.suffix in (".cc", ".h", ".cu", ".cuh", ".py", ".cmake", ".txt"):
                 text = self.texts[path] = path.read_text()
-                cpp = path.suffix not in (".py", ".cmake")
+                cpp = path.suffix not in (".py", ".cmake", ".txt")
                 self.searched[path] = without_literals(text, strings=False) if cpp else text
                 for name, begin, end in (definitions(text) if cpp else python_definitions(text) if path.suffix == ".py" else []):
                     self.defined[name.split("::")[-1]].append((name, path, begin, end))
