@@ -172,7 +172,7 @@ class Copy:
     def __init__(self, folder):
         self.source, self.build = folder / "source", folder / "build"
         self.source.mkdir(parents=True, exist_ok=True)
-        self.needs = {}  # programs, by the tests that need them
+        self.needs = {}  # by a bug's tests
 
     def refresh(self):
         """Only files that differ are written, so that only what changed is built again. Returns a key of the whole tree."""
@@ -207,15 +207,20 @@ class Copy:
         words = ["ctest", "--test-dir", self.build, "-LE", "long", "-E", "|".join(["mutations", "live_peft", *without]), *words]
         return subprocess.run(words + (["-R", only] if only else []), capture_output=True, text=True, env=ENVIRONMENT)
 
-    def programs(self, tests):
-        """What must be built for these tests: linking everything takes longer than most of them."""
+    def expected(self, tests):
+        """[(programs, names)]: these tests by the programs that they need, those of most tests first. Building everything
+        takes longer than most tests."""
         if tests not in self.needs:
-            commands = [test["command"] for test in json.loads(self.ctest(tests, (), "--show-only=json-v1").stdout)["tests"]]
             outputs = subprocess.run(["ninja", "-C", self.build, "-t", "targets", "all"], capture_output=True, text=True,
                                      check=True).stdout
             outputs = {line.split(": ")[0] for line in outputs.splitlines()}
-            named = {os.path.relpath(word, self.build) for words in commands for word in words if word.startswith("/")}
-            self.needs[tests] = sorted(named & outputs) or ["all"]
+            names = collections.defaultdict(list)
+            for test in json.loads(self.ctest(tests, (), "--show-only=json-v1").stdout)["tests"]:
+                words = {os.path.relpath(word, self.build) for word in test["command"] if word.startswith("/")}
+                names[tuple(sorted(words & outputs)) or ("all",)].append(test["name"])
+            if not names:
+                sys.exit(f"no test is called {tests}")
+            self.needs[tests] = sorted(names.items(), key=lambda item: -len(item[1]))
         return self.needs[tests]
 
     def first_failure(self, only=None, without=()):
@@ -244,10 +249,11 @@ def plant(copy, sources, bug):
     name = path.relative_to(ROOT)
     copy.write(name, text.encode())
     try:
-        if said := copy.compile(copy.programs(bug.tests)):
-            return dict(noticed="(does not compile)", said=said)
-        if noticed := copy.first_failure(bug.tests):
-            return dict(noticed=noticed)
+        for programs, names in copy.expected(bug.tests):
+            if said := copy.compile(programs):
+                return dict(noticed="(does not compile)", said=said)
+            if noticed := copy.first_failure("^(" + "|".join(map(re.escape, names)) + ")$"):
+                return dict(noticed=noticed)
         if said := copy.compile():
             return dict(noticed="(does not compile)", said=said)
         return dict(noticed=copy.first_real_failure())
@@ -321,6 +327,8 @@ def main():
             print(f"the tree without any bug fails {failure}")
             return 1
         keep("(none)", dict(key=tree))
+    for bug in wanted:  # a test that is not there is better known before the hours than after
+        copy.expected(bug.tests)
     begun = time.monotonic()
     for number, bug in enumerate(wanted, 1):
         started = time.monotonic()
