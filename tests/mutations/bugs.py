@@ -33,16 +33,16 @@ GAIN, SWIGLU, ROPE = "kernels/cpu/loops/gain.cc", "kernels/cpu/loops/swiglu.cc",
 DORA, FORMULAS = "kernels/cpu/loops/dora.cc", "kernels/formulas.h"
 CROSS_ENTROPY, TILES = "kernels/cpu/loops/cross_entropy.cc", "kernels/attention_mask.h"
 BATCH, SAMPLER, DATASET = "runtime/data/batch.cc", "runtime/data/sampler.cc", "runtime/data/dataset.cc"
-STATE, START, SAVE = "runtime/train/run_state.cc", "runtime/train/trainer_start.cc", "runtime/train/trainer_save.cc"
-CHECKPOINTS, MANIFEST, IDENTITY = ("runtime/train/checkpoints.cc", "runtime/train/manifest.cc",
-                                   "runtime/train/run_identity.cc")
-RUN_LOCK = "runtime/train/run_lock.cc"
+STATE, START, SAVE = "runtime/run/run_state.cc", "runtime/train/trainer_start.cc", "runtime/train/trainer_save.cc"
+CHECKPOINTS, MANIFEST, IDENTITY = ("runtime/run/checkpoints.cc", "runtime/run/manifest.cc",
+                                   "runtime/run/run_identity.cc")
+RUN_LOCK = "runtime/run/run_lock.cc"
 NCCL, NCCL_HANDLE, STAGED = ("runtime/comm/nccl_communicator.cc", "runtime/comm/nccl_handle.cc",
                              "runtime/comm/host_staged_communicator.cc")
 DEVICE_CHOICE, DEVICE_GROUPS = "runtime/comm/device_choice.cc", "runtime/comm/device_groups.cc"
 STALL = "runtime/comm/stall.cc"
-HEADER, SAFETENSORS = "runtime/io/safetensors_header.cc", "runtime/io/safetensors_file.cc"
-PEFT_TENSORS, PEFT_CONFIG = "runtime/io/peft_tensors.cc", "runtime/io/peft_config.cc"
+HEADER, SAFETENSORS = "runtime/formats/safetensors_header.cc", "runtime/formats/safetensors_file.cc"
+PEFT_TENSORS, PEFT_CONFIG = "runtime/formats/peft_tensors.cc", "runtime/formats/peft_config.cc"
 
 # Every sum over ranks, dropped one at a time.
 SUMS = [
@@ -54,7 +54,7 @@ SUMS = [
     Bug("norm counts shared KV heads once a sharer", "KV heads fewer than ranks", NORMS,
         "if (!module.reduced || module.owner) norm_parts(module, scratch);", "norm_parts(module, scratch);", QWEN2),
     Bug("output of row-parallel layers not summed", "partial sums joined", TENSOR_PARALLEL,
-        "void leave_row(TensorView y) const { reduce(y, Reduction::kSum); }", "void leave_row(TensorView) const {}", OUTPUT),
+        "void row_parallel_output(TensorView y) const { reduce(y, Reduction::kSum); }", "void row_parallel_output(TensorView) const {}", OUTPUT),
     Bug("embedding not summed", "partial sums joined", TENSOR_PARALLEL,
         "void join_embedding(TensorView y) const { reduce(y, Reduction::kSum); }",
         "void join_embedding(TensorView) const {}", OUTPUT),
@@ -106,7 +106,7 @@ SUMS = [
     Bug("training loss of this rank's sequences only", "one global batch", STEP,
         "const double sum = parts_.machine.grid.data_group->all_reduce(sums[0], Reduction::kSum);", "const double sum = sums[0];",
         OUTPUT),
-    Bug("evaluation loss of this rank's sequences only", "one global batch", "runtime/train/evaluate.cc",
+    Bug("evaluation loss of this rank's sequences only", "one global batch", "runtime/session/evaluate.cc",
         "const double loss = grid.data_group->all_reduce(sums[0], Reduction::kSum);", "const double loss = sums[0];", OUTPUT),
     Bug("exact gradient from a partial h", "norm gradient", EXACT_GRADIENT,
         "backend_.wait(tensor_group.all_reduce(all, Reduction::kSum, backend_.record()));", ";", EXACT),
@@ -198,15 +198,15 @@ ADAPTATION = [
         "squared_columns_.assign(static_cast<std::size_t>(module_.in), 0.0);", "LayerMerged"),
     Bug("blocks after the first are read from the start", "all of a tensor", "runtime/model/stored_rows.cc",
         "file_.read_rows(name_, first, count, bytes_);", "file_.read_rows(name_, 0, count, bytes_);", "StoredRows"),
-    Bug("two ranks write one file", "each file by one rank", "runtime/train/merge.cc",
+    Bug("two ranks write one file", "each file by one rank", "runtime/jobs/merge/merge.cc",
         "if (least - bytes.begin() == rank) mine.push_back(file);", "mine.push_back(file);", "Merge"),
-    Bug("a killed merge's files stay in the way", "whole or not at all", "runtime/train/staged_folder.cc",
+    Bug("a killed merge's files stay in the way", "whole or not at all", "runtime/run/staged_folder.cc",
         "if (entry.path().filename() != kLock) remove_tree(entry.path());", ";", "Merge"),
-    Bug("a failed merge leaves its half", "whole or not at all", "runtime/train/staged_folder.cc",
+    Bug("a failed merge leaves its half", "whole or not at all", "runtime/run/staged_folder.cc",
         "if (lock_ && !published_) fs::remove_all(partial_, ignored);", ";", "Merge"),
-    Bug("overwrite takes any folder", "what others made stays", "runtime/train/merge.cc",
+    Bug("overwrite takes any folder", "what others made stays", "runtime/jobs/merge/merge.cc",
         "if (holds_input || !has_model_card(output)) {", "if (holds_input) {", "Merge"),
-    Bug("the card tells of another step", "a card tells what was done", "runtime/train/run_records.cc",
+    Bug("the card tells of another step", "a card tells what was done", "runtime/run/run_records.cc",
         "figures.losses.upper_bound(records.step)", "figures.losses.lower_bound(records.step)", "Merge"),
 ]
 
@@ -384,13 +384,13 @@ FILES = [
     Bug("moments swapped on resume", "resume is exact", STATE,
         'take("moment2." + parameter.name, parameter).f32(), parameters.moment2(i)',
         'take("moment1." + parameter.name, parameter).f32(), parameters.moment2(i)', RESUME),
-    Bug("the step is not restored", "resume is exact", "runtime/train/counters.cc", '{.step = whole("step"),',
+    Bug("the step is not restored", "resume is exact", "runtime/run/counters.cc", '{.step = whole("step"),',
         "{.step = 0,", RESUME),
-    Bug("a counter of a checkpoint may be any text", "hostile files are refused", "runtime/train/counters.cc",
+    Bug("a counter of a checkpoint may be any text", "hostile files are refused", "runtime/run/counters.cc",
         "if (error != std::errc() || stop != text.data() + text.size() || value < 0) {", "if (false) {", "HostileCounters"),
     Bug("a manifest's step may be below 0", "hostile files are refused", MANIFEST, 'fields.integer("step", 0, kHighest)',
         'fields.integer("step", -kHighest, kHighest)', "HostileManifest"),
-    Bug("a lock's time may be any", "hostile files are refused", "runtime/train/lock_holder.cc",
+    Bug("a lock's time may be any", "hostile files are refused", "runtime/run/lock_holder.cc",
         '.started = fields.integer("started", 0, kEndOfYear9999)', '.started = fields.integer("started", 0, kEndOfYear9999 * 1000)',
         "HostileLock|fuzz.run_lock"),
     Bug("an unknown key is shown as it is", "messages cannot obey a terminal", "launch/options.cc",
@@ -400,7 +400,7 @@ FILES = [
         "nearest_option(name, place.takes)", "nearest_option(name, kAnyCommand)", "ParseInvocation.Suggests"),
     Bug("a key is suggested whatever was typed", "a mistake is explained", "launch/option_lookup.cc",
         "std::max<std::size_t>(2, name.size() / 3) + 1", "std::string::npos", "ParseInvocation.Suggests"),
-    Bug("the program's tables stay writable", "hardening", "launch/hardening.cmake", "-Wl,-z,relro,-z,now,-z,noexecstack",
+    Bug("the program's tables stay writable", "hardening", "CMakeLists.txt", "-Wl,-z,relro,-z,now,-z,noexecstack",
         "-Wl,-z,norelro", "hardening"),
     Bug("initial magnitudes lost on resume", "resume is exact", STATE,
         "copy_to_local(take(\"initial.\" + parameter.name, parameter).f32(), parameter.logical_shape,\n"
@@ -536,7 +536,7 @@ FIT = [
     Bug("the process's own limit is not looked at", "what cannot fit is refused", "runtime/memory/memory_plan.cc",
         "return host_fits(plan, memory, ranks_on_host) && plan.growth_bytes() <= memory.process.free_bytes;",
         "return host_fits(plan, memory, ranks_on_host);", "MemoryPlan"),
-    Bug("memory is not compared at all", "what cannot fit is refused", "runtime/train/instance.cc",
+    Bug("memory is not compared at all", "what cannot fit is refused", "runtime/session/loaded_model.cc",
         "require_fits(memory_, memory_to_take(), ranks_that_share_it());", ";", "AModel"),
     Bug("limits of the groups above are not seen", "what cannot fit is refused", "runtime/memory/host_memory.cc",
         "for (fs::path group = path.relative_path(); !group.empty(); group = group.parent_path()) {",
@@ -577,7 +577,7 @@ RECOMPUTE = [
         "training|Recompute"),
 ]
 
-PACKED, MERGED = "kernels/cpu/loops/packed_product.cc", "runtime/train/merged_tensors.cc"
+PACKED, MERGED = "kernels/cpu/loops/packed_product.cc", "runtime/jobs/merge/merged_tensors.cc"
 PRODUCTS = [
     Bug("columns that are done already are added again", "narrow products", PACKED,
         "for (std::int64_t j = strip.done; j < strip.width; ++j)", "for (std::int64_t j = 0; j < strip.width; ++j)",
@@ -595,7 +595,7 @@ PRODUCTS = [
         "round_as_stored(options_, tensor, rows.span<float>());", ";", "StoredWeights"),
 ]
 
-DECOMPOSITION, ANALYZE = "runtime/adapter/decomposition.cc", "runtime/train/analyze.cc"
+DECOMPOSITION, ANALYZE = "runtime/adapter/decomposition.cc", "runtime/jobs/analyze/analyze.cc"
 ANALYSIS = [
     Bug("dM of the sum, not of each vector", "dM and dD of the paper", DECOMPOSITION,
         "sums.magnitude += std::abs(norm(j) - base_norm);", "sums.magnitude += norm(j) - base_norm;", "Decomposition"),
@@ -610,19 +610,19 @@ ANALYSIS = [
         "module.magnitude.empty() ? change.result() : change.result(module.magnitude)", "change.result()", "Analyze"),
     Bug("every rank measures every layer", "the same at any rank count", ANALYZE,
         "auto i = static_cast<std::size_t>(world.rank());", "std::size_t i = 0;", "Analyze"),
-    Bug("inspect ends with 0 whatever it finds", "problems are found", "launch/commands/inspect.cc",
+    Bug("inspect ends with 0 whatever it finds", "problems are found", "runtime/jobs/inspect/inspect.cc",
         "if (problems.unusable.empty()) return ExitStatus::kDone;", "return ExitStatus::kDone;", "Inspect.EndsWith65"),
-    Bug("an adapter of another base is a remark", "problems are found", "launch/commands/inspect_adapter.cc",
+    Bug("an adapter of another base is a remark", "problems are found", "runtime/jobs/inspect/inspect_adapter.cc",
         'problems.unusable.push_back(fmt::format("{} does not fit', 'problems.notes.push_back(fmt::format("{} does not fit',
         "InspectAdapter.Finds"),
-    Bug("a half download passes for a model without weights", "problems are found", "launch/commands/inspect_model.cc",
+    Bug("a half download passes for a model without weights", "problems are found", "runtime/jobs/inspect/inspect_model.cc",
         ' || entry.path().filename() == "model.safetensors.index.json"', "", "Inspect.CountsTheParameters"),
-    Bug("m0 of rows where m is by column", "m is measured by its own axis", "launch/commands/inspect_adapter.cc",
+    Bug("m0 of rows where m is by column", "m is measured by its own axis", "runtime/jobs/inspect/inspect_adapter.cc",
         'base->of(module, adapter.config.magnitude_axis != "input")', "base->of(module, true)", "Inspect"),
-    Bug("duplicates counted by their length alone", "problems are found", "launch/commands/inspect_data.cc",
+    Bug("duplicates counted by their length alone", "problems are found", "runtime/jobs/inspect/inspect_data.cc",
         "seen.emplace(checksum(std::as_bytes(dataset[i].tokens)), dataset.length(i));",
         "seen.emplace(0, dataset.length(i));", "Inspect"),
-    Bug("checkpoints in the order of the folder", "checkpoints by step", "runtime/train/analysis_sources.cc",
+    Bug("checkpoints in the order of the folder", "checkpoints by step", "runtime/jobs/analyze/analysis_sources.cc",
         "return a.step < b.step;", "return a.step > b.step;", "Analyze"),
 ]
 
@@ -730,35 +730,35 @@ DEVICE_ATTENTION = [
 ]
 
 PLANS = [
-    Bug("full recomputation for nothing", "a plan's time", "runtime/plan/step_work.cc",
+    Bug("full recomputation for nothing", "a plan's time", "runtime/jobs/plan/step_work.cc",
         "const double forward = run.recompute == Recompute::kFull ? 2 : 1,", "const double forward = 1,", "Plan"),
-    Bug("a ring that sends every byte once", "a plan's time", "runtime/plan/speeds.cc",
+    Bug("a ring that sends every byte once", "a plan's time", "runtime/jobs/plan/speeds.cc",
         "2.0 * (ranks - 1) / ranks", "1.0 * (ranks - 1) / ranks", "StepTime"),
-    Bug("every link as fast as a host's own", "a plan's time", "runtime/plan/speeds.cc",
+    Bug("every link as fast as a host's own", "a plan's time", "runtime/jobs/plan/speeds.cc",
         "neighbours <= device_.devices_of_host", "neighbours > 0", "TableSpeeds"),
-    Bug("backward at the speed of forward", "a plan's time", "runtime/plan/speeds.cc",
+    Bug("backward at the speed of forward", "a plan's time", "runtime/jobs/plan/speeds.cc",
         "work.backward * work.flops() / speeds.product(work.shape, false)",
         "work.backward * work.flops() / speeds.product(work.shape, true)", "StepTime"),
-    Bug("a host's memory for each of its ranks", "a plan's memory", "runtime/plan/split_plan.cc",
+    Bug("a host's memory for each of its ranks", "a plan's memory", "runtime/jobs/plan/split_plan.cc",
         "const int sharers = device_.gpu ? 1 : ranks;", "const int sharers = 1;", "Plan"),
     Bug("a line for scripts below every report", "a terminal is for readers", "launch/commands/result.cc",
         "above == Above::kNothing || !terminal || launched", "above == Above::kNothing || terminal || launched",
         "Program.ATerminal"),
     Bug("none under a launcher that lends a terminal", "scripts get their line", "launch/commands/result.cc",
         "!terminal || launched", "!terminal || (launched && above == Above::kNothing)", "Program.ALauncher"),
-    Bug("a busy machine's choice stands", "a plan's choice", "runtime/plan/choice.cc", "!is_disturbed(shown_speed) &&",
+    Bug("a busy machine's choice stands", "a plan's choice", "runtime/jobs/plan/choice.cc", "!is_disturbed(shown_speed) &&",
         "shown_speed > 0 &&", "Choice"),
-    Bug("a busy machine is not noticed by its passes", "a plan's choice", "runtime/plan/occupancy.cc",
+    Bug("a busy machine is not noticed by its passes", "a plan's choice", "runtime/jobs/plan/occupancy.cc",
         ", shortest_seconds / median_seconds});", "});", "MeasuringTime"),
-    Bug("the fastest split, though it does not fit", "a plan's choice", "runtime/plan/choice.cc",
+    Bug("the fastest split, though it does not fit", "a plan's choice", "runtime/jobs/plan/choice.cc",
         "if (split.fits() && (!plan.best ||", "if (split.refused.empty() && (!plan.best ||", "Plan"),
-    Bug("each rank has the whole machine's speed", "a plan's time", "runtime/plan/calibration.cc",
+    Bug("each rank has the whole machine's speed", "a plan's time", "runtime/jobs/plan/calibration.cc",
         "return found->second / machine_.ranks;", "return found->second;", "Calibration"),
-    Bug("another machine's figures are added to", "a plan's calibration", "runtime/plan/calibration.cc",
+    Bug("another machine's figures are added to", "a plan's calibration", "runtime/jobs/plan/calibration.cc",
         "other_ = before.machine != measured_.machine;", "other_ = false;", "Calibration"),
-    Bug("the lightest rank's work", "a plan's work", "runtime/plan/workload.cc",
+    Bug("the lightest rank's work", "a plan's work", "runtime/jobs/plan/workload.cc",
         "if (tokens > most_tokens)", "if (most_tokens < 0 || tokens < most_tokens)", "Workload"),
-    Bug("sums of a micro-batch once a step", "a plan's traffic", "runtime/plan/step_work.cc",
+    Bug("sums of a micro-batch once a step", "a plan's traffic", "runtime/jobs/plan/step_work.cc",
         "const double share = rank.tokens / static_cast<double>(run.largest_micro_batch);", "const double share = 1;", "Plan"),
     Bug("m counted as A", "the table at the start", "runtime/train/start_table.cc",
         "if (parameter.kind == kind)", "if (parameter.kind == kind || parameter.kind == ParameterKind::kMagnitude)",
@@ -808,11 +808,11 @@ GENERATION = [
         "scores_.begin() + rule_.top_k", "TokenSampler"),
     Bug("top-p counts the token itself", "what may be drawn", DRAWS, "before < rule_.top_p * whole",
         "before + choices_[kept].weight < rule_.top_p * whole", "TokenSampler"),
-    Bug("the generation config is not asked", "stop tokens", "runtime/io/model_tokens.cc",
+    Bug("the generation config is not asked", "stop tokens", "runtime/formats/model_tokens.cc",
         "if (!std::filesystem::exists(path)) return", "if (!path.empty()) return", "AContinuation"),
 ]
 
-CHOICE_SCORES = "runtime/train/choices.cc"
+CHOICE_SCORES = "runtime/jobs/eval/multiple_choice.cc"
 CHOICES = [
     Bug("options keep the scores of one data rank", "sums over the data group", CHOICE_SCORES,
         "machine.grid.data_group->host().all_reduce(view_of(std::span(all), {std::ssize(all)}), Reduction::kSum, {});", ";",
@@ -825,7 +825,7 @@ CHOICES = [
     Bug("the last of equal options is chosen", "ties", CHOICE_SCORES,
         "if (value(question.first + i) > value(question.first + best))",
         "if (value(question.first + i) >= value(question.first + best))", "Choices"),
-    Bug("an overwritten run still looks finished", "starting anew", "runtime/train/run_folder.cc",
+    Bug("an overwritten run still looks finished", "starting anew", "runtime/run/run_folder.cc",
         '"checkpoints", "result.json",', '"checkpoints", "result.txt",', "AFinishedRun"),
     Bug("a lock whose holder's heart beats elsewhere is taken", "one run a folder", RUN_LOCK,
         "if (content_of(descriptor_) != before) refuse_busy();", ";", "RunLock"),
@@ -837,15 +837,15 @@ CHOICES = [
     Bug("a removed output folder comes back by a save", "removed output folder", CHECKPOINTS,
         "make_folder_in(dir_);", "make_folders(dir_);", "CheckpointsTest"),
     Bug("a removed output folder comes back by the adapter of a save", "removed output folder",
-        "runtime/io/peft_adapter.cc", "make_folder_in(folder);", "make_folders(folder);", "PeftAdapter"),
+        "runtime/formats/peft_adapter.cc", "make_folder_in(folder);", "make_folders(folder);", "PeftAdapter"),
     Bug("a bad checkpoint in the way is deleted", "nothing whole is lost", CHECKPOINTS,
         "rename_path(folder, name);", "remove_tree(folder);", "CheckpointsTest"),
     Bug("another host's view of a checkpoint is believed", "caches differ between hosts", CHECKPOINTS,
         "if (hex(file_checksum(path / kManifest)) == manifest_checksum && is_whole(path, false)) return;",
         "if (!manifest_checksum.empty()) return;", "CheckpointsTest"),
-    Bug("a failed save in the background is forgotten", "never a silent success", "runtime/train/background_write.cc",
+    Bug("a failed save in the background is forgotten", "never a silent success", "runtime/run/background_write.cc",
         "return result_.get();", "result_ = {}; return 0;", "Saving|BackgroundWrite"),
-    Bug("fsync's failure is taken for a file system without it", "never a silent success", "runtime/io/output_file.cc",
+    Bug("fsync's failure is taken for a file system without it", "never a silent success", "runtime/system/output_file.cc",
         "if (::fsync(descriptor) != 0 && errno != EINVAL && errno != ENOTSUP) refuse_output(what, path, errno);",
         "if (::fsync(descriptor) != 0 && errno == 0) refuse_output(what, path, errno);", "Files"),
     Bug("a resumed run trains on though it had stopped gaining", "resumed to the bit", "runtime/train/trainer.cc",
@@ -853,21 +853,21 @@ CHOICES = [
     Bug("the last evaluation stands twice after a kill", "resumed metrics", "runtime/observe/metrics.cc",
         'return number <= after_step && (number < last_step || !value.contains("eval_loss"));',
         "return number <= after_step;", "MetricsTest"),
-    Bug("temporary files of dead starts stay", "stale files go", "runtime/train/run_folder.cc",
+    Bug("temporary files of dead starts stay", "stale files go", "runtime/run/run_folder.cc",
         "if (is_temporary(entry.path().filename().string())) remove_tree(entry.path());",
         "if (is_temporary(entry.path().filename().string())) continue;", "RunFolderTest"),
-    Bug("scores go to a folder that is not there", "refused before the work", "runtime/train/evaluate.cc",
+    Bug("scores go to a folder that is not there", "refused before the work", "runtime/session/evaluate.cc",
         'if (writes) require_place("eval.scores", options.eval.scores);', "", "Choices"),
-    Bug("a folder taken for a file's place", "refused before the work", "runtime/io/files.cc",
+    Bug("a folder taken for a file's place", "refused before the work", "runtime/system/files.cc",
         "if (!is_folder && faccessat", "if (faccessat", "Files"),
-    Bug("a question may offer a single answer", "what a question is", "runtime/data/choices.cc",
+    Bug("a question may offer a single answer", "what a question is", "runtime/data/multiple_choice.cc",
         "questions[q + 1] - questions[q] < 2", "questions[q + 1] - questions[q] < 1", "Choices"),
-    Bug("an answer beyond the options", "what a question is", "runtime/data/choices.cc",
+    Bug("an answer beyond the options", "what a question is", "runtime/data/multiple_choice.cc",
         "answers[q] >= questions[q + 1] - questions[q]", "answers[q] > questions[q + 1] - questions[q]", "Choices"),
 ]
 
 SIGNALS = [
-    Bug("a save that stands still counts as work", "a rank that works is never late", "runtime/train/background_write.cc",
+    Bug("a save that stands still counts as work", "a rank that works is never late", "runtime/run/background_write.cc",
         "if (now.tv_sec != before.tv_sec || now.tv_nsec != before.tv_nsec) works();", "works();", "BackgroundWrite"),
     Bug("a signal is told as a time limit", "why a run has stopped", SAVE,
         'stopped == Stop::kSignal ? "signal" : "time limit"', 'stopped != Stop::kSignal ? "signal" : "time limit"',
@@ -901,27 +901,27 @@ DOCTOR = [
         "if (ring_[(next_ - 1) % kRing].sequence == sequence) return;", "FlightRecord"),
     Bug("the past of a test is its rank's start", "who hangs is named", "runtime/comm/flight_record.cc",
         "if (state_.waiting < 0) state_.since = nanoseconds(now());", "", "ReadDoings"),
-    Bug("ranks of another build pass", "one program on all ranks", "runtime/doctor/judge.cc",
+    Bug("ranks of another build pass", "one program on all ranks", "runtime/jobs/doctor/judge.cc",
         "return one.*text != expected;", "return false;", "JudgeRanks"),
-    Bug("cores of a host counted once a rank", "two ranks never share a core unsaid", "runtime/doctor/judge.cc",
+    Bug("cores of a host counted once a rank", "two ranks never share a core unsaid", "runtime/jobs/doctor/judge.cc",
         "if (threads <= cores.size()) continue;", "if (threads <= cores.size() * members.size()) continue;", "JudgeRanks"),
-    Bug("a missing device is only warned of", "what ends a run is a fault", "runtime/doctor/judge.cc",
+    Bug("a missing device is only warned of", "what ends a run is a fault", "runtime/jobs/doctor/judge.cc",
         'if (options.backend == "cuda") {', 'if (options.backend == "gpu") {', "JudgeRanks"),
-    Bug("MPI told of an interface that is not there", "the way between hosts", "runtime/doctor/judge.cc",
+    Bug("MPI told of an interface that is not there", "the way between hosts", "runtime/jobs/doctor/judge.cc",
         "append(findings, judge_told(*members[0]));", "", "JudgeRanks"),
-    Bug("a self-test that expects what it sent", "sums of the self-test", "runtime/doctor/collectives.cc",
+    Bug("a self-test that expects what it sent", "sums of the self-test", "runtime/jobs/doctor/collectives.cc",
         "if (found != expected) mine", "if (found != share(group_.rank(), i)) mine", "TestCollectives"),
-    Bug("a wrong sum does not count", "what ends a run is a fault", "runtime/doctor/collectives.cc",
+    Bug("a wrong sum does not count", "what ends a run is a fault", "runtime/jobs/doctor/collectives.cc",
         "if (!test.wrong.empty()) {", "if (test.wrong.empty() && test.sums.empty()) {", "JudgeCollectives"),
-    Bug("each rank is promised the whole network", "expectation of a bandwidth", "runtime/doctor/collectives.cc",
+    Bug("each rank is promised the whole network", "expectation of a bandwidth", "runtime/jobs/doctor/collectives.cc",
         "test.expected = links.network / links.ranks_on_host;", "test.expected = links.network;", "Expect"),
-    Bug("a link to nowhere passes for a folder", "the place of output.dir", "runtime/doctor/filesystem.cc",
+    Bug("a link to nowhere passes for a folder", "the place of output.dir", "runtime/jobs/doctor/filesystem.cc",
         "fs::is_symlink(output, ignored) || fs::exists(output, ignored)", "fs::exists(output, ignored)", "AFolder"),
-    Bug("the test of a folder stays in it", "doctor leaves nothing", "runtime/doctor/filesystem.cc",
+    Bug("the test of a folder stays in it", "doctor leaves nothing", "runtime/jobs/doctor/filesystem.cc",
         "fs::remove_all(own_, ignored);", ";", "AFolder"),
     Bug("any plug-ins are taken", "refused before MPI dies", "runtime/comm/launcher.cc",
         "major_version(version) == major_version(mpi_library)", "true", "comm_mpi_test"),
-    Bug("nobody is behind", "who hangs is named", "runtime/doctor/doings.cc",
+    Bug("nobody is behind", "who hangs is named", "runtime/jobs/doctor/doings.cc",
         "if (one.tests < most || one.stopped)", "if (one.tests > most || one.stopped)", "Describe"),
     Bug("tensor groups by host order alone", "a tensor group on one host", "runtime/comm/process_grid.cc",
         "ranks.size() / tensor * tensor", "0 * tensor", "comm_mpi_test"),
