@@ -12,8 +12,8 @@
 
 namespace shardora {
 
-// kRehearsal: every operation does nothing, on views that may point nowhere; a step run on it measures memory.
-enum class BackendKind : std::uint8_t { kCpu, kCuda, kRehearsal };
+// kDryRun: every operation does nothing, on views that may point nowhere; a step run on it measures memory.
+enum class BackendKind : std::uint8_t { kCpu, kCuda, kDryRun };
 
 // A point in a queue of work. A default one has passed already. Copies share the point.
 struct Event {

@@ -1,10 +1,10 @@
-// Every operation, one line each: to the backend that the buffers live on. A rehearsal does nothing. The one file that
+// Every operation, one line each: to the backend that the buffers live on. A dry run does nothing. The one file that
 // differs between a program with CUDA and one without.
 #include <cstring>
 #include <vector>
 
 #include "kernels/cpu/cpu.h"
-#include "kernels/rehearsal.h"
+#include "kernels/dry_run.h"
 
 #ifdef SHARDORA_CUDA
 #include "kernels/cuda/cuda.h"
@@ -22,19 +22,19 @@ using OnCuda = std::type_identity_t<void (*)(Backend&, const Op&)>;
 
 template <class Op>
 void run(Backend& backend, const Op& op, void (*on_cpu)(const Op&), OnCuda<Op> on_cuda) {
-  if (backend.kind() == BackendKind::kRehearsal) return;
+  if (backend.kind() == BackendKind::kDryRun) return;
   backend.kind() == BackendKind::kCuda ? on_cuda(backend, op) : on_cpu(op);
 }
 
 template <class Op>
 void run(Backend& backend, const Op& op, void (cpu::Loops::*on_cpu)(const Op&), OnCuda<Op> on_cuda) {
-  if (backend.kind() == BackendKind::kRehearsal) return;
+  if (backend.kind() == BackendKind::kDryRun) return;
   backend.kind() == BackendKind::kCuda ? on_cuda(backend, op) : (cpu::loops_of(backend).*on_cpu)(op);
 }
 
 template <class Op>
 void run(Backend& backend, const Op& op, void (*on_cpu)(cpu::Loops&, const Op&), OnCuda<Op> on_cuda) {
-  if (backend.kind() == BackendKind::kRehearsal) return;
+  if (backend.kind() == BackendKind::kDryRun) return;
   backend.kind() == BackendKind::kCuda ? on_cuda(backend, op) : on_cpu(cpu::loops_of(backend), op);
 }
 
@@ -66,8 +66,8 @@ std::unique_ptr<Backend> make_backend(BackendKind kind, const BackendOptions& op
 #else
       refuse_cuda();
 #endif
-    case BackendKind::kRehearsal:
-      return make_rehearsal_backend();
+    case BackendKind::kDryRun:
+      return make_dry_run_backend();
   }
   contract_broken("known BackendKind", std::source_location::current());
 }
@@ -123,7 +123,7 @@ std::int64_t attention_bytes([[maybe_unused]] Backend& backend, [[maybe_unused]]
 }
 
 std::uint64_t checksum_words(Backend& backend, TensorView view) {
-  if (backend.kind() == BackendKind::kRehearsal) return 0;
+  if (backend.kind() == BackendKind::kDryRun) return 0;
 #ifdef SHARDORA_CUDA
   if (backend.kind() == BackendKind::kCuda) return cuda::checksum_words(backend, view);
 #endif
@@ -131,7 +131,7 @@ std::uint64_t checksum_words(Backend& backend, TensorView view) {
 }
 
 double sum_of_squares(Backend& backend, TensorView x) {
-  if (backend.kind() == BackendKind::kRehearsal) return 0;
+  if (backend.kind() == BackendKind::kDryRun) return 0;
 #ifdef SHARDORA_CUDA
   if (backend.kind() == BackendKind::kCuda) return cuda::sum_of_squares(backend, x);
 #endif
@@ -140,7 +140,7 @@ double sum_of_squares(Backend& backend, TensorView x) {
 
 std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan,
                                                  const MatrixRows& rows) {
-  if (backend.kind() == BackendKind::kRehearsal) return make_rehearsal_matrix(plan);
+  if (backend.kind() == BackendKind::kDryRun) return make_dry_run_matrix(plan);
 #ifdef SHARDORA_CUDA
   if (backend.kind() == BackendKind::kCuda) return cuda::make_frozen_matrix(backend, plan, rows);
 #endif
@@ -152,7 +152,7 @@ std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenM
 }
 
 std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight) {
-  if (backend.kind() == BackendKind::kRehearsal) return make_rehearsal_matrix(plan);
+  if (backend.kind() == BackendKind::kDryRun) return make_dry_run_matrix(plan);
   if (backend.kind() == BackendKind::kCpu) return cpu::make_frozen_matrix(backend, plan, weight);
   SHARDORA_CHECK(weight.shape == (Shape{plan.out_features, plan.in_features}));
   const auto read = [&](std::int64_t first, TensorView rows) {

@@ -49,7 +49,7 @@ struct FrozenMatrixPlan {
   bool for_gather = false;                  // embedding lookups
   DType storage = DType::kF32;              // or kBF16: rounded to nearest, half the memory; products stay fp32
   bool one_copy = false;                    // one layout for both directions, in place of the fastest for each
-  BackendKind backend = BackendKind::kCpu;  // whose layouts a rehearsal counts
+  BackendKind backend = BackendKind::kCpu;  // whose layouts a dry run counts
 };
 
 // Where a frozen weight's values come from: float32, bfloat16 or float16, so many rows at a time as the backend works
@@ -63,7 +63,7 @@ std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenM
                                                  const MatrixRows& rows);
 // `weight` is host memory [out,in]; it is copied, and may go when this returns.
 std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight);
-// What its bytes() will be, without a weight. (A rehearsal's matrix says the same.)
+// What its bytes() will be, without a weight. (A dry run's matrix says the same.)
 std::int64_t frozen_matrix_bytes(const FrozenMatrixPlan& plan);
 
 // A weight that trains: plain layout, fp32, in memory of the caller (the flat parameter and gradient buffers).

@@ -7,21 +7,12 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "runtime/system/proc.h"
+
 namespace shardora {
 namespace {
 
 using Cores = std::vector<int>;
-
-Cores cores_of(pid_t process) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  Cores cores;
-  if (sched_getaffinity(process, sizeof set, &set) != 0) return cores;
-  for (int core = 0; core < CPU_SETSIZE; ++core) {
-    if (CPU_ISSET(static_cast<std::size_t>(core), &set)) cores.push_back(core);
-  }
-  return cores;
-}
 
 bool set_cores(const Cores& cores) {
   cpu_set_t set;
@@ -32,21 +23,21 @@ bool set_cores(const Cores& cores) {
 
 // The kernel cuts a mask to the process's cpuset: asking for every core shows what is allowed at all.
 Cores allowed_cores() {
-  Cores before = cores_of(0);
+  Cores before = affinity(0);
   Cores all(CPU_SETSIZE);
   for (int core = 0; core < CPU_SETSIZE; ++core) all[static_cast<std::size_t>(core)] = core;
   if (!set_cores(all)) return before;
-  Cores allowed = cores_of(0);
+  Cores allowed = affinity(0);
   set_cores(before);
   return allowed;
 }
 
 // Allowed, and given to the launcher: the parent is mpirun or its daemon, whose mask is the job's.
 Cores launcher_cores() {
-  const Cores allowed = allowed_cores(), parent = cores_of(getppid());
+  const Cores allowed = allowed_cores(), parent = affinity(getppid());
   Cores both;
   std::set_intersection(allowed.begin(), allowed.end(), parent.begin(), parent.end(), std::back_inserter(both));
-  return both.empty() ? cores_of(0) : both;
+  return both.empty() ? affinity(0) : both;
 }
 
 // This rank's part of the host's cores; parts do not overlap where there are cores enough.
@@ -90,7 +81,7 @@ Binding plan_binding(const BindingFacts& facts, const ParallelOptions& options) 
 }
 
 Binding bind_cores(const MpiSession& session, const ParallelOptions& options) {
-  const BindingFacts facts{.mask = cores_of(0),
+  const BindingFacts facts{.mask = affinity(0),
                            .host = launcher_cores(),
                            .local_rank = session.host_local_rank(),
                            .local_size = session.host_local_size(),

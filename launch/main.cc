@@ -127,7 +127,7 @@ ExitStatus run_command(MpiSession& session, Reading& reading, Deadline* deadline
   const std::int64_t first = world.all_reduce(warns, Reduction::kMin);
   if (first < world.size()) log.warn(world.broadcast(binding.warning, static_cast<int>(first)));
   if (!grid.warning.empty()) log.warn(grid.warning);
-  const Machine machine{.backend = compute.backend(),
+  const Context context{.backend = compute.backend(),
                         .grid = compute.grid(),
                         .log = log,
                         .stop_requested = stop_requested,
@@ -136,7 +136,7 @@ ExitStatus run_command(MpiSession& session, Reading& reading, Deadline* deadline
                         .ranks_on_device = compute.ranks_on_device(),
                         .watchdog = &session.watchdog()};
   world.at(invocation.command->name);
-  return function_of(*invocation.command)(options, machine);
+  return function_of(*invocation.command)(options, context);
 }
 
 int report(int rank, ExitStatus status, const char* message) {

@@ -8,7 +8,7 @@
 #include <set>
 
 #include "kernels/check.h"
-#include "runtime/io/json.h"
+#include "runtime/system/printable.h"
 
 namespace shardora {
 namespace {

@@ -28,7 +28,7 @@ struct FourMatrices {  // 8 x 8 each
 }  // namespace shardora::cuda
 
 #ifdef SHARDORA_EMULATED
-#include "tests/emulation/mma.h"
+#include "kernels/emulation/mma.h"
 #else
 
 namespace shardora::cuda {

@@ -4,7 +4,7 @@
 #pragma once
 
 #ifdef SHARDORA_EMULATED
-#include "tests/emulation/emulation.h"
+#include "kernels/emulation/emulation.h"
 #else
 
 #include <cuda_bf16.h>

@@ -7,10 +7,11 @@
 
 #include "launch/commands/commands.h"
 #include "launch/commands/result.h"
+#include "runtime/jobs/analyze/analyze.h"
 #include "runtime/adapter/decomposition.h"
 #include "runtime/comm/agreement.h"
-#include "runtime/io/files.h"
-#include "runtime/io/json.h"
+#include "runtime/system/files.h"
+#include "runtime/system/printable.h"
 
 namespace shardora {
 namespace {
@@ -85,22 +86,22 @@ ordered_json report(const RunOptions& options, const Analysis& analysis) {
 
 }  // namespace
 
-ExitStatus run_analyze(const RunOptions& options, const Machine& machine) {
-  Communicator& world = *machine.grid.world;
+ExitStatus run_analyze(const RunOptions& options, const Context& context) {
+  Communicator& world = *context.grid.world;
   const std::string& csv = options.analyze.csv;
   agree(world, [&] {
     if (world.rank() != 0 || csv.empty()) return;
     require_place("analyze.csv", csv);
     require_own_csv(csv);
   });
-  const Analysis analysis = analyze(options, machine);
+  const Analysis analysis = analyze(options, context);
   ordered_json result;
   agree(world, [&] {
     if (world.rank() != 0) return;
     if (!csv.empty()) replace_file(csv, csv_text(analysis));
     result = report(options, analysis);
   });
-  print_result(*machine.grid.world, result);
+  print_result(*context.grid.world, result);
   return ExitStatus::kDone;
 }
 

@@ -13,8 +13,8 @@
 #include "launch/compute.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/nccl_library.h"
-#include "runtime/doctor/judge.h"
-#include "runtime/doctor/report.h"
+#include "runtime/jobs/doctor/judge.h"
+#include "runtime/jobs/doctor/report.h"
 #include "runtime/observe/device_table.h"
 
 namespace shardora {

@@ -2,16 +2,17 @@
 
 #include "launch/commands/commands.h"
 #include "launch/commands/result.h"
+#include "runtime/jobs/merge/merge.h"
 
 namespace shardora {
 
-ExitStatus run_merge(const RunOptions& options, const Machine& machine) {
-  const MergeSummary summary = merge(options, machine);
+ExitStatus run_merge(const RunOptions& options, const Context& context) {
+  const MergeSummary summary = merge(options, context);
   nlohmann::ordered_json result = {{"command", "merge"},         {"output", summary.output},
                                    {"tensors", summary.tensors}, {"merged_modules", summary.merged_modules},
                                    {"bytes", summary.bytes},     {"seconds", summary.seconds}};
   if (summary.logit_difference) result["logit_difference"] = *summary.logit_difference;
-  print_result(*machine.grid.world, result);
+  print_result(*context.grid.world, result);
   return ExitStatus::kDone;
 }
 

@@ -1,4 +1,4 @@
-#include "runtime/plan/plan.h"
+#include "runtime/jobs/plan/plan.h"
 
 #include <fmt/format.h>
 
@@ -9,11 +9,11 @@
 
 namespace shardora {
 
-ExitStatus run_plan(const RunOptions& options, const Machine& machine) {
+ExitStatus run_plan(const RunOptions& options, const Context& context) {
   const RunPlan plan = make_plan(options);
-  if (!plan.warning.empty()) machine.log.warn(plan.warning);
+  if (!plan.warning.empty()) context.log.warn(plan.warning);
   fmt::print("{}", to_text(plan));
-  print_result(*machine.grid.world, to_json(plan), Above::kReport);
+  print_result(*context.grid.world, to_json(plan), Above::kReport);
   return ExitStatus::kDone;
 }
 

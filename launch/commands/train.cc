@@ -6,9 +6,9 @@
 
 namespace shardora {
 
-ExitStatus run_train(const RunOptions& options, const Machine& machine) {
-  const TrainSummary summary = train(options, machine);
-  print_result(*machine.grid.world, nlohmann::ordered_json::parse(summary_text(summary)));
+ExitStatus run_train(const RunOptions& options, const Context& context) {
+  const TrainSummary summary = train(options, context);
+  print_result(*context.grid.world, to_json(summary));
   return summary.stopped_early ? ExitStatus::kStoppedEarly : ExitStatus::kDone;
 }
 

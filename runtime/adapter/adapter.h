@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/io/peft_adapter.h"
+#include "runtime/formats/peft_adapter.h"
 #include "runtime/memory/arena.h"
 #include "runtime/model/decoder.h"
 #include "runtime/options.h"

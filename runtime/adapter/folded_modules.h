@@ -7,8 +7,8 @@
 #include <string>
 
 #include "kernels/backend.h"
-#include "runtime/io/model_folder.h"
-#include "runtime/io/peft_adapter.h"
+#include "runtime/formats/model_folder.h"
+#include "runtime/formats/peft_adapter.h"
 
 namespace shardora {
 

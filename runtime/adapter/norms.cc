@@ -76,7 +76,7 @@ void Adapter::norm_parts(const AdaptedModule& module, Arena& scratch) const {
 // Rows (columns) whose summed n^2 is a small rest of large terms are computed directly, tile by tile. What is decided
 // from sums is decided alike on every rank, so the second reduction is entered by all or by none.
 void Adapter::repair_cancelling(Communicator& tensor_group, Arena& scratch) {
-  if (backend_.kind() == BackendKind::kRehearsal) {
+  if (backend_.kind() == BackendKind::kDryRun) {
     for (const AdaptedModule& module : modules_) direct_norms(module, {}, {}, scratch);
     return;
   }

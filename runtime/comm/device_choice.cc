@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "runtime/comm/agreement.h"
+#include "runtime/system/proc.h"
 
 namespace shardora {
 namespace {
@@ -49,12 +50,6 @@ RankDevices unpacked(const std::vector<std::byte>& bytes) {
   text >> one.host >> one.host_name;
   for (std::string identifier; text >> identifier;) one.identifiers.push_back(identifier);
   return one;
-}
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  const bool known = gethostname(name.data(), name.size() - 1) == 0 && name[0] != '\0';
-  return known ? name.data() : "(unnamed)";
 }
 
 }  // namespace

@@ -7,10 +7,10 @@
 #include <chrono>
 #include <functional>
 
+#include "runtime/system/proc.h"
+
 namespace shardora {
 namespace {
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 std::int64_t nanoseconds(double seconds) { return static_cast<std::int64_t>(seconds * 1e9); }
 
@@ -75,7 +75,7 @@ void FlightRecord::check_collectives() { checks_ = true; }
 void FlightRecord::at(std::string_view place) {
   const std::lock_guard lock(mutex_);
   put_text(state_.place, place);
-  if (state_.waiting < 0) state_.since = nanoseconds(now());
+  if (state_.waiting < 0) state_.since = nanoseconds(monotonic_seconds());
   ++state_.progress;
   publish();
 }
@@ -99,7 +99,7 @@ void FlightRecord::begin(std::size_t kind, std::int64_t sequence, const char* op
   state_.entered[kind] = std::max(state_.entered[kind], sequence);
   call.operation = operation, call.dtype = dtype, call.count = count, call.group = static_cast<GroupKind>(kind);
   call.place = state_.place;
-  call.entered = now(), call.left = 0;
+  call.entered = monotonic_seconds(), call.left = 0;
   state_.operation = words_of(call);
   state_.call = static_cast<std::int64_t>(std::hash<std::string_view>{}(state_.operation.data()));
   state_.waiting = static_cast<std::int64_t>(kind);
@@ -115,7 +115,7 @@ void FlightRecord::leave() {
 
 void FlightRecord::end() {
   Collective& call = ring_[(next_ - 1) % kRing];
-  call.left = now();
+  call.left = monotonic_seconds();
   waited_ += call.left - call.entered;
   state_.waiting = -1;
   ++state_.progress;

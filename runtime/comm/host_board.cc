@@ -13,6 +13,8 @@
 #include <filesystem>
 #include <new>
 
+#include "runtime/system/proc.h"
+
 namespace shardora {
 namespace {
 
@@ -22,9 +24,7 @@ namespace fs = std::filesystem;
 // process that started them.
 std::string board_name(const Environment& environment) {
   const char* const job = environment("PMIX_NAMESPACE");
-  std::array<char, 65> host{};
-  gethostname(host.data(), host.size() - 1);
-  std::string name = fmt::format("/shardora-{}-{}-{}", geteuid(), host.data(),
+  std::string name = fmt::format("/shardora-{}-{}-{}", geteuid(), host_name(),
                                  job != nullptr ? std::string(job) : fmt::format("child-of-{}", getppid()));
   std::replace_if(
       name.begin() + 1, name.end(), [](unsigned char c) { return std::isalnum(c) == 0 && c != '-' && c != '.'; }, '_');

@@ -19,6 +19,7 @@
 #include "runtime/comm/host_board.h"
 #include "runtime/comm/mpi_check.h"
 #include "runtime/comm/stall.h"
+#include "runtime/system/proc.h"
 
 namespace shardora {
 namespace {
@@ -28,8 +29,6 @@ using Seconds = std::chrono::duration<double>;
 constexpr double kPatienceIntervals = 3;  // with the lower ranks, whose report it is
 constexpr double kLeastPatienceSeconds = 1;
 constexpr double kLastSeconds = 2;  // from the report to the end of this process
-
-double now() { return Seconds(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 double interval_of(const WatchdogPlan& plan) {
   return std::clamp(std::min(plan.seconds, plan.init_seconds) / 20, 0.02, 1.0);
@@ -53,7 +52,7 @@ void attempt(const Action& action) {
 
 std::string to_text(const std::vector<Collective>& calls) {
   std::string text = "the last collectives of this rank:";
-  const double time = now();
+  const double time = monotonic_seconds();
   for (const Collective& call : calls) {
     text += fmt::format("\n  {} group #{}: {}, {}, entered {:.3f} s ago, {}",
                         kGroupNames[static_cast<std::size_t>(call.group)], call.sequence, describe(call),
@@ -112,7 +111,7 @@ struct Watchdog::Impl {
 void Watchdog::Impl::watch() {
   const double interval = interval_of(plan);
   do {
-    ages.tick(now());
+    ages.tick(monotonic_seconds());
     board.mine().beat();
     note_own_work();
     exchange_news();

@@ -6,7 +6,8 @@
 #include <numeric>
 
 #include "runtime/data/dataset_file.h"
-#include "runtime/io/files.h"
+#include "runtime/system/files.h"
+#include "runtime/system/printable.h"
 
 namespace shardora {
 namespace {

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "kernels/check.h"
-#include "runtime/io/json.h"
-#include "runtime/io/safetensors.h"
+#include "runtime/formats/safetensors.h"
+#include "runtime/system/printable.h"
 
 namespace shardora {
 

@@ -1,6 +1,6 @@
 // One block of device memory, planned by name before the first step; a step allocates nothing.
 //
-// The code that lays out buffers runs twice: over a measuring Arena with the rehearsal backend, where views have sizes
+// The code that lays out buffers runs twice: over a measuring Arena with the dry run backend, where views have sizes
 // but no memory behind them and operations do nothing, then over a real one. So the plan that is printed is the plan
 // that is used.
 #pragma once

@@ -108,14 +108,14 @@ void Block::take_missing(ScratchScope& scope, BlockSaved& s) const {
   if (!s.activated) s.activated = scope.take({tokens, gate.out_features}, s.h.dtype);
 }
 
-void Block::remake_x1(const PassContext& pass, ScratchScope& scope, BlockSaved& s) const {
+void Block::recompute_x1(const PassContext& pass, ScratchScope& scope, BlockSaved& s) const {
   if (s.x1) return;
   s.x1 = scope.like(s.h);
   rms_norm_forward(pass.backend,
                    {.x = s.h, .weight = input_norm.weight, .epsilon = epsilon, .y = s.x1, .rstd = s.rstd1});
 }
 
-void Block::remake_mlp(const PassContext& pass, ScratchScope& scope, BlockSaved& s) const {
+void Block::recompute_mlp(const PassContext& pass, ScratchScope& scope, BlockSaved& s) const {
   if (s.x2) return;
   const std::int64_t tokens = s.m.size(0);
   s.x2 = scope.take({tokens, hidden_size}, s.h.dtype);
@@ -211,11 +211,11 @@ void Block::backward(const PassContext& pass, const DeviceBatch& batch, const Bl
   BlockSaved s = first_rows(saved, batch.tokens.size(0));
   {
     ScratchScope scope(pass.scratch);
-    remake_mlp(pass, scope, s);
+    recompute_mlp(pass, scope, s);
     mlp_backward_part(pass, s, dh);
   }
   ScratchScope scope(pass.scratch);
-  remake_x1(pass, scope, s);
+  recompute_x1(pass, scope, s);
   attention_backward_part(pass, batch, s, dh, needs_input_gradient);
 }
 

@@ -65,8 +65,8 @@ class Block {
                                TensorView dh, bool needs_input_gradient) const;
   // Room for, and again the values of, what a selective BlockSaved has not kept; nothing where it was kept.
   void take_missing(ScratchScope& scope, BlockSaved& saved) const;
-  void remake_x1(const PassContext& pass, ScratchScope& scope, BlockSaved& saved) const;
-  void remake_mlp(const PassContext& pass, ScratchScope& scope, BlockSaved& saved) const;
+  void recompute_x1(const PassContext& pass, ScratchScope& scope, BlockSaved& saved) const;
+  void recompute_mlp(const PassContext& pass, ScratchScope& scope, BlockSaved& saved) const;
   void mlp_backward_part(const PassContext& pass, const BlockSaved& saved, TensorView dh) const;
   void activate(const PassContext& pass, const BlockSaved& saved) const;
   // Between the projection of queries or of keys and the attention: gain and bias, the norm by head, the rotation.

@@ -146,13 +146,13 @@ TensorView Decoder::device_vector(WeightSource& source, const std::string& name,
 }
 
 void Decoder::load_tables(std::int64_t positions) {
-  const bool rehearsal = backend_.kind() == BackendKind::kRehearsal;
-  const RopeTable table = make_rope_table(config_, rehearsal ? 0 : positions);
+  const bool dry_run = backend_.kind() == BackendKind::kDryRun;
+  const RopeTable table = make_rope_table(config_, dry_run ? 0 : positions);
   const Shape shape{positions, config_.head_dim / 2};
   const auto to_device = [&](const std::vector<float>& values) {
     buffers_.emplace_back(backend_, shape.elements() * static_cast<std::int64_t>(sizeof(float)));
     const TensorView device{buffers_.back().data(), DType::kF32, shape};
-    if (!rehearsal) backend_.copy_from_host(device, view_of(std::span(values), shape));
+    if (!dry_run) backend_.copy_from_host(device, view_of(std::span(values), shape));
     backend_.synchronize();
     return device;
   };

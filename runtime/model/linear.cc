@@ -30,7 +30,7 @@ void Linear::forward(const PassContext& pass, TensorView x, const LinearSaved& s
     matmul(pass.backend,
            {.a = saved.z, .b = adapter->b, .c = u, .transpose_b = true, .scale = adapter->scale, .accumulate = true});
   }
-  if (kind == LinearKind::kRow) pass.parallel.leave_row(u);
+  if (kind == LinearKind::kRow) pass.parallel.row_parallel_output(u);
 }
 
 LinearProduct Linear::output(const PassContext& pass, const LinearSaved& saved, TensorView y) const {
@@ -86,7 +86,7 @@ void Linear::forward_dropping_all(const PassContext& pass, TensorView x, const L
     matmul(pass.backend,
            {.a = saved.z, .b = adapter->b, .c = y, .transpose_b = true, .scale = adapter->scale, .accumulate = true});
   }
-  if (kind == LinearKind::kRow) pass.parallel.leave_row(y);
+  if (kind == LinearKind::kRow) pass.parallel.row_parallel_output(y);
 }
 
 void Linear::backward(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView du, TensorView dx,

@@ -10,7 +10,7 @@
 
 #include "kernels/backend.h"
 #include "runtime/comm/communicator.h"
-#include "runtime/io/safetensors.h"
+#include "runtime/formats/safetensors.h"
 #include "runtime/memory/arena.h"
 #include "runtime/model/placement.h"
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
-#include "runtime/io/model_folder.h"
+#include "runtime/formats/model_folder.h"
 
 namespace shardora {
 

@@ -1,8 +1,9 @@
 // Where a block's activations cross between replicated and cut features. Blocks call these and no collective; under
 // sequence parallelism only these change.
 //
-//   forward    enter_column: replicated x goes in as it is        leave_row: partial y -> sum over the tensor group
-//   backward   enter_column: partial dx -> sum                    leave_row: replicated dy goes in as it is
+//   forward    column_parallel_input: replicated x goes in as it is        row_parallel_output: partial y -> sum over
+//   the tensor group backward   column_parallel_input: partial dx -> sum                    row_parallel_output:
+//   replicated dy goes in as it is
 #pragma once
 
 #include "kernels/backend.h"
@@ -14,7 +15,7 @@ class TensorParallel {
  public:
   TensorParallel(Backend& backend, Communicator& group) : backend_(&backend), group_(&group) {}
 
-  void leave_row(TensorView y) const { reduce(y, Reduction::kSum); }
+  void row_parallel_output(TensorView y) const { reduce(y, Reduction::kSum); }
   void enter_column_backward(TensorView dx) const { reduce(dx, Reduction::kSum); }
   // Each rank looked up its own rows of the vocabulary: the sum is the embedding.
   void join_embedding(TensorView y) const { reduce(y, Reduction::kSum); }

@@ -129,7 +129,7 @@ std::vector<float> to_float32(HostTensor& tensor) {
 }
 
 void copy_as_float32(Backend& backend, HostTensor& tensor, TensorView device) {
-  if (tensor.bytes.empty()) return;  // a rehearsal's
+  if (tensor.bytes.empty()) return;  // a dry run's
   if (tensor.dtype == DType::kF32) {
     backend.copy_from_host(device, {tensor.bytes.data(), DType::kF32, device.shape});
     return backend.synchronize();

@@ -7,7 +7,7 @@
 
 #include "kernels/random.h"
 #include "kernels/weight_matrix.h"
-#include "runtime/io/model_folder.h"
+#include "runtime/formats/model_folder.h"
 #include "runtime/model/placement.h"
 #include "runtime/options.h"
 
@@ -64,7 +64,7 @@ class StoppableWeights final : public WeightSource {
   const std::atomic<bool>& stop_requested_;  // not owned
 };
 
-// No values: for a rehearsal. It remembers how large the largest slice is.
+// No values: for a dry run. It remembers how large the largest slice is.
 class NoWeights final : public WeightSource {
  public:
   HostTensor read(const NamedShape& tensor, int axis, Range range) override;

@@ -8,8 +8,8 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
-#include "runtime/io/files.h"
-#include "runtime/io/output_file.h"
+#include "runtime/system/files.h"
+#include "runtime/system/output_file.h"
 
 namespace shardora {
 namespace {

@@ -51,8 +51,4 @@ class Metrics {
   std::unique_ptr<Impl> impl_;
 };
 
-std::int64_t peak_memory_bytes();      // of this process (VmHWM)
-std::int64_t resident_memory_bytes();  // now (VmRSS)
-double monotonic_seconds();
-
 }  // namespace shardora

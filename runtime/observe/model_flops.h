@@ -14,7 +14,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "runtime/io/model_folder.h"
+#include "runtime/formats/model_folder.h"
 
 namespace shardora {
 

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <cstdio>
 
-#include "runtime/observe/metrics.h"
+#include "runtime/system/proc.h"
 
 namespace shardora {
 namespace {

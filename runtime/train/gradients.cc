@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "kernels/reduce.h"
-#include "runtime/io/peft_adapter.h"
+#include "runtime/formats/peft_adapter.h"
 
 namespace shardora {
 namespace {

@@ -17,10 +17,10 @@ const Decoder::LayerDone kAllAtOnce;
 // A start, three a micro-batch of at least one sequence, and what follows them.
 std::int64_t most_phases(std::int64_t global_batch) { return 3 * global_batch + 5; }
 
-ModelFlops::Training training_of(Instance& instance) {
-  if (instance.adapter() == nullptr) return {.full = true};
-  ModelFlops::Training training{.lowest_layer = instance.decoder().lowest_trained_layer()};
-  for (const Parameter& parameter : instance.parameters().all()) {
+ModelFlops::Training training_of(LoadedModel& model) {
+  if (model.adapter() == nullptr) return {.full = true};
+  ModelFlops::Training training{.lowest_layer = model.decoder().lowest_trained_layer()};
+  for (const Parameter& parameter : model.parameters().all()) {
     if (parameter.kind == ParameterKind::kMagnitude) continue;
     training.adapter_elements += Shape(parameter.logical_shape).elements();
   }
@@ -31,19 +31,19 @@ ModelFlops::Training training_of(Instance& instance) {
 
 TrainStep::TrainStep(const Parts& parts)
     : parts_(parts),
-      packer_(parts.datasets, parts.machine.grid.data.rank, parts.machine.grid.data.size, parts.packing),
-      clock_(parts.machine.backend, most_phases(parts.options.global_batch), parts.options.profile_ranges),
-      sums_(parts.machine.backend, parts.machine.grid, parts.instance.parameters()),
-      model_flops_(parts.instance.decoder().config(), training_of(parts.instance)) {
+      packer_(parts.datasets, parts.context.grid.data.rank, parts.context.grid.data.size, parts.packing),
+      clock_(parts.context.backend, most_phases(parts.options.global_batch), parts.options.profile_ranges),
+      sums_(parts.context.backend, parts.context.grid, parts.model.parameters()),
+      model_flops_(parts.model.decoder().config(), training_of(parts.model)) {
   packer_.reserve(parts.options.global_batch);
   if (finishes_by_layer()) layer_done_ = [this](std::int64_t layer) { finish_layer(layer); };
 }
 
 TrainStep::Result TrainStep::run(std::int64_t step) {
   const ProfilerRange whole = range("step", step);
-  Backend& backend = parts_.machine.backend;
-  const ProcessGrid& grid = parts_.machine.grid;
-  Instance& instance = parts_.instance;
+  Backend& backend = parts_.context.backend;
+  const ProcessGrid& grid = parts_.context.grid;
+  LoadedModel& model = parts_.model;
   {
     const ProfilerRange data = clock_.start();
     parts_.sampler.plan(step, plan_);
@@ -51,7 +51,7 @@ TrainStep::Result TrainStep::run(std::int64_t step) {
   accumulate_gradients(step);
   if (!finishes_by_layer()) {
     const ProfilerRange norms = clock_.enter(Phase::kNorms);
-    instance.finish_gradients();
+    model.finish_gradients();
   }
   Result result{.tokens = plan_.token_count, .model_flops = model_flops()};
   {
@@ -59,7 +59,7 @@ TrainStep::Result TrainStep::run(std::int64_t step) {
     sums_.finish();
     wait_for_device();
     result.loss = mean_loss();
-    result.gradient_norm = gradient_norm(backend, grid, instance.parameters());
+    result.gradient_norm = gradient_norm(backend, grid, model.parameters());
   }
   result.skipped = skips(step, result.loss, result.gradient_norm);
   if (!result.skipped) update(step, result.gradient_norm);
@@ -71,15 +71,15 @@ TrainStep::Result TrainStep::run(std::int64_t step) {
 }
 
 void TrainStep::update(std::int64_t step, double gradient_norm) {
-  Instance& instance = parts_.instance;
+  LoadedModel& model = parts_.model;
   {
     const ProfilerRange optimizer = clock_.enter(Phase::kOptimizer);
-    optimizer_step(parts_.machine.backend, instance.parameters(), parts_.options, parts_.schedule, step,
+    optimizer_step(parts_.context.backend, model.parameters(), parts_.options, parts_.schedule, step,
                    clip_factor(gradient_norm, parts_.options.clip_norm));
   }
   const ProfilerRange norms = clock_.enter(Phase::kNorms);
-  if (instance.adapter()) instance.adapter()->parameters_changed();
-  instance.refresh_norms();
+  if (model.adapter()) model.adapter()->parameters_changed();
+  model.refresh_norms();
 }
 
 ProfilerRange TrainStep::range(std::string_view name, std::int64_t index) const {
@@ -88,11 +88,11 @@ ProfilerRange TrainStep::range(std::string_view name, std::int64_t index) const 
 
 // Gradients and losses of this rank's sequences, from zero.
 void TrainStep::accumulate_gradients(std::int64_t step) {
-  Instance& instance = parts_.instance;
-  Backend& backend = parts_.machine.backend;
-  const Decoder& decoder = instance.decoder();
-  const Activations& activations = instance.activations();
-  backend.zero(instance.parameters().gradients());
+  LoadedModel& model = parts_.model;
+  Backend& backend = parts_.context.backend;
+  const Decoder& decoder = model.decoder();
+  const Activations& activations = model.activations();
+  backend.zero(model.parameters().gradients());
   backend.zero(activations.loss);
   const LossPlan loss{.gradient_scale = static_cast<float>(1.0 / static_cast<double>(plan_.target_count)),
                       .gradients = true};
@@ -104,7 +104,7 @@ void TrainStep::accumulate_gradients(std::int64_t step) {
       const ProfilerRange data = clock_.enter(Phase::kData);
       on_device = decoder.upload(*batch, activations);
     }
-    const PassContext pass = instance.pass(on_device, step, true);
+    const PassContext pass = model.pass(on_device, step, true);
     {
       const ProfilerRange forward = clock_.enter(Phase::kForward);
       decoder.forward(pass, on_device, activations, loss);
@@ -116,20 +116,20 @@ void TrainStep::accumulate_gradients(std::int64_t step) {
 
 // An exact norm gradient has terms of all micro-batches and of the whole tensor group.
 bool TrainStep::finishes_by_layer() const {
-  const Adapter* const adapter = parts_.instance.adapter();
+  const Adapter* const adapter = parts_.model.adapter();
   return adapter == nullptr || adapter->finishes_by_layer();
 }
 
 void TrainStep::finish_layer(std::int64_t layer) {
-  if (Adapter* const adapter = parts_.instance.adapter()) adapter->finish_layer(layer);
+  if (Adapter* const adapter = parts_.model.adapter()) adapter->finish_layer(layer);
   sums_.layer_done(layer);
 }
 
 // All that is queued up to here, so that no later wait of this step meets a collective whose peer is lost.
 void TrainStep::wait_for_device() const {
-  const ProcessGrid& grid = parts_.machine.grid;
+  const ProcessGrid& grid = parts_.context.grid;
   Communicator* const groups[] = {grid.tensor_group, grid.data_group};
-  wait_on_host(parts_.machine.backend, parts_.machine.backend.record(), groups);
+  wait_on_host(parts_.context.backend, parts_.context.backend.record(), groups);
 }
 
 double TrainStep::model_flops() const {
@@ -142,9 +142,9 @@ double TrainStep::model_flops() const {
 
 double TrainStep::mean_loss() const {
   double sums[2] = {0, 0};
-  parts_.machine.backend.copy_to_host(view_of(std::span<double>(sums), {2}), parts_.instance.activations().loss);
-  parts_.machine.backend.synchronize();
-  const double sum = parts_.machine.grid.data_group->all_reduce(sums[0], Reduction::kSum);
+  parts_.context.backend.copy_to_host(view_of(std::span<double>(sums), {2}), parts_.model.activations().loss);
+  parts_.context.backend.synchronize();
+  const double sum = parts_.context.grid.data_group->all_reduce(sums[0], Reduction::kSum);
   return sum / static_cast<double>(plan_.target_count);
 }
 
@@ -158,7 +158,7 @@ bool TrainStep::skips(std::int64_t step, double loss, double gradient_norm) {
     ++skipped_in_a_row_;
     return true;
   }
-  const bool speaks = parts_.machine.grid.world->rank() == 0;
+  const bool speaks = parts_.context.grid.world->rank() == 0;
   throw AgreedError(ExitStatus::kNotFinite,
                     speaks ? fmt::format("step {}: loss {} and gradient norm {} must be finite; nothing of this step "
                                          "was applied or saved; lower train.learning_rate, or look at the data of this "

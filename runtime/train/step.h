@@ -10,8 +10,8 @@
 #include "runtime/data/batch.h"
 #include "runtime/observe/model_flops.h"
 #include "runtime/observe/phases.h"
+#include "runtime/session/loaded_model.h"
 #include "runtime/train/gradients.h"
-#include "runtime/train/instance.h"
 #include "runtime/train/schedule.h"
 
 namespace shardora {
@@ -21,8 +21,8 @@ class TrainStep {
   // Nothing is owned.
   struct Parts {
     const TrainOptions& options;
-    const Machine& machine;
-    Instance& instance;
+    const Context& context;
+    LoadedModel& model;
     const Sampler& sampler;
     const Schedule& schedule;
     std::span<const Dataset* const> datasets;  // the sampler's

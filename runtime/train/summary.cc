@@ -2,54 +2,20 @@
 
 #include <nlohmann/json.hpp>
 
-#include "runtime/io/json.h"
+#include "runtime/formats/json.h"
 
 namespace shardora {
-namespace {
-
-nlohmann::ordered_json figures_of(const Evaluation& one) {
-  return {{"loss", one.loss}, {"perplexity", one.perplexity}, {"accuracy", one.accuracy}, {"tokens", one.tokens}};
-}
-
-nlohmann::ordered_json figures_of(const ChoiceScores& one) {
-  return {{"questions", one.questions},
-          {"accuracy", one.accuracy},
-          {"accuracy_per_token", one.accuracy_per_token},
-          {"chance", one.chance}};
-}
-
-template <class Figures>
-nlohmann::ordered_json by_name(const std::vector<Figures>& figures) {
-  nlohmann::ordered_json all = nlohmann::ordered_json::object();
-  for (const Figures& one : figures) {
-    if (one.name.empty()) return figures_of(one);
-    all[one.name] = figures_of(one);
-  }
-  return all;
-}
-
-}  // namespace
-
-nlohmann::ordered_json to_json(const std::vector<Evaluation>& evaluations) { return by_name(evaluations); }
-
-nlohmann::ordered_json to_json(const EvalSummary& summary) {
-  nlohmann::ordered_json all = by_name(summary.sets);
-  if (!summary.choices.empty()) all["choices"] = by_name(summary.choices);
-  return all;
-}
-
-std::string summary_text(const TrainSummary& summary) {
-  const nlohmann::ordered_json json = {{"command", "train"},
-                                       {"steps", summary.steps},
-                                       {"loss", summary.loss},
-                                       {"eval", to_json(summary.evaluations)},
-                                       {"tokens_per_second", summary.tokens_per_second},
-                                       {"trained_parameters", summary.trained_parameters},
-                                       {"total_parameters", summary.total_parameters},
-                                       {"seconds", summary.seconds},
-                                       {"stopped_early", summary.stopped_early},
-                                       {"output", summary.output}};
-  return json.dump();
+nlohmann::ordered_json to_json(const TrainSummary& summary) {
+  return {{"command", "train"},
+          {"steps", summary.steps},
+          {"loss", summary.loss},
+          {"eval", to_json(summary.evaluations)},
+          {"tokens_per_second", summary.tokens_per_second},
+          {"trained_parameters", summary.trained_parameters},
+          {"total_parameters", summary.total_parameters},
+          {"seconds", summary.seconds},
+          {"stopped_early", summary.stopped_early},
+          {"output", summary.output}};
 }
 
 TrainSummary summary_from(const std::string& text) {

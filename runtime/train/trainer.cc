@@ -7,8 +7,9 @@
 #include <cmath>
 
 #include "runtime/comm/agreement.h"
-#include "runtime/io/json.h"
 #include "runtime/observe/device_table.h"
+#include "runtime/system/printable.h"
+#include "runtime/system/proc.h"
 
 namespace shardora {
 namespace {
@@ -22,12 +23,12 @@ double epoch_seconds() {
 }  // namespace
 
 Trainer::~Trainer() {
-  if (machine_.watchdog != nullptr) machine_.watchdog->before_end({});
+  if (context_.watchdog != nullptr) context_.watchdog->before_end({});
 }
 
-Trainer::Trainer(const RunOptions& options, const Machine& machine)
+Trainer::Trainer(const RunOptions& options, const Context& context)
     : options_(options),
-      machine_(machine),
+      context_(context),
       packing_{options.train.micro_batch_tokens, options.data.packing},
       started_(monotonic_seconds()),
       last_save_(started_),
@@ -37,7 +38,7 @@ TrainSummary Trainer::run() {
   try {
     start();
     if (!earlier_) return loop();
-    machine_.log.info(fmt::format("{} is finished: nothing to do (output.overwrite = true starts anew)",
+    context_.log.info(fmt::format("{} is finished: nothing to do (output.overwrite = true starts anew)",
                                   printable(options_.output.dir)));
     return *earlier_;
   } catch (const AgreedError& error) {
@@ -59,7 +60,7 @@ void Trainer::record_failure(ExitStatus status, const std::string& reason, bool 
   try {
     write_exit(options_.output.dir, status, reason.empty() ? elsewhere : reason, counters_.step);
   } catch (const Error& second) {  // the first error is the one to end with
-    machine_.log.warn(second.what());
+    context_.log.warn(second.what());
   }
 }
 
@@ -71,7 +72,7 @@ TrainSummary Trainer::loop() {
   std::optional<Progress> progress(std::in_place, writes(), step + 1, steps_);
   while (step < steps_ && stopped == Stop::kNo && !enough) {
     ++step;
-    machine_.grid.world->at(fmt::format("step {}", step));
+    context_.grid.world->at(fmt::format("step {}", step));
     const double waited = waited_seconds();
     const TrainStep::Result done = run_step(step);
     counters_.step = step;
@@ -102,7 +103,7 @@ void Trainer::report(std::int64_t step, const TrainStep::Result& done) {
   trained_seconds_ += done.seconds;
   trained_flops_ += done.model_flops;
   if (done.skipped) {
-    machine_.log.warn(
+    context_.log.warn(
         fmt::format("step {}: loss {} and gradient norm {} are not finite: nothing of it was applied "
                     "(train.skip_nonfinite)",
                     step, done.loss, done.gradient_norm));
@@ -121,36 +122,35 @@ void Trainer::report(std::int64_t step, const TrainStep::Result& done) {
                   .tokens_per_second = static_cast<double>(done.tokens) / done.seconds,
                   .model_flops_per_second = flops_per_second,
                   .model_flops_utilisation = utilisation(flops_per_second),
-                  .peak_memory_bytes = instance_->used_bytes(),
+                  .peak_memory_bytes = model_->used_bytes(),
                   .magnitude_drift = drift,
                   .skipped = done.skipped,
                   .phases = done.phases});
 }
 
 double Trainer::flops_per_second_of_a_rank(double flops, double seconds) const {
-  return flops / seconds / machine_.grid.world->size();
+  return flops / seconds / context_.grid.world->size();
 }
 
 // Of other products than bfloat16 ones, the device's peak is not known.
 std::optional<double> Trainer::utilisation(double flops_per_second) const {
-  if (instance_->activation_dtype() != DType::kBF16) return {};
-  const DeviceFigures* const device = find_device_by_name(machine_.backend.device_name());
+  if (model_->activation_dtype() != DType::kBF16) return {};
+  const DeviceFigures* const device = find_device_by_name(context_.backend.device_name());
   return device != nullptr ? std::optional(flops_per_second / device->bf16_flops) : std::nullopt;
 }
 
 void Trainer::evaluate_all(std::int64_t step) {
   evaluations_.clear();
-  machine_.grid.world->at(fmt::format("evaluation after step {}", step));
+  context_.grid.world->at(fmt::format("evaluation after step {}", step));
   double total = 0, targets = 0;
   const std::vector<double> drift = eval_sets_.empty() ? std::vector<double>() : drift_by_layer();
   for (std::size_t i = 0; i < eval_sets_.size(); ++i) {
-    const Evaluation result =
-        evaluate_dataset(*instance_, machine_, eval_sets_[i], options_.data.eval[i].name, packing_);
+    const Evaluation result = evaluate_dataset(*model_, context_, eval_sets_[i], options_.data.eval[i].name, packing_);
     metrics_.write_evaluation(step, result.name, result.loss, result.perplexity, result.tokens, drift);
     total += result.loss * static_cast<double>(result.tokens);
     targets += static_cast<double>(result.tokens);
     evaluations_.push_back(result);
-    machine_.log.info(fmt::format("after step {}: {}loss {:.4f}, perplexity {:.2f} on {} held-out tokens", step,
+    context_.log.info(fmt::format("after step {}: {}loss {:.4f}, perplexity {:.2f} on {} held-out tokens", step,
                                   result.name.empty() ? std::string() : result.name + ": ", result.loss,
                                   result.perplexity, result.tokens));
   }
@@ -166,8 +166,8 @@ void Trainer::evaluate_all(std::int64_t step) {
 
 // Any rank's, known to all ranks alike.
 Trainer::Stop Trainer::asked_to_stop(bool time_is_up) {
-  const Stop mine = machine_.stop_requested.load() ? Stop::kSignal : time_is_up ? Stop::kTimeLimit : Stop::kNo;
-  return static_cast<Stop>(machine_.grid.world->all_reduce(static_cast<std::int64_t>(mine), Reduction::kMax));
+  const Stop mine = context_.stop_requested.load() ? Stop::kSignal : time_is_up ? Stop::kTimeLimit : Stop::kNo;
+  return static_cast<Stop>(context_.grid.world->all_reduce(static_cast<std::int64_t>(mine), Reduction::kMax));
 }
 
 // Rank 0's clock decides.
@@ -181,11 +181,11 @@ Trainer::Decision Trainer::decide(std::int64_t step, double step_seconds) {
     time_is_up = limit > 0 && epoch_seconds() + step_seconds + save_seconds_ > limit;
     if (every < 0 && monotonic_seconds() - last_save_ > kAutomaticSaveSeconds) save = 1;
   }
-  return {.stop = asked_to_stop(time_is_up), .save = machine_.grid.world->all_reduce(save, Reduction::kMax) > 0};
+  return {.stop = asked_to_stop(time_is_up), .save = context_.grid.world->all_reduce(save, Reduction::kMax) > 0};
 }
 
-TrainSummary train(const RunOptions& options, const Machine& machine) {
-  Trainer trainer(options, machine);
+TrainSummary train(const RunOptions& options, const Context& context) {
+  Trainer trainer(options, context);
   return trainer.run();
 }
 

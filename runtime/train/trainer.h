@@ -11,22 +11,23 @@
 #include "runtime/data/batch.h"
 #include "runtime/observe/metrics.h"
 #include "runtime/observe/progress.h"
-#include "runtime/train/background_write.h"
-#include "runtime/train/checkpoints.h"
-#include "runtime/train/evaluate.h"
+#include "runtime/run/background_write.h"
+#include "runtime/run/checkpoints.h"
+#include "runtime/run/run_folder.h"
+#include "runtime/run/run_identity.h"
+#include "runtime/run/run_state.h"
+#include "runtime/session/evaluate.h"
 #include "runtime/train/frozen_guard.h"
-#include "runtime/train/run_folder.h"
-#include "runtime/train/run_identity.h"
-#include "runtime/train/run_state.h"
 #include "runtime/train/schedule.h"
 #include "runtime/train/step.h"
 #include "runtime/train/stragglers.h"
+#include "runtime/train/train.h"
 
 namespace shardora {
 
 class Trainer {
  public:
-  Trainer(const RunOptions& options, const Machine& machine);
+  Trainer(const RunOptions& options, const Context& context);
   ~Trainer();
   // Everything that can be refused is refused before weights are read. However it ends once the output folder is this
   // run's, exit.json says so: by rank 0, or by the rank that alone knows of an error. Collective over the world.
@@ -40,7 +41,7 @@ class Trainer {
   void open_output();
   void open_inputs();
   void choose_steps();
-  void build_instance();
+  void load_model();
   void resume();
   void prepare_for_a_lost_peer();
   void warn_of_another_level(const std::string& saved);
@@ -92,10 +93,10 @@ class Trainer {
   void take_best(const std::filesystem::path& output);
   std::optional<TrainSummary> finished_before();
 
-  bool writes() const { return machine_.grid.world->rank() == 0; }
+  bool writes() const { return context_.grid.world->rank() == 0; }
 
   RunOptions options_;
-  Machine machine_;
+  Context context_;
   std::unique_ptr<RunFolder> folder_;         // rank 0
   bool folder_is_ours_ = false;               // known to all ranks
   std::unique_ptr<Checkpoints> checkpoints_;  // rank 0
@@ -109,7 +110,7 @@ class Trainer {
   PackingOptions packing_;
   std::int64_t steps_ = 0;
   std::unique_ptr<Schedule> schedule_;
-  std::unique_ptr<Instance> instance_;
+  std::unique_ptr<LoadedModel> model_;
   std::unique_ptr<FrozenGuard> frozen_;
   std::unique_ptr<TrainStep> step_;
   StragglerWatch stragglers_;

@@ -24,10 +24,10 @@ struct DriftSums {
 // Replicated magnitudes are counted by tensor rank 0.
 template <class Use>
 void Trainer::for_own_magnitudes(const Use& use) {
-  const ParameterSet& parameters = instance_->parameters();
-  for (const auto& [index, now] : read_magnitudes(machine_.backend, parameters)) {
+  const ParameterSet& parameters = model_->parameters();
+  for (const auto& [index, now] : read_magnitudes(context_.backend, parameters)) {
     const Parameter& parameter = parameters.all()[index];
-    if (parameter.placement.axis < 0 && machine_.grid.tensor_group->rank() != 0) continue;
+    if (parameter.placement.axis < 0 && context_.grid.tensor_group->rank() != 0) continue;
     use(parameter.name, now, initial_magnitudes_.at(index));
   }
 }
@@ -36,7 +36,7 @@ std::optional<StepMetrics::Drift> Trainer::magnitude_drift() {
   if (initial_magnitudes_.empty()) return std::nullopt;
   DriftSums sums;
   for_own_magnitudes([&](const std::string&, const auto& now, const auto& before) { sums.add(now, before); });
-  Communicator& tensor_group = *machine_.grid.tensor_group;
+  Communicator& tensor_group = *context_.grid.tensor_group;
   const double sum = tensor_group.all_reduce(sums.sum, Reduction::kSum);
   const double count = tensor_group.all_reduce(sums.count, Reduction::kSum);
   return StepMetrics::Drift{.mean = count > 0 ? sum / count : 0,
@@ -51,8 +51,8 @@ std::vector<double> Trainer::drift_by_layer() {
   });
   std::vector<double> means;
   for (const DriftSums& layer : layers) {
-    const double sum = machine_.grid.tensor_group->all_reduce(layer.sum, Reduction::kSum);
-    const double count = machine_.grid.tensor_group->all_reduce(layer.count, Reduction::kSum);
+    const double sum = context_.grid.tensor_group->all_reduce(layer.sum, Reduction::kSum);
+    const double count = context_.grid.tensor_group->all_reduce(layer.count, Reduction::kSum);
     means.push_back(count > 0 ? sum / count : std::numeric_limits<double>::quiet_NaN());
   }
   return means;

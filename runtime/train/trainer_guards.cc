@@ -8,9 +8,9 @@ namespace shardora {
 // What nothing should have changed: each rank's frozen weights, and what all hold alike. A step's first check counts.
 void Trainer::check_memory(std::int64_t step) {
   if (checked_step_ == step) return;
-  const ProcessGrid& grid = machine_.grid;
+  const ProcessGrid& grid = context_.grid;
   agree(*grid.world, [&] { frozen_->check(grid.world->rank()); });
-  require_equal_replicas(machine_.backend, grid, instance_->parameters());
+  require_equal_replicas(context_.backend, grid, model_->parameters());
   checked_step_ = step;
 }
 
@@ -28,14 +28,14 @@ TrainStep::Result Trainer::run_step(std::int64_t step) {
 }
 
 double Trainer::waited_seconds() const {
-  return machine_.watchdog == nullptr ? 0 : machine_.watchdog->waited_seconds();
+  return context_.watchdog == nullptr ? 0 : context_.watchdog->waited_seconds();
 }
 
 // On a device a rank's own work and its waiting are one queue.
 void Trainer::watch_stragglers(const TrainStep::Result& done, double waited_before) {
-  if (machine_.watchdog == nullptr || machine_.backend.kind() != BackendKind::kCpu) return;
+  if (context_.watchdog == nullptr || context_.backend.kind() != BackendKind::kCpu) return;
   const double own = done.seconds - (waited_seconds() - waited_before);
-  if (const auto said = stragglers_.step(*machine_.grid.world, own)) machine_.log.warn(*said);
+  if (const auto said = stragglers_.step(*context_.grid.world, own)) context_.log.warn(*said);
 }
 
 }  // namespace shardora

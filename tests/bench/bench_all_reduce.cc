@@ -12,7 +12,7 @@
 
 #include "runtime/comm/mpi_communicator.h"
 #include "runtime/comm/mpi_session.h"
-#include "runtime/observe/metrics.h"
+#include "runtime/system/proc.h"
 
 namespace shardora::bench {
 namespace {

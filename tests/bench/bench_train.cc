@@ -12,7 +12,7 @@
 #include "launch/compute.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/mpi_session.h"
-#include "runtime/observe/metrics.h"
+#include "runtime/system/proc.h"
 #include "runtime/train/step.h"
 #include "tests/bench/product_floor.h"
 #include "tests/bench/train_arguments.h"
@@ -56,20 +56,20 @@ struct MemoryTaken {
 
 class Bench {
  public:
-  Bench(const TrainArguments& arguments, const Machine& machine)
+  Bench(const TrainArguments& arguments, const Context& context)
       : arguments_(arguments),
-        machine_(machine),
+        context_(context),
         dataset_(open_data(arguments)),
         packing_{arguments.options.train.micro_batch_tokens, true},
         sampler_({{.dataset = &dataset_}}, arguments.options.train.global_batch, true, 0),
         schedule_(arguments.options.train, arguments.warmup_steps + arguments.steps),
-        instance_(arguments.options, machine, ModelFiles{.folder = {}, .config = arguments.config},
-                  InstancePlan{.limits = batch_limits(views_, arguments.options.train.global_batch, packing_),
-                               .positions = dataset_.longest(),
-                               .training = true}),
+        model_(arguments.options, context, ModelFiles{.folder = {}, .config = arguments.config},
+               ModelUse{.limits = batch_limits(views_, arguments.options.train.global_batch, packing_),
+                        .positions = dataset_.longest(),
+                        .training = true}),
         step_({.options = arguments.options.train,
-               .machine = machine,
-               .instance = instance_,
+               .context = context,
+               .model = model_,
                .sampler = sampler_,
                .schedule = schedule_,
                .datasets = views_,
@@ -78,10 +78,10 @@ class Bench {
   Json run() {
     warm_up();
     const MemoryTaken taken{.resident_bytes = peak_memory_bytes(),  // before the floor takes memory of its own
-                            .device_bytes = free_before_ - machine_.backend.memory().free_bytes};
-    ProductFloor floor(machine_.backend, instance_.decoder(), batches(1)[0], floor_types());
+                            .device_bytes = free_before_ - context_.backend.memory().free_bytes};
+    ProductFloor floor(context_.backend, model_.decoder(), batches(1)[0], floor_types());
     Measured measured;
-    Communicator& world = *machine_.grid.world;
+    Communicator& world = *context_.grid.world;
     for (int i = 1; i <= arguments_.steps; ++i) {
       const std::int64_t step = arguments_.warmup_steps + i;
       measured.loads.push_back(load_of(step));
@@ -102,16 +102,16 @@ class Bench {
     const int steps = std::max(1, arguments_.warmup_steps);
     const double begin = monotonic_seconds();
     for (int i = 1; i <= steps; ++i) step_.run(i);
-    const auto passed = [&] { return machine_.grid.world->all_reduce(monotonic_seconds() - begin, Reduction::kMax); };
+    const auto passed = [&] { return context_.grid.world->all_reduce(monotonic_seconds() - begin, Reduction::kMax); };
     while (passed() < arguments_.warmup_seconds) step_.run(steps);
   }
   // As the decoder keeps them: a GPU's activations are of the weights' type.
   FloorTypes floor_types() const {
     const DType weights = stored_dtype(arguments_.options.model);
-    return {.weights = weights, .activations = machine_.backend.kind() == BackendKind::kCpu ? DType::kF32 : weights};
+    return {.weights = weights, .activations = context_.backend.kind() == BackendKind::kCpu ? DType::kF32 : weights};
   }
   std::vector<Batch> batches(std::int64_t step) const {
-    const GridPosition& data = machine_.grid.data;
+    const GridPosition& data = context_.grid.data;
     return micro_batches(sampler_.plan(step).sequences, views_, data.rank, data.size, packing_);
   }
   StepLoad load_of(std::int64_t step) const {
@@ -131,14 +131,14 @@ class Bench {
   void add_memory(Json& report, const MemoryTaken& taken);
 
   const TrainArguments& arguments_;
-  const Machine& machine_;
-  std::int64_t free_before_ = machine_.backend.memory().free_bytes;
+  const Context& context_;
+  std::int64_t free_before_ = context_.backend.memory().free_bytes;
   Dataset dataset_;
   const Dataset* views_[1] = {&dataset_};
   PackingOptions packing_;
   Sampler sampler_;
   Schedule schedule_;
-  Instance instance_;
+  LoadedModel model_;
   TrainStep step_;
 };
 
@@ -163,11 +163,11 @@ Json Bench::describe() const {
           {"sequences", arguments_.options.train.global_batch},
           {"length", arguments_.length},
           {"micro_batch_tokens", packing_.micro_batch_tokens},
-          {"ranks", machine_.grid.world->size()},
-          {"tensor", machine_.grid.tensor.size},
-          {"backend", machine_.backend.description()},
+          {"ranks", context_.grid.world->size()},
+          {"tensor", context_.grid.tensor.size},
+          {"backend", context_.backend.description()},
           {"dtype", arguments_.options.model.dtype},
-          {"deterministic", arguments_.options.train.deterministic || machine_.backend.kind() == BackendKind::kCpu},
+          {"deterministic", arguments_.options.train.deterministic || context_.backend.kind() == BackendKind::kCpu},
           {"steps", arguments_.steps}};
 }
 
@@ -206,10 +206,10 @@ void Bench::add_speed(Json& report, const Measured& measured, const ProductFloor
 }
 
 void Bench::add_memory(Json& report, const MemoryTaken& taken) {
-  Json segments{{"weights", instance_.decoder().weight_bytes()}};
-  for (const auto& [segment, bytes] : instance_.plan().segments()) segments[segment] = bytes;
+  Json segments{{"weights", model_.decoder().weight_bytes()}};
+  for (const auto& [segment, bytes] : model_.plan().segments()) segments[segment] = bytes;
   report["memory_bytes"] = segments;
-  report["planned_bytes"] = instance_.decoder().weight_bytes() + instance_.plan().peak_bytes();
+  report["planned_bytes"] = model_.decoder().weight_bytes() + model_.plan().peak_bytes();
   report["resident_peak_bytes"] = taken.resident_bytes;
   report["device_bytes"] = taken.device_bytes;
 }
@@ -251,14 +251,14 @@ void measure(MpiSession& session, const TrainArguments& arguments) {
   Compute compute(session, train, arguments.options, grid, binding);
   Log log(session.world().rank(), true);
   const std::atomic<bool> stop = false;
-  const Machine machine{.backend = compute.backend(),
+  const Context context{.backend = compute.backend(),
                         .grid = compute.grid(),
                         .log = log,
                         .stop_requested = stop,
                         .resolved_config = {},
                         .ranks_on_host = session.host_local_size(),
                         .ranks_on_device = compute.ranks_on_device()};
-  Bench bench(arguments, machine);
+  Bench bench(arguments, context);
   Json report = bench.run();
   report["threads"] = binding.threads;
   report["shape"] = arguments.shape;

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "kernels/random.h"
-#include "runtime/observe/metrics.h"
+#include "runtime/system/proc.h"
 
 namespace shardora::bench {
 namespace {

@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "kernels/weight_matrix.h"
+#include "runtime/jobs/plan/attention_floor.h"
 #include "runtime/model/decoder.h"
-#include "runtime/plan/attention_floor.h"
 
 namespace shardora::bench {
 

@@ -6,7 +6,7 @@
 #include <boost/program_options.hpp>
 #include <sstream>
 
-#include "runtime/plan/shapes.h"
+#include "runtime/jobs/plan/shapes.h"
 
 namespace shardora::bench {
 namespace {

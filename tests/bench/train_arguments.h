@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "runtime/io/model_folder.h"
+#include "runtime/formats/model_folder.h"
 #include "runtime/options.h"
 
 namespace shardora::bench {

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "kernels/attention.h"
+#include "kernels/emulation/devices.h"
 #include "kernels/float_types.h"
-#include "tests/emulation/devices.h"
 #include "tests/support/expect_error.h"
 
 namespace shardora {

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <fstream>
 
-#include "runtime/io/safetensors.h"
+#include "runtime/formats/safetensors.h"
 #include "tests/support/run_program.h"
 
 namespace shardora {

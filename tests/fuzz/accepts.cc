@@ -4,7 +4,7 @@
 #include <exception>
 #include <string_view>
 
-#include "runtime/io/safetensors.h"
+#include "runtime/formats/safetensors.h"
 
 // 1: accepted. 0: refused, with the reason in `reason`, cut to `room` bytes with a zero at its end. -1: the same, but
 // not with an Error of a bad input.

@@ -1,4 +1,4 @@
-// Backends: memory, copies, what they say of themselves, and the one that only rehearses.
+// Backends: memory, copies, what they say of themselves, and the one that only dry-runs.
 #include "kernels/backend.h"
 
 #include <chrono>
@@ -97,8 +97,8 @@ TEST(Backend, ABufferMovesItsMemory) {
   EXPECT_EQ(third.bytes(), 17);
 }
 
-TEST(Backend, ARehearsalTouchesNoMemory) {
-  const auto backend = make_backend(BackendKind::kRehearsal, {});
+TEST(Backend, ADryRunTouchesNoMemory) {
+  const auto backend = make_backend(BackendKind::kDryRun, {});
   const TensorView nowhere{nullptr, DType::kF32, {1 << 20, 1 << 20}};
   matmul(*backend, {.a = nowhere, .b = nowhere, .c = nowhere});
   backend->zero(nowhere);

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Looks at the program's ELF file for what launch/hardening.cmake asks of compiler and linker.
+"""Looks at the program's ELF file for what CMakeLists.txt asks of compiler and linker.
 
     tests/launch/hardening_check.py PROGRAM
 

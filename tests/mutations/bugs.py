@@ -36,7 +36,7 @@ SUMS = [
         "...host().all_reduce(...{...}..., {});", ";", "training"),
     Bug("norm counts shared KV heads once a sharer", "KV heads fewer than ranks", "Adapter::refresh_norms", "if (!...owner)",
         "", QWEN2),
-    Bug("output of row-parallel layers not summed", "partial sums joined", "leave_row", "(TensorView ...) const {...; }",
+    Bug("output of row-parallel layers not summed", "partial sums joined", "row_parallel_output", "(TensorView ...) const {...; }",
         "(TensorView) const {}", OUTPUT),
     Bug("embedding not summed", "partial sums joined", "join_embedding", "(TensorView ...) const {...; }",
         "(TensorView) const {}", OUTPUT),
@@ -302,7 +302,7 @@ FILES = [
         "ParseInvocation.Suggests"),
     Bug("a key is suggested whatever was typed", "a mistake is explained", "nearest_option", "std::max<std::size_t>(...) + 1",
         "std::string::npos", "ParseInvocation.Suggests"),
-    Bug("the program's tables stay writable", "hardening", "hardening:", "relro, ...noexecstack", "norelro", "hardening"),
+    Bug("the program's tables stay writable", "hardening", "CMakeLists:", "relro, ...noexecstack", "norelro", "hardening"),
     Bug("initial magnitudes lost on resume", "resume is exact", "load_state", "copy_to_local(...);", ";", RESUME),
     Bug("another configuration is accepted on resume", "resume is the same run", "require_same_run", "if (before == value)", "",
         RESUME),
@@ -408,7 +408,7 @@ MEMORY = [
     Bug("a step's plan keeps the counts of the one before", "one global batch", "Sampler::plan", "...token_count = 0;", "",
         "Sampler|Golden"),
     Bug("a step packs into memory of its own", "a step allocates nothing", "accumulate_gradients", "packer_.start",
-        "packer_ = Packer(parts_.datasets, parts_.machine.grid.data.rank, parts_.machine.grid.data.size, parts_.packing); "
+        "packer_ = Packer(parts_.datasets, parts_.context.grid.data.rank, parts_.context.grid.data.size, parts_.packing); "
         "packer_.start", "allocations"),
 ]
 
@@ -416,7 +416,7 @@ FIT = [
     Bug("one rank's need against the memory of all", "what cannot fit is refused", "host_fits", "/ ranks_on_host", "",
         "MemoryPlan"),
     Bug("the process's own limit is not looked at", "what cannot fit is refused", "fits", "&& ...free_bytes", "", "MemoryPlan"),
-    Bug("memory is not compared at all", "what cannot fit is refused", "Instance::Instance", "require_fits(...);", ";",
+    Bug("memory is not compared at all", "what cannot fit is refused", "LoadedModel::LoadedModel", "require_fits(...);", ";",
         "AModel"),
     Bug("limits of the groups above are not seen", "what cannot fit is refused", "tighten_to_groups_above", "...empty(); ...()",
         "false;", "HostMemory"),
@@ -438,9 +438,9 @@ RECOMPUTE = [
         ".h = inputs[recompute == Recompute::kFull ? 0 : i", "training|Recompute"),
     Bug("the shared memory is that of the last layer", "recomputation", "take_slots", "std::max(end, arena.mark())",
         "arena.mark()", "training|Recompute"),
-    Bug("the attention's norm is made again with the MLP's weight", "recomputation", "remake_x1", "input_norm", "post_norm",
+    Bug("the attention's norm is made again with the MLP's weight", "recomputation", "recompute_x1", "input_norm", "post_norm",
         "training|Recompute"),
-    Bug("what was before the gain passes for gate's output", "recomputation", "remake_mlp", "activate(...)",
+    Bug("what was before the gain passes for gate's output", "recomputation", "recompute_mlp", "activate(...)",
         "swiglu_forward(pass.backend, {.gate = {.u = gate.output(pass, s.gate_saved, s.gate).u}, .up = up.output(pass, "
         "s.up_saved, s.up), .y = s.activated})", "training|Recompute"),
 ]

@@ -7,7 +7,7 @@
 #include <map>
 #include <optional>
 
-#include "runtime/io/safetensors.h"
+#include "runtime/formats/safetensors.h"
 #include "tests/support/run_program.h"
 
 namespace shardora {

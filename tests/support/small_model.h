@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "runtime/comm/dry_run_communicator.h"
 #include "runtime/comm/host_staged_communicator.h"
-#include "runtime/comm/rehearsal_communicator.h"
+#include "runtime/session/loaded_model.h"
 #include "runtime/train/gradients.h"
-#include "runtime/train/instance.h"
 #include "tests/support/mpi_test.h"
 
 namespace shardora::testing {
@@ -88,14 +88,14 @@ class SmallModel {
     Communicator* world = alone ? static_cast<Communicator*>(&solo_) : &test_world();
     Communicator* tensor = alone ? static_cast<Communicator*>(&solo_) : &world_.group();
     grid_ = {.tensor = {tensor->rank(), tensor->size()}, .world = world, .data_group = &solo_, .tensor_group = tensor};
-    machine_ = std::make_unique<Machine>(Machine{*backend_, grid_, log_, stop_, ""});
+    context_ = std::make_unique<Context>(Context{*backend_, grid_, log_, stop_, ""});
     const Batch batch = small_batch();
-    instance_ = std::make_unique<Instance>(
-        options, *machine_, ModelFiles{.folder = {}, .config = config},
-        InstancePlan{.limits = {.tokens = batch.size(), .sequences = 3}, .positions = 16, .training = training});
+    model_ = std::make_unique<LoadedModel>(
+        options, *context_, ModelFiles{.folder = {}, .config = config},
+        ModelUse{.limits = {.tokens = batch.size(), .sequences = 3}, .positions = 16, .training = training});
   }
 
-  Instance& instance() { return *instance_; }
+  LoadedModel& model() { return *model_; }
   Backend& backend() { return *backend_; }
   const ProcessGrid& grid() const { return grid_; }
 
@@ -112,28 +112,28 @@ class SmallModel {
     changed();
   }
   void changed() {
-    if (instance_->adapter()) instance_->adapter()->parameters_changed();
-    instance_->refresh_norms();
+    if (model_->adapter()) model_->adapter()->parameters_changed();
+    model_->refresh_norms();
   }
 
   // One step's loss and finished, reduced gradients.
   double run(std::int64_t step = 1) {
     const Batch batch = small_batch();
-    backend_->zero(instance_->parameters().gradients());
+    backend_->zero(model_->parameters().gradients());
     const double loss = loss_only(step, true);
-    instance_->finish_gradients();
-    GradientSums(*backend_, grid_, instance_->parameters()).finish();
+    model_->finish_gradients();
+    GradientSums(*backend_, grid_, model_->parameters()).finish();
     return loss;
   }
   double loss_only(std::int64_t step = 1, bool gradients = false) {
     const Batch batch = small_batch();
-    const Activations& activations = instance_->activations();
+    const Activations& activations = model_->activations();
     backend_->zero(activations.loss);
-    const DeviceBatch device = instance_->decoder().upload(batch, activations);
-    const PassContext pass = instance_->pass(device, step, true);
+    const DeviceBatch device = model_->decoder().upload(batch, activations);
+    const PassContext pass = model_->pass(device, step, true);
     const float scale = 1.0F / static_cast<float>(batch.targets.size());
-    instance_->decoder().forward(pass, device, activations, {.gradient_scale = scale, .gradients = gradients});
-    if (gradients) instance_->decoder().backward(pass, device, activations);
+    model_->decoder().forward(pass, device, activations, {.gradient_scale = scale, .gradients = gradients});
+    if (gradients) model_->decoder().backward(pass, device, activations);
     double sums[2] = {0, 0};
     backend_->copy_to_host(view_of(std::span<double>(sums), {2}), activations.loss);
     backend_->synchronize();
@@ -143,9 +143,9 @@ class SmallModel {
   // Logical tensors on every rank that asks: values or gradients by name.
   std::map<std::string, std::vector<float>> gather(bool gradients) {
     std::map<std::string, std::vector<float>> all;
-    ParameterSet& set = instance_->parameters();
+    ParameterSet& set = model_->parameters();
     for (std::size_t i = 0; i < set.all().size(); ++i) {
-      HostTensor logical = gather_logical(*backend_, *grid_.tensor_group, instance_->rule(), set.all()[i],
+      HostTensor logical = gather_logical(*backend_, *grid_.tensor_group, model_->rule(), set.all()[i],
                                           gradients ? set.gradient(i) : set.value(i));
       if (grid_.tensor.rank == 0) all[set.all()[i].name] = {logical.f32().begin(), logical.f32().end()};
     }
@@ -155,10 +155,10 @@ class SmallModel {
   // Sets values from logical ones computed by `change` from the current ones.
   template <class Change>
   void for_each_parameter(const Change& change) {
-    ParameterSet& set = instance_->parameters();
+    ParameterSet& set = model_->parameters();
     for (std::size_t i = 0; i < set.all().size(); ++i) {
       const Parameter& parameter = set.all()[i];
-      HostTensor host = gather_logical(*backend_, *grid_.tensor_group, instance_->rule(), parameter, set.value(i));
+      HostTensor host = gather_logical(*backend_, *grid_.tensor_group, model_->rule(), parameter, set.value(i));
       std::int64_t elements = 1;
       for (const std::int64_t size : parameter.logical_shape) elements *= size;
       std::vector<float> logical(static_cast<std::size_t>(elements));
@@ -172,12 +172,12 @@ class SmallModel {
  private:
   std::unique_ptr<Backend> backend_;
   Log log_;
-  RehearsalCommunicator solo_;
+  DryRunCommunicator solo_;
   WorldOn world_;
   std::atomic<bool> stop_ = false;
   ProcessGrid grid_;
-  std::unique_ptr<Machine> machine_;
-  std::unique_ptr<Instance> instance_;
+  std::unique_ptr<Context> context_;
+  std::unique_ptr<LoadedModel> model_;
 };
 
 inline double norm_of(const std::vector<float>& values) {

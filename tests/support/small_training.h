@@ -22,17 +22,17 @@ class SmallTraining {
         log_(test_world().rank(), true),
         solo_(0, 1),
         grid_(grid_of(tensor_parallel)),
-        machine_{*backend_, grid_, log_, stop_, ""},
-        instance_(options_, machine_, ModelFiles{.folder = {}, .config = small_config()},
-                  {.limits = batch_limits(datasets_, options_.train.global_batch, kPacking),
-                   .positions = dataset_.longest(),
-                   .training = true}),
+        context_{*backend_, grid_, log_, stop_, ""},
+        model_(options_, context_, ModelFiles{.folder = {}, .config = small_config()},
+               {.limits = batch_limits(datasets_, options_.train.global_batch, kPacking),
+                .positions = dataset_.longest(),
+                .training = true}),
         sampler_({{.dataset = &dataset_}}, options_.train.global_batch, true, 5),
         schedule_(options_.train, steps),
-        step_({options_.train, machine_, instance_, sampler_, schedule_, datasets_, kPacking}) {}
+        step_({options_.train, context_, model_, sampler_, schedule_, datasets_, kPacking}) {}
 
   TrainStep::Result run(std::int64_t step) { return step_.run(step); }
-  Instance& instance() { return instance_; }
+  LoadedModel& model() { return model_; }
 
  private:
   static constexpr PackingOptions kPacking{.micro_batch_tokens = 40};
@@ -66,10 +66,10 @@ class SmallTraining {
   std::unique_ptr<Backend> backend_;
   Log log_;
   std::atomic<bool> stop_ = false;
-  RehearsalCommunicator solo_;
+  DryRunCommunicator solo_;
   ProcessGrid grid_;
-  Machine machine_;
-  Instance instance_;
+  Context context_;
+  LoadedModel model_;
   Sampler sampler_;
   Schedule schedule_;
   TrainStep step_;

@@ -2,7 +2,7 @@
 // windows shorter than what they look back at, at every split.
 #include <algorithm>
 
-#include "runtime/generate/cached_batches.h"
+#include "runtime/jobs/generate/cached_batches.h"
 #include "tests/support/small_model.h"
 
 namespace shardora {
@@ -48,26 +48,26 @@ class Cache : public ::testing::TestWithParam<std::string> {
              .world = &test_world(),
              .data_group = &solo_,
              .tensor_group = &world_.group()};
-    machine_ = std::make_unique<Machine>(Machine{*backend_, grid_, log_, stop_, ""});
+    context_ = std::make_unique<Context>(Context{*backend_, grid_, log_, stop_, ""});
     options_.train.seed = 3;
     std::int64_t rows = 0;
     for (const auto& prompt : kPrompts) rows += kBeams * (std::ssize(prompt) + kNew);
-    instance_ = std::make_unique<Instance>(
-        options_, *machine_, ModelFiles{.folder = {}, .config = config_of(GetParam()), .weights = {}, .adapter = {}},
-        InstancePlan{.limits = {.tokens = 80, .sequences = 8}, .positions = 20, .cache_rows = rows});
+    model_ = std::make_unique<LoadedModel>(
+        options_, *context_, ModelFiles{.folder = {}, .config = config_of(GetParam()), .weights = {}, .adapter = {}},
+        ModelUse{.limits = {.tokens = 80, .sequences = 8}, .positions = 20, .cache_rows = rows});
   }
 
   // [target rows, columns of this rank].
   std::vector<float> logits(const DeviceBatch& batch) {
-    const Decoder& decoder = instance_->decoder();
-    const TensorView found = decoder.logits(instance_->pass(batch, 0, false), batch, instance_->activations());
+    const Decoder& decoder = model_->decoder();
+    const TensorView found = decoder.logits(model_->pass(batch, 0, false), batch, model_->activations());
     std::vector<float> host(static_cast<std::size_t>(found.elements()));
     backend_->copy_to_host(view_of(std::span(host), found.shape), found);
     backend_->synchronize();
     return host;
   }
   std::vector<float> logits(const CachedBatch& cached) {
-    return logits(instance_->decoder().upload(cached.batch, cached.places, instance_->activations()));
+    return logits(model_->decoder().upload(cached.batch, cached.places, model_->activations()));
   }
 
   // The same rows from sequences that are whole up to there, without a cache.
@@ -84,7 +84,7 @@ class Cache : public ::testing::TestWithParam<std::string> {
       batch.target_rows.push_back(batch.offsets.back() - 1);
       batch.targets.push_back(0);
     }
-    return logits(instance_->decoder().upload(batch, instance_->activations()));
+    return logits(model_->decoder().upload(batch, model_->activations()));
   }
 
   void expect_whole(const std::vector<float>& found, std::span<const CachedBatches::Row> rows) {
@@ -98,20 +98,20 @@ class Cache : public ::testing::TestWithParam<std::string> {
   }
 
   void copy_rows(std::int64_t to, std::int64_t from, std::int64_t count) {
-    for (const LayerCache& layer : instance_->activations().cache.layers) {
+    for (const LayerCache& layer : model_->activations().cache.layers) {
       for (const TensorView view : {layer.k, layer.v}) backend_->copy(view.rows(to, count), view.rows(from, count));
     }
   }
 
   std::unique_ptr<Backend> backend_;
   Log log_;
-  RehearsalCommunicator solo_;
+  DryRunCommunicator solo_;
   testing::WorldOn world_;
   std::atomic<bool> stop_ = false;
   ProcessGrid grid_;
-  std::unique_ptr<Machine> machine_;
+  std::unique_ptr<Context> context_;
   RunOptions options_;
-  std::unique_ptr<Instance> instance_;
+  std::unique_ptr<LoadedModel> model_;
 };
 
 TEST_P(Cache, ANewTokenGetsTheLogitsOfTheWholeSequence) {

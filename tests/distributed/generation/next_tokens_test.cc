@@ -1,6 +1,6 @@
 // The tokens that may come next, from logits that the ranks hold by columns: the same on every rank, the lower id first
 // where logits are equal, and nothing of a model that is damaged.
-#include "runtime/generate/next_tokens.h"
+#include "runtime/jobs/generate/next_tokens.h"
 
 #include <gmock/gmock.h>
 
@@ -24,7 +24,7 @@ class NextTokensTest : public ::testing::Test {
  protected:
   // This rank's columns of rows over the whole vocabulary, on the device.
   TensorView own_columns(const std::vector<std::vector<float>>& rows) {
-    const Range columns = model_.instance().decoder().vocabulary();
+    const Range columns = model_.model().decoder().vocabulary();
     std::vector<float> own;
     for (const std::vector<float>& row : rows) {
       own.insert(own.end(), row.begin() + columns.begin, row.begin() + columns.begin + columns.size);
@@ -50,8 +50,8 @@ class NextTokensTest : public ::testing::Test {
   }
   std::vector<Candidate> choose(const NextTokens::Rule& rule, const std::vector<std::vector<float>>& rows,
                                 const std::vector<double>& uniforms = {}) {
-    const Machine machine{model_.backend(), model_.grid(), log_, stop_, ""};
-    NextTokens next(machine, model_.instance().decoder(), rule, std::ssize(rows));
+    const Context context{model_.backend(), model_.grid(), log_, stop_, ""};
+    NextTokens next(context, model_.model().decoder(), rule, std::ssize(rows));
     const auto found = next.choose(own_columns(rows), sums_of(rows), uniforms);
     return {found.begin(), found.end()};
   }

@@ -1,7 +1,7 @@
 // A rank that loads holds its shard and one tensor, never the file, nor a tensor twice.
 #include <fstream>
 
-#include "runtime/observe/metrics.h"
+#include "runtime/system/proc.h"
 #include "tests/support/small_model.h"
 #include "tests/support/temporary_folder.h"
 
@@ -60,21 +60,21 @@ TEST_P(Loading, HoldsTheShardAndOneTensor) {
   const auto backend = make_backend(BackendKind::kCpu, {.threads = 1});
   Log log(test_world().rank(), true);
   const std::atomic<bool> stop = false;
-  RehearsalCommunicator solo(0, 1);
+  DryRunCommunicator solo(0, 1);
   const ProcessGrid grid{.tensor = {test_world().rank(), test_world().size()},
                          .world = &test_world(),
                          .data_group = &solo,
                          .tensor_group = &test_world()};
-  const Machine machine{*backend, grid, log, stop, ""};
+  const Context context{*backend, grid, log, stop, ""};
   ModelFiles files{.folder = folder, .config = config, .weights = {}, .adapter = {}};
   files.weights.emplace(folder, config);
   RunOptions options = testing::small_options({.method = GetParam()});
   const bool trains = GetParam() == AdapterMethod::kFull;
   const std::int64_t before = resident_memory_bytes();
   reset_peak();
-  const Instance instance(options, machine, files, {.limits = {8, 1}, .positions = 8, .training = trains});
+  const LoadedModel model(options, context, files, {.limits = {8, 1}, .positions = 8, .training = trains});
   const std::int64_t grown = peak_memory_bytes() - before;
-  const MemoryPlan& plan = instance.memory();
+  const MemoryPlan& plan = model.memory();
   std::int64_t kept = 0;  // two copies of 200 MB, or values, gradients and moments
   for (const MemorySegment& segment : plan.segments) {
     if (segment.name != "scratch" && segment.name != "activations") kept += segment.bytes;
@@ -91,14 +91,14 @@ INSTANTIATE_TEST_SUITE_P(Methods, Loading, ::testing::Values(AdapterMethod::kLor
                            return parameter.param == AdapterMethod::kFull ? "full" : "frozen";
                          });
 
-// What the rehearsal says of weights is what the weights take.
+// What the dry run says of weights is what the weights take.
 TEST(PlannedWeights, AreThoseThatAreMade) {
   testing::SmallModel model(testing::small_options({}), testing::small_config(), false);
   std::int64_t planned = 0;
-  for (const MemorySegment& segment : model.instance().memory().segments) {
+  for (const MemorySegment& segment : model.model().memory().segments) {
     if (segment.name == "weights") planned = segment.bytes;
   }
-  EXPECT_EQ(planned, model.instance().decoder().weight_bytes());
+  EXPECT_EQ(planned, model.model().decoder().weight_bytes());
 }
 
 }  // namespace

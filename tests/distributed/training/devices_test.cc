@@ -42,7 +42,7 @@ class Devices : public ::testing::Test {
     SmallModel model(options, small_config(), true, true, kind);
     if (options.adapter.method != AdapterMethod::kFull) model.perturb();
     Step done{.loss = model.run()};
-    done.gradient_norm = gradient_norm(model.backend(), model.grid(), model.instance().parameters());
+    done.gradient_norm = gradient_norm(model.backend(), model.grid(), model.model().parameters());
     done.gradients = model.gather(true);
     return done;
   }

@@ -1,7 +1,7 @@
 // Gradients summed over the data group in pieces: each element once, and none before its layer is done.
 #include <gmock/gmock.h>
 
-#include "runtime/io/peft_adapter.h"
+#include "runtime/formats/peft_adapter.h"
 #include "runtime/train/gradients.h"
 #include "tests/support/small_model.h"
 
@@ -18,7 +18,7 @@ class SumsOfGradients : public ::testing::TestWithParam<AdapterMethod> {
   SumsOfGradients() {
     for (float& value : set().gradients().span<float>()) value = static_cast<float>(test_world().rank() + 1);
   }
-  ParameterSet& set() { return model_.instance().parameters(); }
+  ParameterSet& set() { return model_.model().parameters(); }
   GradientSums sums(std::int64_t bucket) { return {model_.backend(), grid_, set(), bucket}; }
   // Whether all values of the parameters that `of` chooses are summed (or, where not, untouched).
   void expect(bool summed, const std::function<bool(std::int64_t layer)>& of) {

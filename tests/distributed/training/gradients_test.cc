@@ -51,8 +51,8 @@ TEST_P(StepGradients, OfTheTensorGroupEqualOneRanks) {
   if (GetParam().adapter.method != AdapterMethod::kFull) group.perturb(), alone.perturb();
   const double group_loss = group.run(), alone_loss = alone.run();
   EXPECT_NEAR(group_loss, alone_loss, 2e-6 * alone_loss);
-  EXPECT_NEAR(gradient_norm(group.backend(), group.grid(), group.instance().parameters()) /
-                  gradient_norm(alone.backend(), alone.grid(), alone.instance().parameters()),
+  EXPECT_NEAR(gradient_norm(group.backend(), group.grid(), group.model().parameters()) /
+                  gradient_norm(alone.backend(), alone.grid(), alone.model().parameters()),
               1.0, 1e-5);
   const auto gathered = group.gather(true), whole = alone.gather(true);
   if (test_world().rank() == 0) {
@@ -66,7 +66,7 @@ TEST_P(StepGradients, OfReplicatedTensorsAreBitwiseEqualOnAllRanks) {
   SmallModel group(options, small_config(), false);
   if (GetParam().adapter.method != AdapterMethod::kFull) group.perturb();
   group.run();
-  const ParameterSet& set = group.instance().parameters();
+  const ParameterSet& set = group.model().parameters();
   const TensorView replicated = set.gradients().rows(0, set.replicated_elements());
   std::vector<float> low(replicated.span<float>().begin(), replicated.span<float>().end()), high = low;
   test_world().all_reduce(view_of(std::span(low), {std::ssize(low)}), Reduction::kMin, {});
@@ -81,7 +81,7 @@ TEST_P(StepGradients, AgreeWithFiniteDifferencesOfTheLoss) {
   model.run();
   const auto gradients = model.gather(true);
   const bool norm_moves = adapter.norm_gradient == NormGradient::kExact || adapter.method == AdapterMethod::kFull;
-  ParameterSet& set = model.instance().parameters();
+  ParameterSet& set = model.model().parameters();
   double largest = 0;
   for (const auto& [name, gradient] : gradients) largest = std::max(largest, testing::norm_of(gradient));
   for (std::size_t i = 0; i < set.all().size(); ++i) {
@@ -100,7 +100,7 @@ TEST_P(StepGradients, AgreeWithFiniteDifferencesOfTheLoss) {
       if (norm_moves) {
         model.changed();
       } else if (set.all()[i].kind == ParameterKind::kMagnitude) {
-        for (const AdaptedModule& module : model.instance().adapter()->modules()) {
+        for (const AdaptedModule& module : model.model().adapter()->modules()) {
           if (module.m != i) continue;
           for (std::size_t j = 0; j < value.size(); ++j) {
             module.gain.span<float>()[j] = value[j] / module.norm.span<float>()[j];
@@ -133,7 +133,7 @@ TEST(Dropout, ChangesTheLossAndIsDrawnAnewEachStep) {
 TEST(Dropout, DrawsMasksOfItsOwnForEachModule) {
   SmallModel model(small_options({.dropout = 0.4}), small_config(), false);
   std::set<std::uint64_t> keys;
-  const std::vector<Linear*> linears = model.instance().decoder().linears();
+  const std::vector<Linear*> linears = model.model().decoder().linears();
   for (const Linear* linear : linears) keys.insert(linear->adapter->dropout_key.value);
   EXPECT_EQ(keys.size(), linears.size());
 }
@@ -158,7 +158,7 @@ TEST(KvHeads, OfAnyCountThatFitsGiveOneRanksGradients) {
 
 TEST(Replicas, ThatDifferInOneBitAreFoundBeforeASave) {
   SmallModel model(small_options({}), small_config(), false);
-  ParameterSet& set = model.instance().parameters();
+  ParameterSet& set = model.model().parameters();
   EXPECT_NO_THROW(require_equal_replicas(model.backend(), model.grid(), set));
   if (test_world().size() == 1) return;
   if (test_world().rank() == 1) set.values().span<float>()[0] += 1e-3F;  // in the partial part: an A that all hold
@@ -168,7 +168,7 @@ TEST(Replicas, ThatDifferInOneBitAreFoundBeforeASave) {
 TEST(Forward, WithStaleNormsIsRefused) {
   SmallModel model(small_options({}), small_config(), false);
   model.loss_only();
-  model.instance().adapter()->parameters_changed();
+  model.model().adapter()->parameters_changed();
   EXPECT_THROW(model.loss_only(), Error);
 }
 
@@ -176,7 +176,7 @@ TEST(AFreshDoraAdapter, LeavesTheModelAsItIs) {
   SmallModel fresh(small_options({}), small_config(), false);
   SmallModel lora(small_options({.method = AdapterMethod::kLora}), small_config(), false);
   EXPECT_EQ(fresh.loss_only(), lora.loss_only());
-  for (const AdaptedModule& module : fresh.instance().adapter()->modules()) {
+  for (const AdaptedModule& module : fresh.model().adapter()->modules()) {
     for (const float gain : module.gain.span<float>()) EXPECT_EQ(gain, 1.0F);
   }
 }

@@ -46,9 +46,9 @@ TEST(FrozenWeights, ThatChangeInOneBitAreFoundAndNamedEachTime) {
     RunOptions options = small_options({});
     options.model.weight_layouts = layouts;
     SmallModel model(options, small_config(), false, true, BackendKind::kCpu);
-    const FrozenGuard guard(model.backend(), model.instance().decoder());
+    const FrozenGuard guard(model.backend(), model.model().decoder());
     EXPECT_NO_THROW(guard.check(0));
-    const std::vector<Decoder::FrozenBytes> all = model.instance().decoder().frozen_bytes();
+    const std::vector<Decoder::FrozenBytes> all = model.model().decoder().frozen_bytes();
     for (std::uint64_t trial = 0; trial < kFlips; ++trial) {
       const Decoder::FrozenBytes& weight = all[drawn(trial, "tensor", all.size())];
       if (weight.bytes.bytes() == 0) continue;
@@ -64,23 +64,22 @@ TEST(FrozenWeights, ThatChangeInOneBitAreFoundAndNamedEachTime) {
 
 TEST(FrozenWeights, EveryTensorOfTheBaseIsGuardedInEachOfItsCopies) {
   SmallModel model(small_options({}), small_config(), false, true, BackendKind::kCpu);
-  EXPECT_EQ(FrozenGuard(model.backend(), model.instance().decoder()).bytes(),
-            model.instance().decoder().weight_bytes());
+  EXPECT_EQ(FrozenGuard(model.backend(), model.model().decoder()).bytes(), model.model().decoder().weight_bytes());
   std::set<std::string> guarded;
-  for (const auto& weight : model.instance().decoder().frozen_bytes()) guarded.insert(weight.name);
-  for (const NamedShape& tensor : model.instance().decoder().tensors()) EXPECT_TRUE(guarded.contains(tensor.name));
+  for (const auto& weight : model.model().decoder().frozen_bytes()) guarded.insert(weight.name);
+  for (const NamedShape& tensor : model.model().decoder().tensors()) EXPECT_TRUE(guarded.contains(tensor.name));
 }
 
 TEST(FrozenWeights, AreNotThereWhereTheBaseTrains) {
   SmallModel model(small_options({.method = AdapterMethod::kFull}), small_config(), false, true, BackendKind::kCpu);
-  EXPECT_TRUE(model.instance().decoder().frozen_bytes().empty());
+  EXPECT_TRUE(model.model().decoder().frozen_bytes().empty());
 }
 
 TEST(Replicas, ThatDifferInOneBitAreFoundWithTensorAndRankEachTime) {
   const auto ranks = static_cast<std::uint64_t>(test_world().size());
   if (ranks == 1) return;
   SmallModel model(small_options({}), small_config(), false, true, BackendKind::kCpu);
-  ParameterSet& set = model.instance().parameters();
+  ParameterSet& set = model.model().parameters();
   for (std::uint64_t trial = 0; trial < kFlips; ++trial) {
     const std::size_t i = drawn(trial, "parameter", set.all().size());
     if (set.all()[i].offset >= set.replicated_elements()) continue;
@@ -113,7 +112,7 @@ class Poison {
 
  private:
   static TensorView first_norm(SmallTraining& training) {
-    for (const auto& weight : training.instance().decoder().frozen_bytes()) {
+    for (const auto& weight : training.model().decoder().frozen_bytes()) {
       if (weight.name == "model.layers.0.input_layernorm.weight") return weight.bytes;
     }
     throw std::runtime_error("no such weight");
@@ -129,7 +128,7 @@ RunOptions skipping(std::int64_t steps) {
 }
 
 std::vector<float> values_of(SmallTraining& training) {
-  const std::span<const float> values = training.instance().parameters().values().span<float>();
+  const std::span<const float> values = training.model().parameters().values().span<float>();
   return {values.begin(), values.end()};
 }
 

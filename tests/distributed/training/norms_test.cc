@@ -67,7 +67,7 @@ class ShardedNorms : public ::testing::TestWithParam<MagnitudeAxis> {
   static void cancel(SmallModel& model, double share) {
     SmallModel whole(small_options({.rank = 24, .alpha = 24, .magnitude_axis = GetParam()}), small_config(), true);
     std::map<std::string, std::vector<float>> rows;
-    for (const AdaptedModule& module : whole.instance().adapter()->modules()) {
+    for (const AdaptedModule& module : whole.model().adapter()->modules()) {
       std::vector<float> row(static_cast<std::size_t>(module.linear->in_features));
       module.linear->weight->read_rows(1, view_of(std::span(row), {1, std::ssize(row)}));
       rows[module.linear->name] = row;
@@ -89,10 +89,10 @@ class ShardedNorms : public ::testing::TestWithParam<MagnitudeAxis> {
     set(group, near_cancelling);
     set(alone, near_cancelling);
     double worst = 0;
-    const auto &group_modules = group.instance().adapter()->modules(), &whole = alone.instance().adapter()->modules();
+    const auto &group_modules = group.model().adapter()->modules(), &whole = alone.model().adapter()->modules();
     for (std::size_t k = 0; k < whole.size(); ++k) {
       const std::vector<double> truth = direct_norms(alone, whole[k], GetParam());
-      const std::vector<double> found = logical_norm(group, group.instance().parameters(), group_modules[k]);
+      const std::vector<double> found = logical_norm(group, group.model().parameters(), group_modules[k]);
       for (std::size_t j = 0; j < truth.size(); ++j) worst = std::max(worst, std::abs(found[j] - truth[j]) / truth[j]);
     }
     return worst;

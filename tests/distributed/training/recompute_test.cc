@@ -65,7 +65,7 @@ INSTANTIATE_TEST_SUITE_P(Methods, Recomputed, ::testing::ValuesIn(recomputed_cas
 // Bytes as the arena counts them.
 std::int64_t floats(std::int64_t count) { return (count * 4 + 63) / 64 * 64; }
 
-TEST(RecomputedMemory, IsWhatTheRehearsalCounts) {
+TEST(RecomputedMemory, IsWhatTheDryRunCounts) {
   const ModelConfig config = deeper();
   const std::int64_t tokens = testing::small_batch().size(), layers = config.num_hidden_layers;
   const std::int64_t h = floats(tokens * config.hidden_size);
@@ -74,11 +74,11 @@ TEST(RecomputedMemory, IsWhatTheRehearsalCounts) {
   for (const Recompute recompute : {Recompute::kNone, Recompute::kSelective, Recompute::kFull}) {
     SmallModel model(options_with({.method = AdapterMethod::kLora}, recompute), config, false);
     model.run();
-    const Arena& plan = model.instance().plan();
+    const Arena& plan = model.model().plan();
     activations[recompute] = plan.segments().at("activations");
     peak[recompute] = plan.peak_bytes();
-    intermediate = model.instance().decoder().linears()[6]->in_features;
-    EXPECT_LE(model.instance().arena().peak_bytes(), plan.peak_bytes());
+    intermediate = model.model().decoder().linears()[6]->in_features;
+    EXPECT_LE(model.model().arena().peak_bytes(), plan.peak_bytes());
   }
   // Selective drops x1, x2 and the product of SwiGLU in every layer; full keeps h of every layer but the first, whose
   // whole slot all use.
@@ -94,7 +94,7 @@ TEST(RecomputedMemory, IsWhatTheRehearsalCounts) {
 // The layers share memory for the largest of them: here not the last, which has nothing to adapt.
 TEST(RecomputedMemory, OfTheLargestLayerIsNobodyElses) {
   SmallModel model(options_with({.layers = {1}}, Recompute::kFull), deeper(), false);
-  const Activations& activations = model.instance().activations();
+  const Activations& activations = model.model().activations();
   const auto end = [](TensorView x) { return static_cast<const std::byte*>(x.data) + x.bytes(); };
   const BlockSaved& largest = activations.slots[1];
   for (const TensorView x : {largest.gate_saved.u, largest.up_saved.u, largest.down_saved.u, largest.activated}) {

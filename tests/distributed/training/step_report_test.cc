@@ -1,7 +1,7 @@
 // What a step says of itself: its time by phases, and the model's work, the same at every split.
 #include <numeric>
 
-#include "runtime/observe/metrics.h"
+#include "runtime/system/proc.h"
 #include "tests/support/small_training.h"
 
 namespace shardora {

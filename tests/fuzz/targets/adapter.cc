@@ -1,5 +1,5 @@
 // A PEFT adapter: what is read can be written, and is then read as the same.
-#include "runtime/io/peft_adapter.h"
+#include "runtime/formats/peft_adapter.h"
 #include "tests/fuzz/harness.h"
 #include "tests/fuzz/targets.h"
 

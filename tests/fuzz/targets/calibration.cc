@@ -1,5 +1,5 @@
 // plan.calibration: speeds that an earlier plan has measured.
-#include "runtime/plan/calibration_file.h"
+#include "runtime/jobs/plan/calibration_file.h"
 #include "tests/fuzz/harness.h"
 #include "tests/fuzz/targets.h"
 

@@ -1,6 +1,5 @@
 // A dataset file of multiple-choice questions.
-#include "runtime/data/choices.h"
-
+#include "runtime/data/multiple_choice.h"
 #include "tests/fuzz/harness.h"
 #include "tests/fuzz/targets.h"
 

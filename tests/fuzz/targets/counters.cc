@@ -1,7 +1,7 @@
 // The state of a checkpoint: AdamW's moments, and the counters in its metadata.
-#include "runtime/train/counters.h"
+#include "runtime/run/counters.h"
 
-#include "runtime/io/safetensors.h"
+#include "runtime/formats/safetensors.h"
 #include "tests/fuzz/harness.h"
 #include "tests/fuzz/targets.h"
 

@@ -1,5 +1,5 @@
 // config.json, and generation_config.json beside it.
-#include "runtime/io/model_folder.h"
+#include "runtime/formats/model_folder.h"
 #include "tests/fuzz/harness.h"
 #include "tests/fuzz/targets.h"
 

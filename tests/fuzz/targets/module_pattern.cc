@@ -1,5 +1,5 @@
 // A regular expression from an adapter's configuration or from the command line, against a module's name.
-#include "runtime/io/module_pattern.h"
+#include "runtime/formats/module_pattern.h"
 
 #include "tests/fuzz/harness.h"
 #include "tests/fuzz/targets.h"

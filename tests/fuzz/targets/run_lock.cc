@@ -1,5 +1,5 @@
 // The content of run.lock, where the file system knows no flock.
-#include "runtime/train/lock_holder.h"
+#include "runtime/run/lock_holder.h"
 #include "tests/fuzz/harness.h"
 #include "tests/fuzz/targets.h"
 

@@ -1,9 +1,9 @@
 // Any safetensors file: the header, then every way to its bytes that the entries allow.
-#include "runtime/io/safetensors.h"
+#include "runtime/formats/safetensors.h"
 
 #include <algorithm>
 
-#include "runtime/io/float_convert.h"
+#include "runtime/formats/float_convert.h"
 #include "tests/fuzz/harness.h"
 #include "tests/fuzz/targets.h"
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "runtime/data/dataset.h"
-#include "runtime/io/safetensors.h"
+#include "runtime/formats/safetensors.h"
 
 namespace shardora {
 

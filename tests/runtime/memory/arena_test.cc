@@ -16,7 +16,7 @@ std::int64_t lay_out(Arena& arena) {
   return arena.take("batch", DType::kI32, {9}).bytes();
 }
 
-TEST(Arena, NeedsWhatItsRehearsalMeasured) {
+TEST(Arena, NeedsWhatItsDryRunMeasured) {
   Arena measuring;
   EXPECT_EQ(lay_out(measuring), 36);
   const auto backend = make_backend(BackendKind::kCpu, {.threads = 1});

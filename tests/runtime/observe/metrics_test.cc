@@ -9,6 +9,7 @@
 #include <sstream>
 #include <vector>
 
+#include "runtime/system/proc.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"
 

@@ -7,7 +7,7 @@
 #include <numeric>
 #include <thread>
 
-#include "runtime/observe/metrics.h"
+#include "runtime/system/proc.h"
 
 namespace shardora {
 namespace {

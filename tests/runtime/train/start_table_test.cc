@@ -3,8 +3,8 @@
 
 #include <gmock/gmock.h>
 
-#include "runtime/plan/shapes.h"
-#include "runtime/train/blueprint.h"
+#include "runtime/jobs/plan/shapes.h"
+#include "runtime/session/model_spec.h"
 
 namespace shardora {
 namespace {
@@ -18,22 +18,22 @@ std::string table_of(AdapterMethod method, const std::string& weights) {
   options.adapter.method = method;
   options.adapter.rank = 8;
   const ModelConfig config = shape_preset("260K", "shape");
-  const InstancePlan plan{.limits = {.tokens = 64, .sequences = 2}, .positions = 32, .training = true};
-  const Rehearsal rehearsal =
-      Blueprint(options, config, nullptr, {.backend = BackendKind::kCpu, .tensor = {.rank = 1, .size = 2}}, plan)
-          .rehearse();
+  const ModelUse plan{.limits = {.tokens = 64, .sequences = 2}, .positions = 32, .training = true};
+  const DryRun dry_run =
+      ModelSpec(options, config, nullptr, {.backend = BackendKind::kCpu, .tensor = {.rank = 1, .size = 2}}, plan)
+          .dry_run();
   const ProcessGrid grid{.data = {0, 3}, .pipeline = {}, .tensor = {1, 2}};
   return start_table({.model = "a model",
                       .weights = weights,
                       .device = "a device",
                       .parameters = 260'032,
-                      .trained = rehearsal.parameters,
+                      .trained = dry_run.parameters,
                       .grid = grid,
                       .first_step = 5,
                       .steps = 9,
                       .sequences = 6,
                       .micro_batches = 1,
-                      .memory = rehearsal.memory});
+                      .memory = dry_run.memory});
 }
 
 TEST(StartTable, SaysWhatTrainsByKindAndItsShareOfAll) {

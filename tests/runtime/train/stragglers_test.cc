@@ -2,7 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include "runtime/comm/rehearsal_communicator.h"
+#include "runtime/comm/dry_run_communicator.h"
 
 namespace shardora {
 namespace {

@@ -1,0 +1,60 @@
+// A PEFT adapter folder, in and out: adapter_config.json and adapter_model.safetensors exactly as PEFT writes them.
+// Methods that PEFT cannot express are written with peft_type SHARDORA, which PEFT refuses.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "runtime/formats/safetensors.h"
+
+namespace shardora {
+
+// What adapter_config.json says, and our own extension of it.
+struct PeftConfig {
+  std::string base_model_name_or_path;
+  std::int64_t rank = 8;
+  double alpha = 8;
+  double dropout = 0;
+  bool use_dora = false;
+  bool use_rslora = false;
+  std::vector<std::string> target_modules;  // a list; empty when target_pattern is set
+  std::string target_pattern;               // a string: "all-linear", or a full-match regular expression
+  std::vector<std::string> exclude_modules;
+  std::string exclude_pattern;
+  std::vector<std::int64_t> layers_to_transform;                   // empty: all
+  std::vector<std::pair<std::string, std::int64_t>> rank_pattern;  // in file order: the first match counts
+  std::vector<std::pair<std::string, double>> alpha_pattern;
+  std::string magnitude_axis = "output";  // "input" is written as peft_type SHARDORA
+  std::string dropout_scope = "input";    // kept in our own key, which PEFT's maths equals only for "input"
+};
+
+struct PeftAdapter {
+  PeftConfig config;
+  // Logical tensors by "<module>.lora_A", "<module>.lora_B", "<module>.lora_magnitude_vector" with <module> as in
+  // Hugging Face ("model.layers.0.self_attn.q_proj"), fp32 (other float types are converted on reading).
+  TensorMap tensors;
+};
+
+// Throws Error(kBadInput) naming file and key: unknown keys with a value, unsupported features, missing m under
+// use_dora, m without it, A without B, ranks that disagree. All spellings of m are read (lora_magnitude_vector with or
+// without .weight or .default.weight, magnitude, dora_scale, weight_m_wdecomp.weight [out,1]).
+PeftAdapter read_peft_adapter(const std::filesystem::path& folder);
+// Makes the folder, in one that is there. Every key that PEFT knows is written. Same tensors give the same bytes.
+void write_peft_adapter(const std::filesystem::path& folder, const PeftAdapter& adapter);
+
+// Which of the model's linear modules an adapter targets, and with which rank and alpha; PEFT's rules. Throws
+// Error(kUsage) where a target matches nothing, or names the output head.
+struct TargetModule {
+  std::string name;
+  std::int64_t rank = 0;
+  double alpha = 0;
+};
+std::vector<TargetModule> select_targets(const PeftConfig& config, const std::vector<std::string>& linear_modules);
+
+// The layer that a module or one of its tensors is in, by its name; -1: none. As PEFT reads names: the first number
+// between dots that has two names or more before it and one behind.
+std::int64_t layer_of(const std::string& name);
+
+}  // namespace shardora

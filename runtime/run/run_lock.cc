@@ -1,0 +1,174 @@
+// The lock is the kernel's; what stands in the file is for people, for messages, and for what the kernel cannot know.
+#include "runtime/run/run_lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "kernels/check.h"
+#include "runtime/system/files.h"
+#include "runtime/system/printable.h"
+
+namespace shardora {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+// Empty where the file is empty: a clean end empties it, a start may not have written yet.
+std::string content_of(int descriptor) {
+  std::array<char, 4096> text{};
+  const ssize_t size = pread(descriptor, text.data(), text.size(), 0);
+  return {text.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))};
+}
+
+[[noreturn]] void refuse_lock(const char* what, const fs::path& path) {
+  const std::string reason = std::strerror(errno);
+  refuse(ExitStatus::kOutputBusy, "output.dir: cannot {} {}: {}", what, printable(path.string()), reason);
+}
+
+int open_lock(const fs::path& path, int more_flags) {
+  const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | more_flags, 0666);
+  if (descriptor < 0) refuse_lock("write", path);
+  return descriptor;
+}
+
+enum class Flock : std::uint8_t { kTaken, kHeld, kUnknown };
+Flock try_flock(int descriptor, const fs::path& path) {
+  if (flock(descriptor, LOCK_EX | LOCK_NB) == 0) return Flock::kTaken;
+  if (errno == EWOULDBLOCK) return Flock::kHeld;
+  if (errno == ENOSYS || errno == EOPNOTSUPP || errno == ENOLCK) return Flock::kUnknown;
+  refuse_lock("lock", path);
+}
+
+std::optional<Holder> holder_in(int descriptor) { return parse_holder(content_of(descriptor)); }
+
+// The other run may have taken the lock just now and not yet written its name.
+std::optional<Holder> named_holder(int descriptor) {
+  std::optional<Holder> holder = holder_in(descriptor);
+  for (int i = 0; i < 20 && !holder; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    holder = holder_in(descriptor);
+  }
+  return holder;
+}
+
+bool same_start(const Holder& a, const Holder& b) {
+  return a.host == b.host && a.process == b.process && a.process_start == b.process_start && a.boot_id == b.boot_id;
+}
+
+}  // namespace
+
+RunLock::RunLock(const fs::path& path, LockTimes times)
+    : path_(path), times_(times), descriptor_(open_lock(path, 0)), me_(this_process()) {
+  try {
+    take();
+    write_name();
+    beating_ = std::jthread([this](const std::stop_token& stop) { beat(stop); });
+  } catch (...) {
+    ::close(descriptor_);
+    throw;
+  }
+}
+
+RunLock::~RunLock() {
+  beating_ = {};  // stops it and waits
+  // Emptied first: without flock, a name left behind would keep the next run out. Failure leaves only that message.
+  const std::optional<Holder> holder = holder_in(descriptor_);
+  if (holder && same_start(*holder, me_) && ftruncate(descriptor_, 0) != 0) errno = 0;
+  ::close(descriptor_);
+}
+
+void RunLock::take() {
+  const Flock flock = try_flock(descriptor_, path_);
+  if (flock != Flock::kTaken) outlast(flock == Flock::kHeld);
+}
+
+// Returns once the lock is ours after all, or once nobody can be at work under it; refuses where somebody is.
+void RunLock::outlast(bool flock_known) {
+  const std::optional<Holder> holder = flock_known ? named_holder(descriptor_) : holder_in(descriptor_);
+  const bool may_run = holder && may_still_run(*holder, me_);
+  if (!flock_known && !may_run) return;
+  // Of a lock without a name nothing can be watched.
+  if (!holder || (may_run && holder->host == me_.host)) refuse_busy();
+  const bool has_lost = holder && is_earlier_start(*holder, me_);
+  const std::string before = content_of(descriptor_);
+  const Clock::time_point end = Clock::now() + times_.patience;
+  while (!has_lost && Clock::now() < end) {
+    if (flock_known && try_flock(descriptor_, path_) == Flock::kTaken) return;
+    if (content_of(descriptor_) != before) refuse_busy();
+    std::this_thread::sleep_for(times_.patience / 100);
+  }
+  if (flock_known) replace_file_of_the_gone();
+}
+
+// A lock that nobody frees any more stays with its file; the new file takes the name. Of two that come to this at once,
+// the later has it, and the earlier is refused.
+void RunLock::replace_file_of_the_gone() {
+  const fs::path fresh = fmt::format("{}.new-{}-{}", path_.string(), printable(me_.host), me_.process);
+  const int descriptor = open_lock(fresh, O_EXCL);
+  ::close(std::exchange(descriptor_, descriptor));
+  if (try_flock(descriptor_, fresh) == Flock::kHeld) refuse_busy();
+  rename_path(fresh, path_);
+  require_same_file();
+}
+
+void RunLock::write_name() {
+  const std::string text = to_text(me_);
+  if (ftruncate(descriptor_, 0) != 0 || pwrite(descriptor_, text.data(), text.size(), 0) != std::ssize(text)) {
+    refuse_lock("write", path_);
+  }
+}
+
+// A beat that cannot be written is not this run's end: the next one may be, and what must be written will say so.
+void RunLock::beat(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  while (!wake_.wait_for(lock, stop, times_.beat, [&] { return stop.stop_requested(); })) {
+    const std::optional<Holder> holder = holder_in(descriptor_);
+    if (!holder) continue;  // not to be read just now
+    if (!same_start(*holder, me_)) return;
+    ++me_.heartbeat;
+    const std::string text = to_text(me_);
+    if (pwrite(descriptor_, text.data(), text.size(), 0) < 0) continue;
+  }
+}
+
+void RunLock::require_held() const {
+  require_same_file();
+  const std::lock_guard lock(mutex_);
+  const std::optional<Holder> holder = holder_in(descriptor_);
+  if (!holder) {
+    refuse(ExitStatus::kIo, "output.dir {}: {} has lost this run's name: nothing more is saved",
+           printable(path_.parent_path().string()), printable(path_.string()));
+  }
+  if (!same_start(*holder, me_)) refuse_busy();
+}
+
+void RunLock::require_same_file() const {
+  struct stat ours {
+  }, there{};
+  if (::fstat(descriptor_, &ours) != 0 || ::stat(path_.c_str(), &there) != 0) {
+    const std::string reason = std::strerror(errno);
+    refuse(ExitStatus::kIo, "output.dir {}: {} was removed while the run was using it ({}): nothing more is saved",
+           printable(path_.parent_path().string()), printable(path_.string()), reason);
+  }
+  if (ours.st_dev != there.st_dev || ours.st_ino != there.st_ino) refuse_busy();
+}
+
+void RunLock::refuse_busy() const {
+  const int there = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);  // another file than ours where it lost
+  const std::optional<Holder> holder = there < 0 ? std::nullopt : named_holder(there);
+  if (there >= 0) ::close(there);
+  refuse(ExitStatus::kOutputBusy, "output.dir {}: another run is using it: {}; end that run or choose another folder",
+         printable(path_.parent_path().string()), holder ? describe(*holder) : "it has not written its name");
+}
+
+}  // namespace shardora

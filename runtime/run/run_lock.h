@@ -1,0 +1,54 @@
+// run.lock: one run at a time in an output folder.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <filesystem>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "runtime/run/lock_holder.h"
+
+namespace shardora {
+
+// How often a holder changes its content, and how long a content must stand still until its holder counts as gone.
+struct LockTimes {
+  std::chrono::milliseconds beat{10'000}, patience{60'000};
+};
+
+// An exclusive flock on the file, freed by the kernel when its holder ends, however it ends; and the holder's name in
+// it, with a heartbeat. The name and its beat decide where the kernel cannot: where the file system knows no flock, and
+// where the lock of a host that is gone has not been freed by the server of files. Free is what is held by a process of
+// this host that is gone, by an earlier start of this job, or by a name whose beat stands still, watched from here; a
+// holder that lives after all finds out at its next require_held().
+class RunLock {
+ public:
+  explicit RunLock(const std::filesystem::path& path, LockTimes times = {});  // throws Error(kOutputBusy)
+  ~RunLock();
+  RunLock(const RunLock&) = delete;
+  RunLock& operator=(const RunLock&) = delete;
+
+  // Before anything is committed under this lock. Throws Error(kIo) where the file is gone, with or without its folder,
+  // and Error(kOutputBusy) where another run has taken it.
+  void require_held() const;
+
+ private:
+  void take();
+  void outlast(bool flock_known);
+  void replace_file_of_the_gone();
+  void write_name();
+  void beat(const std::stop_token& stop);
+  void require_same_file() const;
+  [[noreturn]] void refuse_busy() const;
+
+  std::filesystem::path path_;
+  LockTimes times_;
+  int descriptor_ = -1;
+  Holder me_;
+  mutable std::mutex mutex_;  // over what is in the file
+  std::condition_variable_any wake_;
+  std::jthread beating_;  // ends first
+};
+
+}  // namespace shardora
