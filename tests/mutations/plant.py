@@ -112,7 +112,8 @@ class Sources:
                 text = self.texts[path] = path.read_text()
                 cpp = path.suffix not in (".py", ".cmake", ".txt")
                 self.searched[path] = without_literals(text, strings=False) if cpp else text
-                for name, begin, end in (definitions(text) if cpp else python_definitions(text) if path.suffix == ".py" else []):
+                find = definitions if cpp else python_definitions if path.suffix == ".py" else lambda _: []
+                for name, begin, end in find(text):
                     self.defined[name.split("::")[-1]].append((name, path, begin, end))
 
     def bodies(self, where):
@@ -140,7 +141,7 @@ class Sources:
         found = self.find(bug)
         places = ", ".join(self.place(path, at) for path, at in found)
         if len(found) > 1:
-            return f"`{bug.text}` stands {len(found)} times in {bug.where} ({places}); make it longer, or name the class or file"
+            return f"`{bug.text}` stands {len(found)} times in {bug.where} ({places}); make it longer, or name the class"
         if found:
             return "changes nothing" if self.planted(bug)[1] == self.texts[next(iter(found))[0]] else None
         tokens = TOKEN.findall(bug.text)
@@ -340,8 +341,9 @@ def main():
     if arguments.results:
         arguments.results.write_text(table(bugs, results))
     bad = [bug.name for bug in bugs if not is_noticed(results[bug.name])]
-    print(f"{len(bugs) - len(bad)} of {len(bugs)} bugs noticed, {sum(results[bug.name]['seconds'] for bug in bugs) / 3600:.1f} h"
-          + "".join(f"\nNOT NOTICED: {name}" for name in bad))
+    hours = sum(results[bug.name]["seconds"] for bug in bugs) / 3600
+    print(f"{len(bugs) - len(bad)} of {len(bugs)} bugs noticed, {hours:.1f} h",
+          *(f"NOT NOTICED: {name}" for name in bad), sep="\n")
     return 1 if bad else 0
 
 
