@@ -8,7 +8,7 @@ namespace shardora {
 
 ExitStatus run_train(const RunOptions& options, const Machine& machine) {
   const TrainSummary summary = train(options, machine);
-  print_result(*machine.grid.world, nlohmann::ordered_json::parse(summary_text(summary)));
+  print_result(machine, nlohmann::ordered_json::parse(summary_text(summary)));
   return summary.stopped_early ? ExitStatus::kStoppedEarly : ExitStatus::kDone;
 }
 
