@@ -561,8 +561,11 @@ RECOMPUTE = [
         "if (activations.layers_share && layer + 1 < blocks_.size()) { PassContext plain{pass.backend, pass.parallel, "
         "pass.scratch, pass.positions, pass.places, pass.step, false}; run_block(plain, batch, activations, layer); }",
         "training|Recompute"),
-    Bug("recomputed layers share h", "recomputation", DECODER, "slots[i].h = inputs[i];", "slots[i].h = inputs[recompute == Recompute::kFull ? 0 : i];",
-        "training|Recompute"),
+    Bug("recomputed layers share h", "recomputation", DECODER, "slots[i].h = inputs[i % inputs.size()];",
+        "slots[i].h = inputs[recompute == Recompute::kFull ? 0 : i % inputs.size()];", "training|Recompute"),
+    Bug("without training every layer is like the first", "layers that differ", DECODER,
+        "slots[i] = blocks_[i].take_saved(arena, plan.dtype, tokens, recompute);",
+        "slots[i] = blocks_[plan.training ? i : 0].take_saved(arena, plan.dtype, tokens, recompute);", "LayersThatDiffer"),
     Bug("the shared memory is that of the last layer", "recomputation", DECODER, "end = std::max(end, arena.mark());",
         "end = arena.mark();", "training|Recompute"),
     Bug("the attention's norm is made again with the MLP's weight", "recomputation", BLOCK,
