@@ -436,6 +436,8 @@ RECOMPUTE = [
         "run_block(plain, batch, activations, layer); }", "training|Recompute"),
     Bug("recomputed layers share h", "recomputation", "take_slots", ".h = inputs[i",
         ".h = inputs[recompute == Recompute::kFull ? 0 : i", "training|Recompute"),
+    Bug("without training every layer is like the first", "layers that differ", "take_slots", "= blocks_[i]",
+        "= blocks_[plan.training ? i : 0]", "LayersThatDiffer"),
     Bug("the shared memory is that of the last layer", "recomputation", "take_slots", "std::max(end, arena.mark())",
         "arena.mark()", "training|Recompute"),
     Bug("the attention's norm is made again with the MLP's weight", "recomputation", "recompute_x1", "input_norm", "post_norm",
