@@ -113,8 +113,8 @@ INSTANTIATE_TEST_SUITE_P(
                       DifferingLayers{"input_axis_of_two", {"--adapter.layers=1,2", "--adapter.magnitude_axis=input"}},
                       DifferingLayers{"a_rank_of_the_first", {"--adapter.rank_pattern=layers.0.self_attn.q_proj:9"}},
                       DifferingLayers{"a_rank_of_the_last", {"--adapter.rank_pattern=layers.4.mlp.up_proj:9"}},
-                      DifferingLayers{"modules_of_a_pattern",
-                                      {"--adapter.target_modules=model.layers.[03].(self_attn.v_proj|mlp.down_proj)"}}),
+                      DifferingLayers{"modules_of_two",
+                                      {"--adapter.target_modules=layers.0.self_attn.v_proj,layers.3.mlp.down_proj"}}),
     [](const auto& parameter) { return parameter.param.name; });
 
 TEST(EveryTrainableTensor, HasMovedByTheThirdStep) {

@@ -228,7 +228,7 @@ BATCHES = [
         "activations, {.gradient_scale = static_cast<float>(static_cast<double>(batch->offsets.size() - 1) / "
         "static_cast<double>(plan_.sequences.size()) / std::max(1.0, static_cast<double>(batch->targets.size()))), .gradients "
         "= true}", OUTPUT),
-    Bug("target count of all tokens", "one global batch", "Sampler::plan", "target_count(sequence)", "length(sequence)",
+    Bug("target count of all tokens", "one global batch", "Sampler::draw", "target_count(sequence)", "length(sequence)",
         OUTPUT),
     Bug("gradients carried into the next step", "a step starts from zero", "accumulate_gradients", "...gradients(...)", "",
         OUTPUT),
@@ -248,6 +248,12 @@ BATCHES = [
         "row[target] -= 1.0F", OUTPUT),
     Bug("a new epoch in the old order", "shuffle by epoch", "pick", "random_key(key, ...);", "key);", "[Ss]ampler"),
     Bug("shuffle without the seed", "shuffle by seed", "pick", 'seed_, "shuffle"', '0, "shuffle"', "[Ss]ampler"),
+    Bug("the last step of some epochs repeats data", "what is left of an epoch", "Sampler::sequences_of",
+        "draws_ == 0 ? global_batch_ : std::min(global_batch_, left)", "global_batch_", "data|EpochsLastStep"),
+    Bug("a run begun with a filled last step ends with what is left", "what is left of an epoch", "Trainer::open_output",
+        "if (fills) fill_last_step();", "if (fills) identity_.erase(kLastStep);", "EpochsLastStep"),
+    Bug("a rank without a sequence sums no layers", "what is left of an epoch", "TrainStep::accumulate_gradients",
+        "|| !packer_.empty()", "|| true", "EpochsLastStep"),
     Bug("a step without targets is accepted", "a step has a target", "Sampler::plan", "plan.target_count == 0", "false",
         "[Ss]ampler"),
     Bug("a first token as a target is accepted", "dataset contract", "read_mask", "if (mask[...] != 0)", "if (false)",
@@ -405,7 +411,7 @@ MEMORY = [
         "data|Batch"),
     Bug("the loads of the step before count", "data ranks are dealt alike at a resume", "deal", "std...fill(...);", "",
         "data|Batch"),
-    Bug("a step's plan keeps the counts of the one before", "one global batch", "Sampler::plan", "...token_count = 0;", "",
+    Bug("a step's plan keeps the counts of the one before", "one global batch", "Sampler::draw", "...token_count = 0;", "",
         "Sampler|Golden"),
     Bug("a step packs into memory of its own", "a step allocates nothing", "accumulate_gradients", "packer_.start",
         "packer_ = Packer(parts_.datasets, parts_.context.grid.data.rank, parts_.context.grid.data.size, parts_.packing); "
