@@ -148,9 +148,9 @@ class Sources:
         longest = next(n for n in range(len(tokens), -1, -1)
                        if n == 0 or any(expression(" ".join(tokens[:n])).search(self.searched[path], begin, end)
                                         for path, begin, end in bodies))
+        places = ", ".join(self.place(path, begin) for path, begin, _ in bodies[:3]) + (", …" if len(bodies) > 3 else "")
         after = f" after `{''.join(tokens[:longest])}`" if longest else ""
-        return (f"{bug.where} ({', '.join(self.place(path, begin) for path, begin, _ in bodies)}) has no `{bug.text}`: "
-                f"`{tokens[longest]}` is missing{after}")
+        return f"{bug.where} ({places}) has no `{bug.text}`: `{tokens[longest]}` is missing{after}"
 
     def planted(self, bug):
         """(path, text with the bug in it)"""
