@@ -6,6 +6,7 @@
 #include <sstream>
 #include <string_view>
 
+#include "kernels/check.h"
 #include "runtime/system/printable.h"
 
 namespace shardora {
