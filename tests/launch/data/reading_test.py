@@ -174,14 +174,14 @@ class BadInput(Case):
         full = "/dev/full"
         if not os.path.exists(full):
             self.skipTest("no /dev/full")
-        import writing
+        from shardora.data import spool
 
         def fail(*_):
             with open(full, "wb", buffering=0) as file:
                 file.write(b"x")
 
-        original, writing.os.fsync = writing.os.fsync, fail
-        self.addCleanup(setattr, writing.os, "fsync", original)
+        original, spool.os.fsync = spool.os.fsync, fail
+        self.addCleanup(setattr, spool.os, "fsync", original)
         self.refused(74, "No space left on device", self.words, self.file("a.txt", "x"), "text")
 
 

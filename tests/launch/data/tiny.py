@@ -14,7 +14,6 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).parents[3]
-sys.path[:0] = [str(ROOT / "launch" / folder) for folder in ("data", "common", "quickstart")]
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # no advice about PyTorch
 SHARED = pathlib.Path(os.environ.get("SHARDORA_TEST_DATA", ROOT / "../shared/data"))
@@ -23,6 +22,7 @@ PROGRAM = pathlib.Path(os.environ.get("SHARDORA_PROGRAM", ROOT / "build/release/
 STORIES = SHARED / "models" / "stories260K"
 NEEDED = ("numpy", "tokenizers", "transformers", "jinja2", "ijson", "tqdm")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+COMMANDS = pathlib.Path(sys.executable).parent  # where the package is installed, so are its console commands
 needs_packages = unittest.skipIf(MISSING, f"Python packages are missing (launch/install.sh data): {', '.join(MISSING)}")
 needs_minimind = unittest.skipIf(not MINIMIND.exists(), f"{MINIMIND} is not there (SHARDORA_TEST_DATA)")
 needs_stories = unittest.skipIf(not STORIES.exists(), f"{STORIES} is not there (SHARDORA_TEST_DATA)")
@@ -67,7 +67,7 @@ def tokenizer_folder(folder, template=None, begin=True, config=None):
 
 def run_script(module, name, arguments):
     """(status, output, errors) of a script's main, in this process."""
-    from refusal import run
+    from shardora.commands import run
 
     output, errors = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
@@ -80,7 +80,7 @@ def run_script(module, name, arguments):
 
 
 class Case(unittest.TestCase):
-    """A folder for every test, and prepare.py run on a file in it."""
+    """A folder for every test, and shardora-prepare run on a file in it."""
 
     maxDiff = None
 
@@ -101,11 +101,11 @@ class Case(unittest.TestCase):
         return tokenizer_folder(self.folder / "tokenizer", **how)
 
     def prepare(self, tokenizer, path, form, *more):
-        import prepare
+        from shardora.data import prepare
 
         return run_script(
             prepare,
-            "prepare.py",
+            "shardora-prepare",
             [
                 "--tokenizer",
                 tokenizer,
@@ -132,18 +132,19 @@ class Case(unittest.TestCase):
         before = sorted(self.folder.iterdir())
         got, output, errors = self.prepare(*arguments)
         self.assertEqual(got, status, errors)
-        self.assertRegex(errors, rf"^prepare\.py: .*{pattern}")
+        self.assertRegex(errors, rf"^shardora-prepare: .*{pattern}")
         self.assertEqual(errors.count("\n"), 1, errors)
         self.assertEqual(output, "")
         self.assertEqual(sorted(self.folder.iterdir()), before)
 
     def marked(self, tokenizer, path=None):
         """Every sequence as text, each run of targets in brackets; tokens that are part of a character as <XX>."""
-        import dataset
         from tokenizers import Tokenizer
 
+        from shardora import dataset_file
+
         vocabulary = Tokenizer.from_file(str(pathlib.Path(tokenizer) / "tokenizer.json"))
-        return [self._marked(vocabulary, *sequence) for sequence in dataset.read(path or self.output)]
+        return [self._marked(vocabulary, *sequence) for sequence in dataset_file.read(path or self.output)]
 
     @staticmethod
     def _marked(vocabulary, tokens, mask):

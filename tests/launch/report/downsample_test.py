@@ -7,8 +7,9 @@ import made_run
 
 ABSENT = made_run.needs("numpy")
 if not ABSENT:
-    import downsample
     import numpy as np
+
+    from shardora.report import downsample
 
 
 @unittest.skipIf(ABSENT, ABSENT)

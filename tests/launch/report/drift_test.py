@@ -9,11 +9,11 @@ import made_run
 
 ABSENT = made_run.needs("numpy", "plotly", "safetensors")
 if not ABSENT:
-    import drift
     import numpy as np
-    import run_data
-    from refusal import Refusal
     from safetensors.numpy import save_file
+
+    from shardora.errors import Error
+    from shardora.report import drift, run_data
 
 MODULES = {
     "model.layers.2.self_attn.q_proj": ([2.0, 4.0], [2.2, 3.0]),  # m0, m; drifts 0.1, 0.25
@@ -77,16 +77,16 @@ class DriftOfCheckpoints(unittest.TestCase):
 
     def test_damaged_checkpoint_is_named(self):
         write_checkpoint(self.folder, 9, self.initial, {"model.layers.2.self_attn.q_proj": [1.0]})
-        with self.assertRaisesRegex(Refusal, "step-9: adapter and state.safetensors have different magnitudes"):
+        with self.assertRaisesRegex(Error, "step-9: adapter and state.safetensors have different magnitudes"):
             self.found()
         (self.folder / "checkpoints" / "step-9" / "state.safetensors").write_bytes(b"nonsense")
-        with self.assertRaisesRegex(Refusal, "step-9: .*expected a whole checkpoint"):
+        with self.assertRaisesRegex(Error, "step-9: .*expected a whole checkpoint"):
             self.found()
 
     def test_report_shows_both_tables(self):
         write_checkpoint(self.folder, 3, self.initial, self.initial)
         write_checkpoint(self.folder, 9, self.initial, self.now)
-        done = made_run.run_script("report.py", self.folder)
+        done = made_run.run_script("shardora-report", self.folder)
         self.assertEqual(done.returncode, 0, done.stderr)
         source = (self.folder / "report.html").read_text("utf-8")
         self.assertIn('"id":"drift_by_layer"', source)

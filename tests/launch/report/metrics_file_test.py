@@ -6,9 +6,10 @@ import tempfile
 import unittest
 
 import made_run
-import metrics_file
-from refusal import Refusal
-from growing_file import GrowingFile
+
+from shardora.errors import Error
+from shardora.report import metrics_file
+from shardora.report.growing_file import GrowingFile
 
 
 class InFolder(unittest.TestCase):
@@ -21,7 +22,7 @@ class InFolder(unittest.TestCase):
 class Reading(InFolder):
     def refuses(self, text, pattern):
         self.path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        with self.assertRaisesRegex(Refusal, pattern) as caught:
+        with self.assertRaisesRegex(Error, pattern) as caught:
             metrics_file.read(self.path)
         self.assertEqual(caught.exception.status, 65)
 

@@ -69,7 +69,7 @@ class InBrowser(unittest.TestCase):
 
     @classmethod
     def write(cls, *arguments, page):
-        done = made_run.run_script("report.py", *arguments, cwd=cls.folder)
+        done = made_run.run_script("shardora-report", *arguments, cwd=cls.folder)
         if done.returncode:
             raise AssertionError(done.stderr)
         return page

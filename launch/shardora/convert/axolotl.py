@@ -1,0 +1,177 @@
+"""Axolotl's keys."""
+
+import os
+
+from shardora.convert.settings import (
+    COMMON,
+    adapter,
+    convert,
+    copy,
+    leave,
+    names,
+    optimizer,
+    real,
+    schedule,
+    text,
+    whole,
+    yes,
+)
+from shardora.errors import Error, shown
+
+MARKS = {"base_model", "datasets", "sequence_len", "micro_batch_size", "num_epochs", "lora_r", "lora_target_linear"}
+_QUANTIZED = leave("the base is not quantized; a model that does not fit one device is cut by parallel.tensor")
+_PERIODS = leave("a number of times an epoch is not there; give steps: train.eval_every, output.checkpoint_every")
+_NOT_NEEDED = leave("not needed: nothing is padded, and packed sequences never see each other")
+_FORMS = {
+    "alpaca": "instruction",
+    "sharegpt": "chat",
+    "chat_template": "chat",
+    "completion": "text",
+    "pretrain": "text",
+}
+
+
+def _taken(key, value, settings):
+    """Read elsewhere, with the keys that it belongs to."""
+
+
+def _layers(key, value, settings):
+    listed = value if isinstance(value, list) else [value]
+    settings.set("adapter.layers", ",".join(str(whole(key, layer)) for layer in listed))
+
+
+_TABLE = {
+    **COMMON,
+    "base_model": copy("model.path", text),
+    "lora_model_dir": copy("adapter.path", text),
+    "lora_r": copy("adapter.rank", whole),
+    "lora_target_modules": copy("adapter.target_modules", names),
+    "peft_use_rslora": copy("adapter.rslora", yes),
+    "lora_layers_to_transform": _layers,
+    "peft_layers_to_transform": _layers,
+    "sequence_len": copy("data.sequence_length", whole),
+    "num_epochs": copy("train.epochs", real),
+    "lr_scheduler": schedule,
+    "optimizer": optimizer,
+    "early_stopping_patience": copy("train.early_stopping", whole),
+    "tensor_parallel_size": copy("parallel.tensor", whole),
+    "load_in_4bit": _QUANTIZED,
+    "load_in_8bit": _QUANTIZED,
+    "evals_per_epoch": _PERIODS,
+    "saves_per_epoch": _PERIODS,
+    "sample_packing": _NOT_NEEDED,
+    "eval_sample_packing": _NOT_NEEDED,
+    "pad_to_sequence_len": _NOT_NEEDED,
+    "chat_template": leave("the tokenizer's own is used; --prompt FILE of shardora-prepare gives another"),
+    "lora_modules_to_save": leave("only adapters are trained beside a frozen base"),
+    "flash_attention": leave("not needed: attention is chosen by parallel.attention"),
+    "tf32": leave("not needed"),
+    "fsdp_config": leave("not needed"),
+    "dataset_prepared_path": leave("the dataset file of shardora-prepare takes its place"),
+    "wandb_project": leave("shardora-wandb sends metrics.jsonl there"),
+    **{
+        key: _taken
+        for key in (
+            "adapter",
+            "peft_use_dora",
+            "lora_target_linear",
+            "micro_batch_size",
+            "datasets",
+            "gradient_accumulation_steps",
+            "val_set_size",
+            "train_on_inputs",
+            "cosine_min_lr_ratio",
+            "model_type",
+            "tokenizer_type",
+            "rl",
+        )
+    },
+}
+
+
+def to_settings(source, folder, devices, settings):
+    method = source.get("adapter") or "full"
+    if source.get("rl"):
+        raise Error(f"rl is {shown(source['rl'])}; Shardora does supervised fine-tuning: take the key out")
+    if method not in ("lora", "qlora", "full"):
+        raise Error(f"adapter is {shown(method)}, expected lora, qlora, or nothing for all weights")
+    given = {
+        "num_epochs": 1,
+        "lr_scheduler": "cosine",
+        **{key: value for key, value in source.items() if value is not None},
+    }
+    if method == "full":
+        given = {key: value for key, value in given.items() if not key.startswith(("lora", "peft"))}
+    convert(given, _TABLE, settings)
+    _method(source, method, settings)
+    each = whole("micro_batch_size", source.get("micro_batch_size") or 1)
+    settings.set(
+        "train.global_batch",
+        each * whole("gradient_accumulation_steps", source.get("gradient_accumulation_steps") or 1) * devices,
+    )
+    if source.get("cosine_min_lr_ratio"):
+        lowest = real("cosine_min_lr_ratio", source["cosine_min_lr_ratio"]) * settings.values["train.learning_rate"]
+        settings.set("train.min_learning_rate", lowest)
+    _data(source, settings)
+
+
+def _method(source, method, settings):
+    if method == "full":
+        settings.set("adapter.method", "full")
+        return
+    adapter(settings, source.get("peft_use_dora"))
+    if source.get("lora_target_linear"):
+        settings.set("adapter.target_modules", "all-linear")
+    if method == "qlora":
+        settings.note("adapter", "qlora: the base is not quantized; its adapter is trained beside full weights")
+
+
+def _data(source, settings):
+    datasets = source.get("datasets") or []
+    if not isinstance(datasets, list) or not all(isinstance(one, dict) for one in datasets):
+        raise Error(f"datasets is {shown(datasets)}, expected a list with a path and a type each")
+    outputs = (
+        ["train.safetensors"] if len(datasets) < 2 else [f"train{k + 1}.safetensors" for k in range(len(datasets))]
+    )
+    for one, output in zip(datasets, outputs):
+        words = ["--tokenizer", str(source.get("base_model", "MODEL")), *_source_of(one, settings), "--output", output]
+        settings.prepare(words + _rules(source, settings, one))
+    settings.set("data.train", ",".join(outputs))
+    if source.get("val_set_size"):
+        parts = [output.replace(".safetensors", ".eval.safetensors") for output in outputs]
+        named = parts if len(parts) == 1 else [f"{part.partition('.')[0]}={part}" for part in parts]
+        settings.set("data.eval", ",".join(named))
+
+
+def _form(one):
+    kind = one.get("type")
+    return _FORMS.get(kind.partition(".")[0]) if isinstance(kind, str) else None
+
+
+def _source_of(one, settings):
+    path, kind = str(one.get("data_files") or one.get("path", "FILE")), one.get("type")
+    form = _form(one)
+    if not os.path.isfile(path):
+        settings.note("datasets", f"{path} is no file here; download the data and name its file")
+    if form is None:
+        settings.note("datasets", f"type {shown(kind)} of {path} is not there; instruction is taken, see --field")
+    words = ["--input", path, "--format", form or "instruction"]
+    for theirs, ours in (("field", "text"), ("field_messages", "messages")):
+        if one.get(theirs) and (ours == "text") == (form == "text"):
+            words += ["--field", f"{ours}={one[theirs]}"]
+    for key in sorted(set(one) - {"path", "type", "data_files", "field", "field_messages", "ds_type"}):
+        settings.note(f"datasets.{key}", "not known here")
+    return words
+
+
+def _rules(source, settings, one):
+    words = ["--sequence-length", str(source["sequence_len"])] if source.get("sequence_len") else []
+    words += ["--overlong", "split" if _form(one) == "text" else "drop"]  # as Axolotl does
+    if source.get("train_on_inputs") and _form(one) != "text":
+        words += ["--train-on", "all"]
+    size = real("val_set_size", source.get("val_set_size") or 0)
+    if size >= 1:
+        settings.note(
+            "val_set_size", "a number of samples is not there; 0.05 of them are held out, see --eval-fraction"
+        )
+    return words + (["--eval-fraction", f"{size if size < 1 else 0.05:g}"] if size else [])

@@ -1,0 +1,199 @@
+"""What is shared by the tables of the two tools: settings of Shardora as they are collected, and how values are read."""
+
+import math
+import shlex
+
+from shardora.errors import Error, shown
+
+SECTIONS = ("model", "adapter", "data", "train", "parallel", "output")
+
+
+class Settings:
+    """Keys of Shardora with their values, what could not be carried over, and the commands that prepare the data."""
+
+    def __init__(self):
+        self.values, self.notes, self.commands = {}, [], []
+
+    def set(self, key, value):
+        self.values[key] = value
+
+    def note(self, key, reason):
+        self.notes.append(f"{key}: {reason}")
+
+    def prepare(self, words):
+        self.commands.append(shlex.join(["shardora-prepare", *words]))
+
+    def text(self, head):
+        lines = [f"# {line}" for line in head]
+        if self.commands:
+            lines += ["#", "# The data, once:"] + [f"#   {command}" for command in self.commands]
+        for section in SECTIONS:
+            found = {
+                key.partition(".")[2]: value for key, value in self.values.items() if key.startswith(section + ".")
+            }
+            if found:
+                lines += ["", f"[{section}]"] + [f"{name} = {_written(value)}" for name, value in found.items()]
+        return "\n".join(lines) + "\n"
+
+
+def _written(value):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def real(key, value):
+    """A number; YAML reads 2e-4 as a text."""
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        number = float(value)
+        if not math.isfinite(number):
+            raise ValueError
+        return number
+    except (TypeError, ValueError):
+        raise Error(f"{key} is {shown(value)}, expected a number") from None
+
+
+def whole(key, value):
+    number = real(key, value)
+    if number != int(number):
+        raise Error(f"{key} is {shown(value)}, expected a whole number")
+    return int(number)
+
+
+def yes(key, value):
+    if not isinstance(value, bool):
+        raise Error(f"{key} is {shown(value)}, expected true or false")
+    return value
+
+
+def text(key, value):
+    if not isinstance(value, str):
+        raise Error(f"{key} is {shown(value)}, expected a text")
+    if "\n" in value or "#" in value:
+        raise Error(f"{key} is {shown(value)}, which a config file cannot hold")
+    return value
+
+
+def names(key, value):
+    """A list, or a text with commas."""
+    listed = value.split(",") if isinstance(value, str) else value
+    if not isinstance(listed, list) or not listed:
+        raise Error(f"{key} is {shown(value)}, expected names")
+    return ",".join(text(key, str(name)).strip() for name in listed)
+
+
+def copy(to, read):
+    """A key that means the same there and here."""
+
+    def convert(key, value, settings):
+        settings.set(to, read(key, value))
+
+    return convert
+
+
+def leave(reason):
+    """A key that has no counterpart here."""
+
+    def convert(key, value, settings):
+        settings.note(key, reason)
+
+    return convert
+
+
+def schedule(key, value, settings):
+    known = {"cosine": "cosine", "linear": "linear", "constant": "constant", "constant_with_warmup": "constant"}
+    if value not in known:
+        settings.note(key, f"{shown(value)} is not there; cosine is taken (also: linear, constant)")
+    settings.set("train.schedule", known.get(value, "cosine"))
+
+
+def optimizer(key, value, settings):
+    if not str(value).startswith(("adamw", "OptimizerNames.ADAMW")):
+        settings.note(key, f"{shown(value)} is not there; AdamW is used")
+
+
+def share_of_steps(key, value, settings):
+    ratio = real(key, value)
+    if not 0 <= ratio < 1:
+        raise Error(f"{key} is {shown(value)}, expected from 0 to below 1")
+    settings.set("train.warmup_steps", ratio)
+
+
+def recompute(key, value, settings):
+    settings.set("train.recompute", "full" if value in (True, "unsloth", "offload") else "none")
+
+
+def steps_between(to):
+    """Saving or evaluating: a number of steps; below 1, which means a share of all steps, there is nothing like it."""
+
+    def convert(key, value, settings):
+        steps = real(key, value)
+        if steps < 1:
+            settings.note(key, f"a share of all steps is not there; set {to} to a number of steps")
+        else:
+            settings.set(to, whole(key, value))
+
+    return convert
+
+
+def keep(key, value, settings):
+    settings.set("output.keep", max(2, whole(key, value)))  # one could be lost while the next is written
+
+
+def max_steps(key, value, settings):
+    if whole(key, value) > 0:
+        settings.values.pop("train.epochs", None)
+        settings.set("train.steps", whole(key, value))
+
+
+COMMON = {  # transformers' own names, which both tools pass on
+    "learning_rate": copy("train.learning_rate", real),
+    "lr_scheduler_type": schedule,
+    "warmup_steps": copy("train.warmup_steps", whole),
+    "warmup_ratio": share_of_steps,
+    "weight_decay": copy("train.weight_decay", real),
+    "adam_beta1": copy("train.beta1", real),
+    "adam_beta2": copy("train.beta2", real),
+    "adam_epsilon": copy("train.epsilon", real),
+    "max_grad_norm": copy("train.clip_norm", real),
+    "seed": copy("train.seed", whole),
+    "logging_steps": copy("output.log_every", whole),
+    "save_steps": steps_between("output.checkpoint_every"),
+    "eval_steps": steps_between("train.eval_every"),
+    "save_total_limit": keep,
+    "load_best_model_at_end": copy("train.save_best", yes),
+    "output_dir": copy("output.dir", text),
+    "resume_from_checkpoint": leave(
+        "checkpoints of other tools cannot be continued; start from an adapter by adapter.path"
+    ),
+    "gradient_checkpointing": recompute,
+    "loraplus_lr_ratio": copy("train.b_learning_rate_ratio", real),
+    "max_steps": max_steps,
+    "lora_alpha": copy("adapter.alpha", real),
+    "lora_dropout": copy("adapter.dropout", real),
+    "bf16": leave("model.dtype = auto takes bfloat16 on GPUs and float32 on CPUs"),
+    "fp16": leave("float16 is not there; model.dtype = auto takes bfloat16 on GPUs and float32 on CPUs"),
+    "deepspeed": leave("not needed; parallel.tensor says how many ranks share a copy of the model"),
+    "fsdp": leave("not needed; parallel.tensor says how many ranks share a copy of the model"),
+    "report_to": leave("metrics.jsonl has all figures; shardora-report makes pages and TensorBoard files of it"),
+}
+
+
+def convert(source, table, settings):
+    """Every key of the source through the table; what is not in it is named. What is off is off here, too."""
+    for key, value in source.items():
+        if value is None or value is False:
+            continue
+        if key in table:
+            table[key](key, value, settings)
+        else:
+            settings.note(key, "not known here")
+
+
+def adapter(settings, dora):
+    """DoRA, or LoRA with PEFT's dropout, which reaches the adapter's input alone."""
+    settings.set("adapter.method", "dora" if dora else "lora")
+    if not dora and settings.values.get("adapter.dropout"):
+        settings.set("adapter.dropout_scope", "adapter")

@@ -1,0 +1,143 @@
+"""Makes dataset files from text, prompts with completions, instructions, or chats.
+
+    shardora-prepare --tokenizer MODEL --input chats.jsonl --format chat --output train.safetensors --eval-fraction 0.05
+
+Formats and their fields (other names: --field NAME=THEIRS, as in --field prompt=question --field completion=answer):
+
+  text         text files, or records with text. A file is one document; --separator parts it, say '\\n\\n'.
+               Every token is learned. A document longer than the model reads: --overlong split
+  completion   prompt, completion, perhaps system
+  instruction  instruction, output, perhaps input and system (Alpaca, LLM-Adapters)
+  chat         messages with role and content (OpenAI), or conversations with from and value (ShareGPT); perhaps tools.
+               System, user and tool turns are read, never learned, nor is an assistant's turn with weight 0
+
+Files: JSON (an array, or one object a line), JSON Lines, CSV, Parquet (with pyarrow), by their names' ends; all else is
+text. They may be larger than memory. Output is the same for any number of processes.
+
+Learned are the answer's tokens and the token that ends it, not the prompt (--train-on). A token with characters of both
+prompt and answer belongs to the answer. The token that begins a sequence comes from the tokenizer or the chat template,
+once. --prompt none (the usual one for completions) joins prompt and completion as they are; alpaca and llm-adapters are
+those papers' texts, llm-adapters-evaluation is what they ask with; a FILE is a Jinja chat template, or a text with
+{instruction} and perhaps {input}. Instructions and chats take the tokenizer's chat template if it has one, else alpaca.
+
+Nothing is left out silently: records that are too long, empty or without anything to learn are counted and the first of
+them is named. The last line of standard output is a JSON object with all counts.
+"""
+
+import json
+import os
+import sys
+import time
+
+from shardora.data import prompts
+from shardora.data.counts import Tally, tell
+from shardora.data.options import fields_of, json_or_text, named_values, parser, resolve
+from shardora.data.records import records
+from shardora.data.samples import Reader
+from shardora.data.sequences import Maker, Rules
+from shardora.data.spool import Workplace, place
+from shardora.data.tokenizer import Encoder
+from shardora.data.workers import ordered
+from shardora.errors import USAGE, Error
+
+_BATCH_RECORDS, _BATCH_BYTES = 256, 1 << 20
+
+
+def make_maker(options):
+    fields = fields_of(options)
+    encoder = Encoder(options.tokenizer, options.model)
+    prompt = prompts.choose(
+        options.prompt,
+        options.format,
+        encoder,
+        named_values(options.template_option, "--template-option", json_or_text),
+    )
+    if options.sequence_length is None:
+        options.sequence_length = encoder.longest
+    rules = Rules(options.train_on, options.sequence_length, options.overlong, options.eval_fraction, options.seed)
+    return Maker(encoder, Reader(options.format, fields), prompt, rules)
+
+
+def batches(options):
+    """Batches of records: of one file each, so that a file which mixes formats is noticed."""
+    for path in options.input:
+        batch, size = [], 0
+        for record in records(path, options.max_record_bytes, options.separator):
+            batch.append(record)
+            size += record.size
+            if len(batch) == _BATCH_RECORDS or size >= _BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
+
+
+def convert(options, maker, train, held_out, tally):
+    import tqdm
+
+    total = sum(os.path.getsize(path) for path in options.input)
+    with tqdm.tqdm(total=total, unit="B", unit_scale=True, disable=not sys.stderr.isatty(), file=sys.stderr) as bar:
+        for batch in ordered(maker.batch, batches(options), options.processes):
+            tally.add(batch)
+            in_part = batch.held_out.repeat(batch.lengths)
+            for spool, one, each in ((train, ~batch.held_out, ~in_part), (held_out, batch.held_out, in_part)):
+                if one.any():
+                    spool.add(batch.tokens[each], batch.mask[each], batch.lengths[one], batch.hashes[one])
+            bar.update(batch.size)
+
+
+def metadata(options, maker, tally):
+    prompt, given = maker.prompt, vars(options)
+    given = {name: value for name, value in given.items() if name not in ("processes", "output", "eval_output")}
+    return {
+        "format": "shardora.dataset.v1",
+        "tokenizer_sha256": maker.encoder.sha256,
+        "source": ", ".join(os.path.basename(path) for path in options.input),
+        "prompt": prompt.name,
+        "prompt_kind": "chat" if hasattr(prompt, "options") else "text",
+        "prompt_template": prompt.describe(),
+        "template_options": json.dumps(getattr(prompt, "options", {})),
+        "end_tokens": json.dumps(sorted(tally.ends | {maker.encoder.end} - {None})),
+        "arguments": json.dumps(given, ensure_ascii=False),
+    }
+
+
+def _check_parts(options, spools, tally):
+    train, held_out = (spool.sequences for spool in spools)
+    if not train and not held_out:
+        raise Error(f"{options.input[0]}: nothing is left to learn from: {tally.text()}")
+    for left, out in ((train, f"all {held_out}"), (held_out or not options.eval_fraction, f"none of {train}")):
+        if not left:
+            raise Error(
+                f"--eval-fraction {options.eval_fraction} holds out {out} sequences; choose another fraction or --seed",
+                USAGE,
+            )
+
+
+def finish(options, maker, workplace, spools, tally):
+    """Duplicates, checks, and the files. Returns [(path, spool)] of what was written, and the number of duplicates."""
+    repeated = [spool.repeated() for spool in spools]
+    if options.drop_duplicates:
+        spools = [
+            spool.without(again, workplace.spool()) if again.any() else spool for spool, again in zip(spools, repeated)
+        ]
+    _check_parts(options, spools, tally)
+    about = metadata(options, maker, tally)
+    parts = [(options.output, spools[0], "train"), (options.eval_output, spools[1], "eval")]
+    parts = parts[: 1 + bool(options.eval_fraction)]
+    place([(spool.whole({**about, "part": part}), path) for path, spool, part in parts])
+    return [(path, spool) for path, spool, _ in parts], int(sum(again.sum() for again in repeated))
+
+
+def main(arguments):
+    begin = time.monotonic()
+    options = parser(__doc__).parse_args(arguments)
+    resolve(options)
+
+    sys.stdout.reconfigure(errors="backslashreplace")
+    maker, tally = make_maker(options), Tally()
+    with Workplace(options.output) as workplace:
+        spools = [workplace.spool(), workplace.spool()]
+        convert(options, maker, *spools, tally)
+        parts, duplicates = finish(options, maker, workplace, spools, tally)
+        tell(maker, tally, parts, duplicates, options.drop_duplicates, time.monotonic() - begin)
