@@ -4,12 +4,14 @@ A turn's answer begins where the conversation before it, rendered with the gener
 conversation up to it ends. Both are checked against the whole rendered text, which is tokenized once. A template that
 marks its answers itself, with {% generation %}, is taken at its word."""
 
+import contextlib
 import dataclasses
 import json
 
-from shardora.data.samples import Pair
+from shardora.data.samples import Conversation, Pair
 from shardora.errors import Error, one_line
 
+_SOME_TOOL = {"type": "function", "function": {"name": "a", "description": "a", "parameters": {"type": "object"}}}
 _ADVICE = "where it is not the last turn, use --train-on last; else a template with {% generation %} by --prompt FILE"
 
 
@@ -24,21 +26,39 @@ class Lesson:
 @dataclasses.dataclass
 class ChatPrompt:
     name: str
-    template: str
+    template: object  # a text, or name -> text
     encoder: object
     options: dict = None
 
     def __post_init__(self):
         self.options = self.options or {}
-        self._marks_answers = "generation %}" in self.template.replace("-%}", " %}").replace("  ", " ")
-        self._generation_prompt = None  # as it was seen last
-        self._marks_answers = self._marks_answers and "endgeneration" in self.template
+        self._generation_prompt = {}  # template -> as it was seen last
+
+    @property
+    def kind(self):
+        return "chat" if isinstance(self.template, str) else "named chat"
 
     def describe(self):
-        return self.template
+        return self.template if isinstance(self.template, str) else json.dumps(self.template, ensure_ascii=False)
+
+    def template_for(self, tools, where):
+        """As transformers chooses: tool_use where there are tools, if it is there, else default."""
+        if isinstance(self.template, str):
+            return self.template
+        name = "tool_use" if tools and "tool_use" in self.template else "default"
+        if name not in self.template:
+            names, kind = ", ".join(sorted(self.template)), "with tools" if tools else "without tools"
+            raise Error(
+                f"{where}: the tokenizer's chat templates are {names}; a conversation {kind} needs default"
+                f"{' or tool_use' * bool(tools)}: give a template with --prompt FILE"
+            )
+        return self.template[name]
 
     def learn(self, sample, encoder, where, train_on="completion"):
         """The sample as a Lesson."""
+        return _with_arguments(sample, lambda sample: self._learn(sample, encoder, where, train_on))
+
+    def _learn(self, sample, encoder, where, train_on):
         messages, tools, wanted = _turns_of(sample)
         text = self.render(messages, tools, where)
         tokens, places = encoder.encode(text, add_special=False)
@@ -49,7 +69,7 @@ class ChatPrompt:
             wanted = [k for k in wanted if k == answers[-1]]
         if train_on == "all":
             turns = [_tokens_of((0, len(text)), tokens, ends, text, encoder)]
-        elif self._marks_answers:
+        elif _marks_answers(self.template_for(tools, where)):
             marked = self._marked(messages, tools, where)
             turns = [turn for k, turn in zip(answers, marked) if k in wanted]
         else:
@@ -62,6 +82,9 @@ class ChatPrompt:
         return Lesson(tokens, [turn for turn in turns if turn[0] < turn[1]], asked)
 
     def ask(self, sample, encoder, where):
+        return _with_arguments(sample, lambda sample: self._ask(sample, encoder, where))
+
+    def _ask(self, sample, encoder, where):
         messages, tools, _ = _turns_of(sample)
         if messages and messages[-1]["role"] == "assistant":
             messages = messages[:-1]
@@ -69,7 +92,10 @@ class ChatPrompt:
 
     def end_tokens(self, encoder):
         """What ends an answer of this template: it may be another token than the tokenizer's own."""
-        lesson = self.learn(Pair("a", "b"), encoder, f"--prompt {self.name}")
+        sample = Pair("a", "b")
+        if not isinstance(self.template, str) and "default" not in self.template:
+            sample = Conversation(sample.messages(), [_SOME_TOOL])
+        lesson = self.learn(sample, encoder, f"--prompt {self.name}")
         ends = [lesson.tokens[end - 1] for _, end in lesson.turns]
         return ends + [encoder.end] * (encoder.end is not None and encoder.end not in ends)
 
@@ -81,7 +107,7 @@ class ChatPrompt:
 
         try:
             return self.encoder.tokenizer.apply_chat_template(
-                messages, tools=tools, chat_template=self.template, **self.options, **how
+                messages, tools=tools, chat_template=self.template_for(tools, where), **self.options, **how
             )
         except jinja2.TemplateSyntaxError as problem:
             raise Error(
@@ -120,7 +146,9 @@ class ChatPrompt:
 
     def _begin(self, text, messages, k, tools, where):
         asked = self.render(messages[:k], tools, where, asking=True)
-        if self._generation_prompt and asked.endswith(self._generation_prompt) and text.startswith(asked):
+        template = self.template_for(tools, where)
+        known = self._generation_prompt.get(template)
+        if known and asked.endswith(known) and text.startswith(asked):
             return len(asked)  # a rendering saved
         told = self.render(messages[:k], tools, where)
         if asked == told:
@@ -132,7 +160,7 @@ class ChatPrompt:
                 "so that the answer's start is unknown; give one that has it with --prompt FILE"
             )
         if text.startswith(asked):
-            self._generation_prompt = asked.removeprefix(told)
+            self._generation_prompt[template] = asked.removeprefix(told)
             return len(asked)
         # A generation prompt may close the thinking that an answer has: what both share is the prompt.
         begin = _common(asked, text)
@@ -157,6 +185,23 @@ class ChatPrompt:
         if not answer or answer not in shared:
             raise Error(f"{where}: the chat template renders this turn otherwise once others follow; {_ADVICE}")
         return begin + len(shared)
+
+
+def _marks_answers(template):
+    return "generation %}" in template.replace("-%}", " %}").replace("  ", " ") and "endgeneration" in template
+
+
+def _with_arguments(sample, use):
+    """use(sample) with its calls' arguments as objects; some templates join them to text, and get them as they are."""
+    parsed = sample.parsed() if isinstance(sample, Conversation) else sample
+    try:
+        return use(parsed)
+    except Error:
+        if parsed is sample:
+            raise
+        with contextlib.suppress(Error):
+            return use(sample)
+        raise
 
 
 def _turns_of(sample):

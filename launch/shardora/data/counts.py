@@ -21,7 +21,7 @@ class Tally:
 
     def __init__(self):
         self.fates, self.first = collections.Counter(), {}
-        self.unknown = self.joined = self.marked = 0
+        self.unknown = self.joined = self.marked = self.nulls = 0
         self.first_marked = None
         self.ends = set()
         self._shapes = {}  # of each file: its records' shape, and where it was seen first
@@ -40,6 +40,7 @@ class Tally:
         self.unknown += batch.unknown
         self.ends |= batch.ends
         self.joined += batch.joined
+        self.nulls += batch.nulls
 
     def text(self):
         parts = []
@@ -65,6 +66,11 @@ def tell(maker, tally, parts, duplicates, duplicates_dropped, seconds):
     print(f"{duplicates} sequences equal an earlier one of their part: {fate}")
     if tally.unknown:
         print(f"{tally.unknown} tokens stand for text that the vocabulary lacks")
+    if tally.nulls:
+        print(
+            f"{tally.nulls} records have null in their tools or calls, which is kept: in files that Arrow has written it "
+            "may stand for a key that was not there"
+        )
     if tally.marked:
         print(
             f"{tally.marked} records have the text of a special token in them, which is read as that token (first: "
@@ -90,6 +96,7 @@ def tell(maker, tally, parts, duplicates, duplicates_dropped, seconds):
         "unknown_tokens": tally.unknown,
         "joined": tally.joined,
         "special_in_text": tally.marked,
+        "nulls": tally.nulls,
         "prompt": maker.prompt.name,
         "seconds": round(seconds, 2),
     }

@@ -94,7 +94,7 @@ def metadata(options, maker, tally):
         "tokenizer_sha256": maker.encoder.sha256,
         "source": ", ".join(os.path.basename(path) for path in options.input),
         "prompt": prompt.name,
-        "prompt_kind": "chat" if hasattr(prompt, "options") else "text",
+        "prompt_kind": prompt.kind,
         "prompt_template": prompt.describe(),
         "template_options": json.dumps(getattr(prompt, "options", {})),
         "end_tokens": json.dumps(sorted(tally.ends | {maker.encoder.end} - {None})),

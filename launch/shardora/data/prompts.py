@@ -50,6 +50,7 @@ class TextPrompt:
     name: str
     with_input: str
     without_input: str
+    kind = "text"
 
     def describe(self):
         return json.dumps({"with_input": self.with_input, "without_input": self.without_input}, ensure_ascii=False)
@@ -80,7 +81,7 @@ class TextPrompt:
 
     def ask(self, sample, encoder, where):
         pair = sample.pair(where) if isinstance(sample, Conversation) else sample
-        return encoder.ids(self.text(pair), add_special=True)
+        return encoder.encode_prompt(self.text(pair))[0]
 
     def end_tokens(self, encoder):
         return [encoder.end_token()]
@@ -107,7 +108,7 @@ def choose(name, form, encoder, options=None):
     if name == "chat":
         if not encoder.tokenizer.chat_template:
             raise Error("--prompt chat: the tokenizer has no chat template; take alpaca, or a template's FILE", USAGE)
-        return ChatPrompt("chat", encoder.tokenizer.get_chat_template(), encoder, options)
+        return ChatPrompt("chat", encoder.tokenizer.chat_template, encoder, options)
     if options and name in _NAMED:
         raise Error(f"--template-option is for chat templates, but the prompt is {name}", USAGE)
     if name in _NAMED:
@@ -143,7 +144,8 @@ def stored(metadata, encoder):
     name, text = metadata.get("prompt"), metadata.get("prompt_template")
     if name is None or text is None:
         raise Error("the dataset does not say which prompt it was made with; name it with --prompt")
-    if metadata.get("prompt_kind") == "chat":
-        return ChatPrompt(name, text, encoder, json.loads(metadata.get("template_options", "{}")))
+    if metadata.get("prompt_kind") in ("chat", "named chat"):
+        template = text if metadata["prompt_kind"] == "chat" else json.loads(text)
+        return ChatPrompt(name, template, encoder, json.loads(metadata.get("template_options", "{}")))
     parts = json.loads(text)
     return TextPrompt(name, parts["with_input"], parts["without_input"])

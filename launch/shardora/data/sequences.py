@@ -6,6 +6,7 @@ import hashlib
 
 import numpy
 
+from shardora.data.samples import Conversation
 from shardora.errors import Error
 
 KEPT, CUT, TOO_LONG, EMPTY, NO_TARGET = range(5)
@@ -31,6 +32,7 @@ class Batch:
     hashes: object  # uint64 [sequences, 2]: of tokens and mask
     held_out: object  # bool
     fates: list
+    nulls: int  # records with null in tools or calls
     joined: int  # sequences in which a token has characters of both prompt and answer
     marked: list  # for each record: whether the text of a special token is in it
     ends: set  # special tokens that end answers
@@ -45,7 +47,7 @@ class Maker:
         self.encoder, self._reader, self.prompt, self.rules = encoder, reader, prompt, rules
 
     def batch(self, records):
-        fates, shapes, marked, held_out, sequences, joined, ends = [], [], [], [], [], 0, set()
+        fates, shapes, marked, held_out, sequences, joined, nulls, ends = [], [], [], [], [], 0, 0, set()
         for record in records:
             sample, shape = self._reader.sample(record)
             lesson = self.prompt.learn(sample, self.encoder, record.where, self.rules.train_on)
@@ -53,6 +55,7 @@ class Maker:
             shapes.append(shape)
             marked.append(any(map(self.encoder.has_mark, sample.texts())))
             fates.append(fate)
+            nulls += isinstance(sample, Conversation) and sample.has_nulls()
             sequences += made
             held_out += [self._is_held_out(lesson.asked)] * len(made)
             joined += lesson.joined and bool(made)
@@ -65,6 +68,7 @@ class Maker:
             held_out=numpy.array(held_out, bool),
             fates=fates,
             joined=joined,
+            nulls=nulls,
             marked=marked,
             ends=ends & self.encoder.special,
             unknown=sum(tokens.count(self.encoder.unknown) for tokens, _ in sequences),

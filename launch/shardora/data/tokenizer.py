@@ -22,6 +22,7 @@ class Encoder:
         added = self._backend.get_added_tokens_decoder()
         self.special = {id for id, token in added.items() if token.special} | {self.end}
         self.unknown = _unknown(self._backend)
+        self._appended = appended(self._backend)
         marks = [token.content for token in added.values() if token.special and token.content]
         self._marks = re.compile("|".join(map(re.escape, marks)) or r"(?!)")
         config = _config(model or folder, needed=model is not None)
@@ -40,6 +41,12 @@ class Encoder:
         have (0, 0)."""
         encoded = self._encoded(text, add_special)
         return encoded.ids, encoded.offsets
+
+    def encode_prompt(self, text):
+        """(ids, places) of a text that goes on: with what the tokenizer adds before it, without what it adds behind."""
+        encoded = self._encoded(text, add_special=True)
+        end = len(encoded.ids) - (self._appended if any(encoded.special_tokens_mask) else 0)
+        return encoded.ids[:end], encoded.offsets[:end]
 
     def _encoded(self, text, add_special):
         # A template that writes the beginning token itself must not get a second one.
@@ -65,6 +72,12 @@ class Encoder:
                 f"{where}: token {self.tokenizer.convert_ids_to_tokens(wrong)!r} has id {wrong}, outside the "
                 f"model's vocabulary of {self.vocabulary}; is this the model's own tokenizer?"
             )
+
+
+def appended(backend):
+    """How many tokens a tokenizer adds to the end of every text."""
+    mask = backend.encode("a").special_tokens_mask
+    return mask[::-1].index(0) if 0 in mask else 0
 
 
 def _load(folder):
