@@ -136,8 +136,7 @@ def _array(file, path, longest):
                 raise _too_long(f"{path}, record {number + 1}", longest)
             if not read_more():
                 break
-        decode(text, at)  # says what is wrong
-        raise json.JSONDecodeError("no ']' at the end", text, at)
+        return decode(text, at)  # the file's end: whole, or what is wrong
 
     try:
         next_character()
