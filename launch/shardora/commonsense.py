@@ -14,21 +14,22 @@ The two are different measures and never averaged. A question that is too long f
 """
 
 import dataclasses
+import itertools
 import json
 import os
 import re
 import sys
 import time
 
+from shardora import dataset_file
 from shardora.atomic_file import write_text
 from shardora.data import prompts
 from shardora.data.options import LONGEST_RECORD
-from shardora.data.question_files import write_choices, write_prompts
 from shardora.data.records import records
 from shardora.data.samples import Pair, parse
 from shardora.data.tokenizer import Encoder
 from shardora.errors import OUTPUT, USAGE, Arguments, Error, one_line, shown
-from shardora.program import Program
+from shardora.program import Program, add_program_arguments, split_flags
 
 
 def _numbered(word, count):
@@ -112,8 +113,7 @@ def parser():
     arguments.add_argument("--tasks", nargs="+", metavar="TASK", help="(all that --data has)")
     arguments.add_argument("--scores", nargs="+", choices=_SCORES, default=list(_SCORES))
     arguments.add_argument("--most", type=int, metavar="N", help="the first N questions of each task")
-    arguments.add_argument("--shardora", metavar="PROGRAM", help="(the one on PATH, or build/release/shardora)")
-    arguments.add_argument("--ranks", type=int, default=1, metavar="N", help="processes, started with mpirun (1)")
+    add_program_arguments(arguments)
     return arguments
 
 
@@ -131,7 +131,7 @@ def chosen_tasks(options):
     return found
 
 
-class Asker:
+class Evaluator:
     """Puts questions to one model."""
 
     def __init__(self, options, flags):
@@ -157,7 +157,8 @@ class Asker:
         """How many are right."""
         path = os.path.join(folder, "prompts.safetensors")
         asked = [self._prompt.ask(Pair(q.instruction, ""), self.encoder, q.where) for q in questions]
-        write_prompts(path, asked, self.encoder)
+        about = {"part": "prompts", "tokenizer_sha256": self.encoder.sha256}
+        dataset_file.write(path, [(ids, [0] * len(ids)) for ids in asked], about)
         result = self._program.run(
             "generate",
             f"--generate.prompts={path}",
@@ -176,22 +177,28 @@ class Asker:
 
     def likeliest(self, questions, _, folder):
         path = os.path.join(folder, "choices.safetensors")
-        asked = [([self._option(q, name) for name in q.names], q.names.index(q.answer)) for q in questions]
-        write_choices(path, asked, self.encoder)
+        options = [self._option(question, name) for question in questions for name in question.names]
+        dataset_file.write(
+            path,
+            [(ids, [0] * prompt + [1] * (len(ids) - prompt)) for ids, prompt in options],
+            {"part": "choices", "tokenizer_sha256": self.encoder.sha256},
+            questions=("I64", itertools.accumulate((len(question.names) for question in questions), initial=0)),
+            answers=("I32", [question.names.index(question.answer) for question in questions]),
+        )
         result = self._program.run(
             "eval", f"--eval.choices={path}", f"--eval.scores={os.path.join(folder, 'scores.jsonl')}"
         )
         return round(result["choices"]["accuracy"] * len(questions))
 
 
-def measure(asker, options, task):
+def measure(evaluator, options, task):
     folder = os.path.join(options.output, task)
     questions = read(options.data, task, options.most)
-    fitting = [question for question in questions if asker.fits(question)]
+    fitting = [question for question in questions if evaluator.fits(question)]
     row = {"task": task, "questions": len(questions), "too_long": len(questions) - len(fitting)}
     row["chance"] = sum(1 / len(question.names) for question in questions) / len(questions)
     os.makedirs(folder, exist_ok=True)
-    for score, ask in (("generated", asker.generated), ("likelihood", asker.likeliest)):
+    for score, ask in (("generated", evaluator.generated), ("likelihood", evaluator.likeliest)):
         if score not in options.scores:
             continue
         begin = time.monotonic()
@@ -212,16 +219,16 @@ def show(rows, scores):
 
 
 def main(arguments):
-    split = arguments.index("--") if "--" in arguments else len(arguments)
-    options = parser().parse_args(arguments[:split])
+    own, flags = split_flags(arguments)
+    options = parser().parse_args(own)
     scores = [score for score in _SCORES if score in options.scores]
     tasks = chosen_tasks(options)
-    asker = Asker(options, arguments[split + 1 :])
+    evaluator = Evaluator(options, flags)
     try:
         os.makedirs(options.output, exist_ok=True)
     except OSError as problem:
         raise Error(f"--output {options.output}: {one_line(problem.strerror)}", OUTPUT) from None
-    rows = [measure(asker, options, task) for task in tasks]
+    rows = [measure(evaluator, options, task) for task in tasks]
     show(rows, scores)
     result = {"model": options.model, "adapter": options.adapter, "tasks": rows}
     write_text(os.path.join(options.output, "commonsense.json"), json.dumps(result, indent=1))

@@ -16,7 +16,7 @@ _ADVICE = "where it is not the last turn, use --train-on last; else a template w
 
 
 @dataclasses.dataclass
-class Lesson:
+class TrainingExample:
     tokens: list
     turns: list  # (begin, end) of the tokens that are learned, one an answer; none: the sample is empty
     asked: str  # what stands before the first answer: samples that share it belong together
@@ -55,7 +55,7 @@ class ChatPrompt:
         return self.template[name]
 
     def learn(self, sample, encoder, where, train_on="completion"):
-        """The sample as a Lesson."""
+        """The sample as a TrainingExample."""
         return _with_arguments(sample, lambda sample: self._learn(sample, encoder, where, train_on))
 
     def _learn(self, sample, encoder, where, train_on):
@@ -78,8 +78,8 @@ class ChatPrompt:
         if turns and (answers if train_on == "all" else wanted)[-1:] == [len(messages) - 1]:
             tokens, turns = _end_last(tokens, turns, encoder)
         if train_on == "all":
-            return Lesson(tokens, [(0, len(tokens))], asked)
-        return Lesson(tokens, [turn for turn in turns if turn[0] < turn[1]], asked)
+            return TrainingExample(tokens, [(0, len(tokens))], asked)
+        return TrainingExample(tokens, [turn for turn in turns if turn[0] < turn[1]], asked)
 
     def ask(self, sample, encoder, where):
         return _with_arguments(sample, lambda sample: self._ask(sample, encoder, where))
@@ -95,8 +95,8 @@ class ChatPrompt:
         sample = Pair("a", "b")
         if not isinstance(self.template, str) and "default" not in self.template:
             sample = Conversation(sample.messages(), [_SOME_TOOL])
-        lesson = self.learn(sample, encoder, f"--prompt {self.name}")
-        ends = [lesson.tokens[end - 1] for _, end in lesson.turns]
+        example = self.learn(sample, encoder, f"--prompt {self.name}")
+        ends = [example.tokens[end - 1] for _, end in example.turns]
         return ends + [encoder.end] * (encoder.end is not None and encoder.end not in ends)
 
     def render(self, messages, tools, where, asking=False):
@@ -150,22 +150,22 @@ class ChatPrompt:
         known = self._generation_prompt.get(template)
         if known and asked.endswith(known) and text.startswith(asked):
             return len(asked)  # a rendering saved
-        told = self.render(messages[:k], tools, where)
-        if asked == told:
+        without_prompt = self.render(messages[:k], tools, where)
+        if asked == without_prompt:
             # Some templates end a user's turn with what starts the answer. Others start it in the answer's own turn.
-            if text.startswith(told) and _starts_with(text[len(told) :], _visible(messages[k])):
-                return len(told)
+            if text.startswith(without_prompt) and _starts_with(text[len(without_prompt) :], _visible(messages[k])):
+                return len(without_prompt)
             raise Error(
                 f"{where}: the chat template has no generation prompt (add_generation_prompt changes nothing), "
                 "so that the answer's start is unknown; give one that has it with --prompt FILE"
             )
         if text.startswith(asked):
-            self._generation_prompt[template] = asked.removeprefix(told)
+            self._generation_prompt[template] = asked.removeprefix(without_prompt)
             return len(asked)
         # A generation prompt may close the thinking that an answer has: what both share is the prompt.
         begin = _common(asked, text)
         thinks = "reasoning_content" in messages[k] or "</think>" in (messages[k].get("content") or "")
-        if not thinks or not text.startswith(told) or begin <= len(told):
+        if not thinks or not text.startswith(without_prompt) or begin <= len(without_prompt):
             raise Error(
                 f"{where}: the chat template renders the conversation before this turn otherwise once the turn "
                 f"follows; {_ADVICE}"

@@ -13,7 +13,7 @@ import dataclasses
 import json
 import os
 
-from shardora.data.chat_template import ChatPrompt, Lesson
+from shardora.data.chat_template import ChatPrompt, TrainingExample
 from shardora.data.samples import Conversation, Document
 from shardora.errors import USAGE, Error
 
@@ -64,20 +64,20 @@ class TextPrompt:
         return _fill(self.with_input, instruction, pair.input)
 
     def learn(self, sample, encoder, where, train_on="completion"):
-        """The sample as a Lesson. A token with characters of both prompt and answer belongs to the answer."""
+        """The sample as a TrainingExample. A token with characters of both prompt and answer belongs to the answer."""
         if isinstance(sample, Document):
             tokens = _ended(encoder.ids(sample.text, add_special=True), encoder)
-            return Lesson(tokens, [(0, len(tokens))] if sample.text.strip() else [], asked=sample.text)
+            return TrainingExample(tokens, [(0, len(tokens))] if sample.text.strip() else [], asked=sample.text)
         pair = sample.pair(where) if isinstance(sample, Conversation) else sample
         prompt = self.text(pair)
         if not pair.answer.strip():
-            return Lesson([], [], asked=prompt)
+            return TrainingExample([], [], asked=prompt)
         tokens, places = encoder.encode(prompt + pair.answer, add_special=True)
         first = next(k for k, (_, end) in enumerate(places) if end > len(prompt))
         joined = places[first][0] < len(prompt)
         tokens = _ended(tokens, encoder)
         begin = 0 if train_on == "all" else first
-        return Lesson(tokens, [(begin, len(tokens))], asked=prompt, joined=joined)
+        return TrainingExample(tokens, [(begin, len(tokens))], asked=prompt, joined=joined)
 
     def ask(self, sample, encoder, where):
         pair = sample.pair(where) if isinstance(sample, Conversation) else sample

@@ -24,14 +24,14 @@ class Encoder:
         self.unknown = _unknown(self._backend)
         self._appended = appended(self._backend)
         marks = [token.content for token in added.values() if token.special and token.content]
-        self._marks = re.compile("|".join(map(re.escape, marks)) or r"(?!)")
+        self._special_text = re.compile("|".join(map(re.escape, marks)) or r"(?!)")
         config = _config(model or folder, needed=model is not None)
         self.vocabulary = config.get("vocab_size")
         self.longest = config.get("max_position_embeddings")
 
-    def has_mark(self, text):
+    def has_special_text(self, text):
         """Whether the text of a special token is in it, which is read as that token wherever it comes from."""
-        return self._marks.search(text) is not None
+        return self._special_text.search(text) is not None
 
     def ids(self, text, add_special):
         return self._encoded(text, add_special).ids

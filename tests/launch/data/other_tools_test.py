@@ -252,9 +252,9 @@ class AddedEnd(Records):
         found = []
         for end in (None, "</s>", "<|im_end|>"):
             model = self.tokenizer(begin=False, end=end, config={"vocab_size": 300})
-            asker = commonsense.Asker(type("Options", (), {**options, "model": str(model)}), [])
-            prompt = asker._prompt.ask(Pair("What?", ""), asker.encoder, "here")
-            found.append((prompt, asker._option(question, "true")))
+            evaluator = commonsense.Evaluator(type("Options", (), {**options, "model": str(model)}), [])
+            prompt = evaluator._prompt.ask(Pair("What?", ""), evaluator.encoder, "here")
+            found.append((prompt, evaluator._option(question, "true")))
         self.assertEqual(found[1], found[0])
         self.assertEqual(found[2], found[0])
 
