@@ -27,7 +27,7 @@ def parser(description):
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="what the chat template is told, as in enable_thinking=false",
+        help="a variable of the chat template, as in enable_thinking=false",
     )
     add(
         "--train-on",
@@ -37,7 +37,7 @@ def parser(description):
     add(
         "--model",
         metavar="FOLDER",
-        help="whose config.json says vocabulary and longest sequence (the tokenizer's folder)",
+        help="whose config.json has vocabulary and longest sequence (the tokenizer's folder)",
     )
     add("--sequence-length", type=int, metavar="N", help="longest sequence in tokens (the model's limit)")
     add(
@@ -83,7 +83,7 @@ def check(options):
     if options.format == "text" and options.prompt not in (None, "none"):
         raise Error(f"--prompt {options.prompt}: text has no prompt; leave it out", USAGE)
     if options.eval_output and not options.eval_fraction:
-        raise Error("--eval-output needs --eval-fraction, which says how much goes there", USAGE)
+        raise Error("--eval-output needs --eval-fraction, the share that goes there", USAGE)
     if options.separator is not None and options.format != "text":
         raise Error("--separator parts documents, which --format text has", USAGE)
     outputs = [options.output] + ([options.eval_output] if options.eval_fraction else [])

@@ -1,4 +1,4 @@
-"""Text in, text out, for `shardora generate`, which speaks in token ids.
+"""Text in, text out, for `shardora generate`, which reads and writes token ids.
 
     shardora-text generate --model MODEL --adapter run/adapter --like train.safetensors "Who was it?" -- --generate.beams=4
     shardora-text encode --tokenizer MODEL --like train.safetensors --input questions.jsonl --output prompts.safetensors
@@ -76,7 +76,7 @@ def question_format(options, encoder):
         prompt = prompts.choose(options.prompt, form, encoder, chosen)
         return QuestionFormat(prompt, form, fields, prompt.end_tokens(encoder))
     if options.prompt or options.template_option:
-        raise Error("--like and --prompt (or --template-option) both say what the prompt is; give one", USAGE)
+        raise Error("--like and --prompt (or --template-option) both choose the prompt; give one", USAGE)
     metadata = dataset_file.read_metadata(options.like)
     if metadata.get("tokenizer_sha256") not in (None, encoder.sha256):
         raise Error(f"--like {options.like}: made with another tokenizer than this; give that one with --tokenizer")
