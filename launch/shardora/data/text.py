@@ -17,7 +17,7 @@ import tempfile
 
 from shardora import dataset_file
 from shardora.data import prompts
-from shardora.data.options import FORMATS, LONGEST_RECORD, json_or_text, named_values
+from shardora.data.options import FORMATS, LONGEST_RECORD, add_repeated, json_or_text, named_values
 from shardora.data.records import TEXT, kind_of, records
 from shardora.data.samples import Pair, Reader
 from shardora.data.tokenizer import Encoder
@@ -53,9 +53,9 @@ def _question_arguments(command):
     command.add_argument("--input", nargs="+", default=[], metavar="FILE")
     command.add_argument("--like", metavar="DATASET", help="a dataset file of shardora-prepare")
     command.add_argument("--prompt", metavar="NAME|FILE")
-    command.add_argument("--template-option", action="append", default=[], metavar="NAME=VALUE")
+    add_repeated(command, "--template-option", "NAME=VALUE")
     command.add_argument("--format", choices=FORMATS[1:], help="of records (as --like, else instruction)")
-    command.add_argument("--field", action="append", default=[], metavar="NAME=THEIRS")
+    add_repeated(command, "--field", "NAME=THEIRS")
 
 
 @dataclasses.dataclass
