@@ -86,14 +86,12 @@ struct OpenSets {
   std::vector<ChoiceSet> choices;
 };
 
-OpenSets open_sets(const RunOptions& options) {
-  OpenSets open{.files = open_model_files(options)};
+void open_sets(const RunOptions& options, OpenSets& open) {
   const ModelConfig& config = open.files.config;
   for (const DataSource& source : options.data.eval) open.sets.push_back(open_dataset(source, config, options.data));
   for (const DataSource& source : options.eval.choices) {
     open.choices.emplace_back(source.path, config.vocab_size, config.max_position_embeddings);
   }
-  return open;
 }
 
 InstancePlan plan_for(const OpenSets& open, const PackingOptions& packing) {
@@ -117,11 +115,11 @@ Fingerprint fingerprint_of(const OpenSets& open) {
 }  // namespace
 
 EvalSummary evaluate(const RunOptions& options, const Machine& machine) {
-  OpenSets open;
+  OpenSets open{.files = open_model_files(options, machine)};
   const bool writes = machine.grid.world->rank() == 0 && !options.eval.scores.empty();
   agree(*machine.grid.world, [&] {
     if (writes) require_place("eval.scores", options.eval.scores);
-    open = open_sets(options);
+    open_sets(options, open);
   });
   require_agreement(*machine.grid.world, fingerprint_of(open));
   const PackingOptions packing{options.train.micro_batch_tokens, options.data.packing};
