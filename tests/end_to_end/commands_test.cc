@@ -175,7 +175,7 @@ TEST_F(AnAdapterFromElsewhere, MayNameWhatTheModelLacks) {
   expect_taken("target_modules 'dense', rank_pattern 'dense', alpha_pattern 'mlp.experts', layers_to_transform '77'");
   expect_taken("modules_to_save 'classifier'");
   must_run({1, 1}, words("merge") + Words{"--output.dir=" + (folder_ / "merged").string(), "--merge.verify=true"});
-  EXPECT_THAT(run_program({1, 1}, words("inspect")).output, HasSubstr("target_modules 'dense'"));
+  EXPECT_THAT(run_program({1, 1}, words("inspect"), 120, {}, 0).output, HasSubstr("target_modules 'dense'"));
   EXPECT_EQ(run_program({1, 1}, words("plan") + Words{"--data.train=" + kData.string()}).status, 0);
   EXPECT_EQ(run_program({1, 1}, words("analyze")).status, 0);
   Words train = train_words(folder_ / "more") + Words{"--train.steps=1", words("train").back()};
@@ -288,7 +288,7 @@ TEST(AStoredHead, IsUsedWhereItIsNotTheTiedOne) {
     EXPECT_THAT(run.errors, AllOf(HasSubstr("lm_head.weight differs from model.embed_tokens.weight"),
                                   HasSubstr("tie_word_embeddings = true: the stored head is used")));
   }
-  EXPECT_THAT(run_program({1, 1}, {"inspect", "--model.path=" + model.string()}).output,
+  EXPECT_THAT(run_program({1, 1}, {"inspect", "--model.path=" + model.string()}, 120, {}, 0).output,
               HasSubstr("lm_head.weight differs from model.embed_tokens.weight"));
   Words words = train_words(folder / "run") + Words{"--train.steps=2"};
   std::replace(words.begin(), words.end(), "--model.path=" + kModel.string(), "--model.path=" + model.string());
