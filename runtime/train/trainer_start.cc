@@ -30,9 +30,9 @@ void Trainer::start() {
 void Trainer::open_inputs() {
   Communicator& world = *context_.grid.world;
   std::string data_fingerprint;
+  agree(world, [&] { require_profiler_ranges(options_.train.profile_ranges); });
+  files_ = open_model_files(options_, context_);
   agree(world, [&] {
-    require_profiler_ranges(options_.train.profile_ranges);
-    files_ = open_model_files(options_);
     for (const DataSource& source : options_.data.train) {
       train_sets_.push_back(open_dataset(source, files_.config, options_.data));
       data_fingerprint += train_sets_.back().fingerprint() + fmt::format(":{} ", source.share);
@@ -183,7 +183,7 @@ void Trainer::load_model() {
     // The checkpoint's own adapter, or under full its model, in place of where the run began.
     (options.adapter.method == AdapterMethod::kFull ? options.model.path : options.adapter.path) = resume_from_;
     if (options.adapter.method == AdapterMethod::kFull) options.model.init = "load";
-    agree(*context_.grid.world, [&] { files_ = open_model_files(options); });
+    files_ = open_model_files(options, context_);
   }
   model_ = std::make_unique<LoadedModel>(options, context_, files_, plan);
   if (files_.adapter && resume_from_.empty()) {

@@ -34,8 +34,7 @@ PromptSize size_of(const RunOptions& options, const Request& request, std::int64
   return {.tokens = tokens, .most_new = std::min(options.generate.max_new_tokens, limit - tokens)};
 }
 
-Request open_request(const RunOptions& options) {
-  Request request{.files = open_model_files(options)};
+void open_request(const RunOptions& options, Request& request) {
   const ModelConfig& config = request.files.config;
   request.prompts.emplace(options.generate.prompts, config.vocab_size, std::numeric_limits<std::int64_t>::max(),
                           Overlong::kError, Dataset::Use::kPrompts);
@@ -48,7 +47,6 @@ Request open_request(const RunOptions& options) {
            "generate.beams = {} with {} stop tokens: expected (1 + stop tokens) * beams up to the vocabulary's {}",
            beams, request.stop_tokens.size(), config.vocab_size);
   }
-  return request;
 }
 
 // Room for every group of every data rank: the same plan on all of them.
@@ -104,8 +102,8 @@ void share(Communicator& data_group, std::vector<Continuation>& all) {
 
 Generation generate(const RunOptions& options, const Context& context) {
   const ProcessGrid& grid = context.grid;
-  Request request;
-  agree(*grid.world, [&] { request = open_request(options); });
+  Request request{.files = open_model_files(options, context)};
+  agree(*grid.world, [&] { open_request(options, request); });
   require_agreement(*grid.world, {{"model", request.files.fingerprint + request.files.adapter_fingerprint},
                                   {"prompts", request.prompts->fingerprint()}});
   const GroupLimits limits{.beams = options.generate.beams, .tokens = options.generate.batch_tokens, .rows = kMostRows};

@@ -48,7 +48,10 @@ std::int64_t attention_workspace(const DryRun& dry_run) {
 
 Planner::Planner(const RunOptions& options, ModelConfig config, PlanDevice device)
     : options_(options), config_(std::move(config)), device_(std::move(device)), workload_(options, config_) {
-  if (!options.adapter.path.empty()) adapter_ = read_peft_adapter(options.adapter.path).config;
+  if (options.adapter.path.empty()) return;
+  PeftAdapter adapter = read_peft_adapter(options.adapter.path);
+  settle_adapter(adapter, config_, nullptr);
+  adapter_ = adapter.config;
 }
 
 DryRun Planner::dry_run_whole() const {
