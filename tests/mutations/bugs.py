@@ -390,7 +390,7 @@ FILES = [
         "if (error != std::errc() || stop != text.data() + text.size() || value < 0) {", "if (false) {", "HostileCounters"),
     Bug("a manifest's step may be below 0", "hostile files are refused", MANIFEST, 'fields.integer("step", 0, kHighest)',
         'fields.integer("step", -kHighest, kHighest)', "HostileManifest"),
-    Bug("a lock's time may be any", "hostile files are refused", "runtime/run/lock_holder.cc",
+    Bug("a lock's time may be any", "hostile files are refused", "runtime/run/run_lock.cc",
         '.started = fields.integer("started", 0, kEndOfYear9999)', '.started = fields.integer("started", 0, kEndOfYear9999 * 1000)',
         "HostileLock|fuzz.run_lock"),
     Bug("an unknown key is shown as it is", "messages cannot obey a terminal", "launch/options.cc",

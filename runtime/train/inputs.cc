@@ -1,0 +1,95 @@
+#include "runtime/train/inputs.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "runtime/comm/agreement.h"
+
+namespace shardora {
+
+TrainInputs open_inputs(const RunOptions& options, const Context& context) {
+  Communicator& world = *context.grid.world;
+  TrainInputs inputs{.packing = {options.train.micro_batch_tokens, options.data.packing}};
+  std::string data_fingerprint;
+  agree(world, [&] {
+    require_profiler_ranges(options.train.profile_ranges);
+    inputs.files = open_model_files(options);
+    for (const DataSource& source : options.data.train) {
+      inputs.train_sets.push_back(open_dataset(source, inputs.files.config, options.data));
+      data_fingerprint += inputs.train_sets.back().fingerprint() + fmt::format(":{} ", source.share);
+    }
+    for (const DataSource& source : options.data.eval) {
+      inputs.eval_sets.push_back(open_dataset(source, inputs.files.config, options.data));
+    }
+    if (options.train.global_batch < context.grid.data.size) {
+      refuse(ExitStatus::kUsage,
+             "train.global_batch = {} is less than the data-parallel size {}: every rank needs a sequence",
+             options.train.global_batch, context.grid.data.size);
+    }
+  });
+  std::string eval_fingerprint;
+  for (const Dataset& dataset : inputs.eval_sets) eval_fingerprint += dataset.fingerprint() + " ";
+  require_agreement(world, {{"model", inputs.files.fingerprint + inputs.files.adapter_fingerprint},
+                            {"data.train", data_fingerprint},
+                            {"data.eval", eval_fingerprint},
+                            {"split", fmt::format("tensor {} of {} ranks", context.grid.tensor.size, world.size())}});
+  inputs.identity = run_identity(options, inputs.files.fingerprint, data_fingerprint);
+  return inputs;
+}
+
+std::vector<const Dataset*> pointers_to(const std::vector<Dataset>& sets) {
+  std::vector<const Dataset*> pointers;
+  pointers.reserve(sets.size());
+  for (const Dataset& set : sets) pointers.push_back(&set);
+  return pointers;
+}
+
+TrainSteps choose_steps(const RunOptions& options, const Context& context, const TrainInputs& inputs) {
+  std::optional<TrainSteps> chosen;
+  agree(*context.grid.world, [&] {
+    std::vector<Sampler::Source> sources;
+    for (std::size_t i = 0; i < inputs.train_sets.size(); ++i) {
+      sources.push_back({.dataset = &inputs.train_sets[i], .share = options.data.train[i].share});
+    }
+    Sampler sampler(sources, options.train.global_batch, options.data.shuffle, options.train.seed);
+    const std::int64_t steps = options.train.steps > 0 ? options.train.steps : sampler.steps_in(options.train.epochs);
+    if (options.train.save_best && inputs.eval_sets.empty()) {
+      refuse(ExitStatus::kUsage, "train.save_best needs data.eval: there is nothing to compare");
+    }
+    const auto has_idle = [](const Dataset& set) {
+      for (std::int64_t i = 0; i < set.size(); ++i) {
+        if (set.target_count(i) == 0) return true;
+      }
+      return false;
+    };
+    if (std::any_of(inputs.train_sets.begin(), inputs.train_sets.end(), has_idle)) {
+      for (std::int64_t step = 1; step <= steps; ++step) sampler.plan(step);  // refuses a step without targets
+    }
+    chosen.emplace(steps, std::move(sampler), Schedule(options.train, steps));
+  });
+  return *std::move(chosen);
+}
+
+std::unique_ptr<LoadedModel> load_model(const RunOptions& options, const Context& context, TrainInputs& inputs,
+                                        const std::string& checkpoint) {
+  const bool full = options.adapter.method == AdapterMethod::kFull;
+  RunOptions from = options;
+  if (!checkpoint.empty()) {
+    (full ? from.model.path : from.adapter.path) = checkpoint;
+    if (full) from.model.init = "load";
+    agree(*context.grid.world, [&] { inputs.files = open_model_files(from); });
+  }
+  const ModelUse use = training_plan(pointers_to(inputs.train_sets), pointers_to(inputs.eval_sets),
+                                     options.train.global_batch, inputs.packing);
+  auto model = std::make_unique<LoadedModel>(from, context, inputs.files, use);
+  if (inputs.files.adapter && checkpoint.empty()) {
+    const PeftConfig& has = inputs.files.adapter->config;
+    context.log.info(fmt::format("starts from {}: {}, rank {}, alpha {:g}, as its adapter_config.json says",
+                                 from.adapter.path, has.use_dora ? "dora" : "lora", has.rank, has.alpha));
+  }
+  return model;
+}
+
+}  // namespace shardora
