@@ -41,7 +41,7 @@ ModelFiles open_model_files(const RunOptions& options) {
 
 LoadedModel::LoadedModel(const RunOptions& options, const Context& context, const ModelFiles& files,
                          const ModelUse& plan)
-    : options_(options), context_(context) {
+    : context_(context), profile_ranges_(options.train.profile_ranges) {
   const ProcessGrid& grid = context.grid;
   agree(*grid.world, [&] {
     const PeftConfig* const existing = files.adapter ? &files.adapter->config : nullptr;
@@ -117,7 +117,7 @@ PassContext LoadedModel::pass(const DeviceBatch& batch, std::int64_t step, bool 
           .places = batch.places,
           .step = step,
           .training = training,
-          .profile_ranges = options_.train.profile_ranges};
+          .profile_ranges = profile_ranges_};
 }
 
 void LoadedModel::refresh_norms() {

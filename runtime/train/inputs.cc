@@ -6,6 +6,8 @@
 #include <optional>
 
 #include "runtime/comm/agreement.h"
+#include "runtime/observe/ranges.h"
+#include "runtime/system/printable.h"
 
 namespace shardora {
 
@@ -30,20 +32,17 @@ TrainInputs open_inputs(const RunOptions& options, const Context& context) {
     }
   });
   std::string eval_fingerprint;
-  for (const Dataset& dataset : inputs.eval_sets) eval_fingerprint += dataset.fingerprint() + " ";
+  for (const Dataset& set : inputs.train_sets) inputs.train_views.push_back(&set);
+  for (const Dataset& set : inputs.eval_sets) {
+    inputs.eval_views.push_back(&set);
+    eval_fingerprint += set.fingerprint() + " ";
+  }
   require_agreement(world, {{"model", inputs.files.fingerprint + inputs.files.adapter_fingerprint},
                             {"data.train", data_fingerprint},
                             {"data.eval", eval_fingerprint},
                             {"split", fmt::format("tensor {} of {} ranks", context.grid.tensor.size, world.size())}});
   inputs.identity = run_identity(options, inputs.files.fingerprint, data_fingerprint);
   return inputs;
-}
-
-std::vector<const Dataset*> pointers_to(const std::vector<Dataset>& sets) {
-  std::vector<const Dataset*> pointers;
-  pointers.reserve(sets.size());
-  for (const Dataset& set : sets) pointers.push_back(&set);
-  return pointers;
 }
 
 TrainSteps choose_steps(const RunOptions& options, const Context& context, const TrainInputs& inputs) {
@@ -54,7 +53,7 @@ TrainSteps choose_steps(const RunOptions& options, const Context& context, const
       sources.push_back({.dataset = &inputs.train_sets[i], .share = options.data.train[i].share});
     }
     Sampler sampler(sources, options.train.global_batch, options.data.shuffle, options.train.seed);
-    const std::int64_t steps = options.train.steps > 0 ? options.train.steps : sampler.steps_in(options.train.epochs);
+    const std::int64_t steps = options.train.steps > 0 ? options.train.steps : sampler.end_after(options.train.epochs);
     if (options.train.save_best && inputs.eval_sets.empty()) {
       refuse(ExitStatus::kUsage, "train.save_best needs data.eval: there is nothing to compare");
     }
@@ -67,9 +66,24 @@ TrainSteps choose_steps(const RunOptions& options, const Context& context, const
     if (std::any_of(inputs.train_sets.begin(), inputs.train_sets.end(), has_idle)) {
       for (std::int64_t step = 1; step <= steps; ++step) sampler.plan(step);  // refuses a step without targets
     }
+    const std::vector<double> epochs = sampler.epochs_in(1);
+    for (std::size_t i = 0; i < epochs.size(); ++i) {
+      if (epochs[i] <= 1 + 1e-9) continue;
+      context.log.warn(fmt::format(
+          "a step of train.global_batch = {} holds {:.1f} epochs of the {} sequences of {}: it repeats them; "
+          "expected at most one: lower train.global_batch",
+          options.train.global_batch, epochs[i], inputs.train_sets[i].size(), printable(options.data.train[i].path)));
+    }
     chosen.emplace(steps, std::move(sampler), Schedule(options.train, steps));
   });
   return *std::move(chosen);
+}
+
+void fill_last_step(const RunOptions& options, TrainInputs& inputs, TrainSteps& steps) {
+  inputs.identity.erase(kLastStep);
+  steps.sampler.never_end();
+  if (options.train.steps == 0) steps.count = steps.sampler.steps_in(options.train.epochs);
+  steps.learning_rate = Schedule(options.train, steps.count);
 }
 
 std::unique_ptr<LoadedModel> load_model(const RunOptions& options, const Context& context, TrainInputs& inputs,
@@ -81,8 +95,7 @@ std::unique_ptr<LoadedModel> load_model(const RunOptions& options, const Context
     if (full) from.model.init = "load";
     agree(*context.grid.world, [&] { inputs.files = open_model_files(from); });
   }
-  const ModelUse use = training_plan(pointers_to(inputs.train_sets), pointers_to(inputs.eval_sets),
-                                     options.train.global_batch, inputs.packing);
+  const ModelUse use = training_plan(inputs.train_views, inputs.eval_views, options.train.global_batch, inputs.packing);
   auto model = std::make_unique<LoadedModel>(from, context, inputs.files, use);
   if (inputs.files.adapter && checkpoint.empty()) {
     const PeftConfig& has = inputs.files.adapter->config;

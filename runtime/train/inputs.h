@@ -9,19 +9,19 @@
 #include "runtime/data/batch.h"
 #include "runtime/run/run_identity.h"
 #include "runtime/session/evaluate.h"
-#include "runtime/train/schedule.h"
+#include "runtime/train/optimizer.h"
 
 namespace shardora {
 
 struct TrainInputs {
   ModelFiles files;
   std::vector<Dataset> train_sets, eval_sets;
+  std::vector<const Dataset*> train_views, eval_views;  // of these
   RunIdentity identity;
   PackingOptions packing;
 };
 // Throws AgreedError. Collective over the world, as all that follows.
 TrainInputs open_inputs(const RunOptions& options, const Context& context);
-std::vector<const Dataset*> pointers_to(const std::vector<Dataset>& sets);
 
 struct TrainSteps {
   std::int64_t count = 0;
@@ -29,6 +29,8 @@ struct TrainSteps {
   Schedule learning_rate;
 };
 TrainSteps choose_steps(const RunOptions& options, const Context& context, const TrainInputs& inputs);
+// For a run begun when the last step of its epochs was filled with repeated data: it ends like that.
+void fill_last_step(const RunOptions& options, TrainInputs& inputs, TrainSteps& steps);
 
 // With the adapter that the run begins with, or, where `checkpoint` is not empty, with that folder's adapter (or
 // model).

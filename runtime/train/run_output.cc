@@ -12,17 +12,17 @@ namespace shardora {
 
 namespace fs = std::filesystem;
 
-RunOutput::RunOutput(const RunOptions& options, const Context& context, const RunIdentity& identity, std::int64_t steps)
+RunOutput::RunOutput(const RunOptions& options, const Context& context, TrainInputs& inputs, TrainSteps& steps)
     : options_(options),
       context_(context),
-      identity_(identity),
+      identity_(inputs.identity),
       done_steps_(std::make_shared<std::atomic<std::int64_t>>(0)) {
-  std::string manifest_checksum;
+  Chosen chosen;
   agree(*context.grid.world, [&] {
-    if (writes()) manifest_checksum = claim(steps);
+    if (writes()) chosen = claim(inputs, steps);
   });
   try {
-    tell_all_ranks(manifest_checksum);
+    tell_all_ranks(chosen, inputs, steps);
   } catch (...) {
     record_failure();
     throw;
@@ -34,8 +34,8 @@ RunOutput::~RunOutput() {
   if (context_.watchdog != nullptr) context_.watchdog->before_end({});
 }
 
-// Rank 0: the lock, then what an earlier start has left. Returns the chosen manifest's checksum.
-std::string RunOutput::claim(std::int64_t steps) {
+// Rank 0: the lock, then what an earlier start has left.
+RunOutput::Chosen RunOutput::claim(TrainInputs& inputs, TrainSteps& steps) {
   folder_ = std::make_unique<RunFolder>(options_.output.dir, options_.output.overwrite);
   for (const std::string& name : folder_->removed()) context_.log.warn("output.overwrite: removed " + name);
   context_.log.to_file(folder_->dir() / "logs" / "rank-0.log");
@@ -47,7 +47,7 @@ std::string RunOutput::claim(std::int64_t steps) {
   }
   checkpoints_ = std::make_unique<Checkpoints>(folder_->dir(), options_.output.keep);
   checkpoints_->remove_unfinished();
-  earlier_ = earlier_result(steps);
+  earlier_ = earlier_result(steps.count);
   const std::string& resume = options_.output.resume;
   std::optional<Checkpoints::Found> found;
   if (resume == "auto") {
@@ -55,25 +55,31 @@ std::string RunOutput::claim(std::int64_t steps) {
   } else if (resume != "never") {
     found = Checkpoints::open(resume);
   }
+  Chosen chosen;
   if (found) {
+    chosen.manifest_checksum = found->manifest_checksum;
+    chosen.fills_last_step = found->manifest.configuration_json.find(kLastStep) == std::string::npos;
+    if (chosen.fills_last_step) fill_last_step(options_, inputs, steps);
     require_same_run(found->manifest.configuration_json, identity_, found->path.string());
     checkpoint_ = found->path.string();
     warn_of_another_level(found->manifest.instruction_set);
     step_done(found->manifest.step);
-    if (found->manifest.step > steps) {
+    if (found->manifest.step > steps.count) {
       refuse(ExitStatus::kMismatch, "{} is at step {}, past this run's {} steps: raise train.steps", checkpoint_,
-             found->manifest.step, steps);
+             found->manifest.step, steps.count);
     }
   }
   replace_file(folder_->dir() / "config.resolved.cfg", context_.resolved_config);
-  if (!earlier_) metrics_ = Metrics(folder_->dir() / "metrics.jsonl", *done_steps_, steps);
-  return found ? found->manifest_checksum : std::string();
+  if (!earlier_) metrics_ = Metrics(folder_->dir() / "metrics.jsonl", *done_steps_, steps.count);
+  return chosen;
 }
 
-void RunOutput::tell_all_ranks(std::string manifest_checksum) {
+void RunOutput::tell_all_ranks(const Chosen& chosen, TrainInputs& inputs, TrainSteps& steps) {
   Communicator& world = *context_.grid.world;
   checkpoint_ = world.broadcast(checkpoint_, 0);
-  manifest_checksum = world.broadcast(manifest_checksum, 0);
+  const std::string manifest_checksum = world.broadcast(chosen.manifest_checksum, 0);
+  const bool fills = world.all_reduce(std::int64_t{chosen.fills_last_step}, Reduction::kMax) == 1;
+  if (fills && !writes()) fill_last_step(options_, inputs, steps);
   const std::string summary = world.broadcast(earlier_ ? to_json(*earlier_).dump() : std::string(), 0);
   if (!summary.empty()) earlier_ = summary_from(summary);
   agree(world, [&] {

@@ -10,8 +10,8 @@
 #include "runtime/run/background_write.h"
 #include "runtime/run/checkpoints.h"
 #include "runtime/run/run_folder.h"
-#include "runtime/run/run_identity.h"
 #include "runtime/run/run_state.h"
+#include "runtime/train/inputs.h"
 #include "runtime/train/summary.h"
 
 namespace shardora {
@@ -19,8 +19,9 @@ namespace shardora {
 class RunOutput {
  public:
   // Rank 0 claims the folder and chooses what to resume; all ranks then know it. From here on the folder is this run's.
-  // Nothing is owned. Throws AgreedError. Collective over the world.
-  RunOutput(const RunOptions& options, const Context& context, const RunIdentity& identity, std::int64_t steps);
+  // Inputs and steps may change to those of an older run that is resumed. Nothing is owned. Throws AgreedError.
+  // Collective over the world.
+  RunOutput(const RunOptions& options, const Context& context, TrainInputs& inputs, TrainSteps& steps);
   ~RunOutput();
   RunOutput(const RunOutput&) = delete;
   RunOutput& operator=(const RunOutput&) = delete;
@@ -45,8 +46,12 @@ class RunOutput {
   BackgroundWrite& background() { return background_; }  // output.background_save
 
  private:
-  std::string claim(std::int64_t steps);
-  void tell_all_ranks(std::string manifest_checksum);
+  struct Chosen {
+    std::string manifest_checksum;
+    bool fills_last_step = false;
+  };
+  Chosen claim(TrainInputs& inputs, TrainSteps& steps);
+  void tell_all_ranks(const Chosen& chosen, TrainInputs& inputs, TrainSteps& steps);
   void record_a_lost_peer();
   void warn_of_another_level(const std::string& saved) const;
   std::optional<TrainSummary> earlier_result(std::int64_t steps) const;

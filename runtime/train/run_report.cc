@@ -18,8 +18,8 @@ std::int64_t RunReport::parameters_of_the_model() const {
 void RunReport::log_configuration(std::int64_t first_step) const {
   const auto& [options, context, inputs, steps, model, drift, metrics] = parts_;
   const std::int64_t first = std::min(first_step, steps.count);
-  const std::vector<Batch> batches = micro_batches(steps.sampler.plan(first).sequences, pointers_to(inputs.train_sets),
-                                                   0, context.grid.data.size, inputs.packing);
+  const std::vector<Batch> batches =
+      micro_batches(steps.sampler.plan(first).sequences, inputs.train_views, 0, context.grid.data.size, inputs.packing);
   // The device's description once more: which attention serves has been decided for this run's sequences and type.
   context.log.info(start_table({.model = options.model.path,
                                 .weights = model.weights_text(),
@@ -65,6 +65,33 @@ void RunReport::report_step(std::int64_t step, const TrainStep::Result& done) {
                  .phases = done.phases});
 }
 
+bool RunReport::evaluate(Counters& counters) {
+  const auto& [options, context, inputs, steps, model, drift, metrics] = parts_;
+  evaluations_.clear();
+  context.grid.world->at(fmt::format("evaluation after step {}", counters.step));
+  if (inputs.eval_sets.empty()) return false;
+  double total = 0, targets = 0;
+  const std::vector<double> drift_by_layer = drift.by_layer();
+  for (std::size_t i = 0; i < inputs.eval_sets.size(); ++i) {
+    const Evaluation result =
+        evaluate_dataset(model, context, inputs.eval_sets[i], options.data.eval[i].name, inputs.packing);
+    metrics.write_evaluation(counters.step, result.name, result.loss, result.perplexity, result.tokens, drift_by_layer);
+    total += result.loss * static_cast<double>(result.tokens);
+    targets += static_cast<double>(result.tokens);
+    evaluations_.push_back(result);
+    context.log.info(fmt::format("after step {}: {}loss {:.4f}, perplexity {:.2f} on {} held-out tokens", counters.step,
+                                 result.name.empty() ? std::string() : result.name + ": ", result.loss,
+                                 result.perplexity, result.tokens));
+  }
+  const double loss = total / targets;
+  const bool better = counters.best_step == 0 || loss < counters.best_loss;
+  counters.evaluations_without_gain = better ? 0 : counters.evaluations_without_gain + 1;
+  if (!better) return false;
+  counters.best_loss = loss;
+  counters.best_step = counters.step;
+  return true;
+}
+
 double RunReport::flops_per_second_of_a_rank(double flops, double seconds) const {
   return flops / seconds / parts_.context.grid.world->size();
 }
@@ -95,9 +122,10 @@ void RunReport::log_peak_memory() const {
                                       static_cast<double>(measured) / kMiB, static_cast<double>(expected) / kMiB));
 }
 
-TrainSummary RunReport::summary(std::int64_t steps) const {
+TrainSummary RunReport::summary(std::int64_t steps, double seconds) const {
   return {.steps = steps,
           .loss = last_loss_,
+          .seconds = seconds,
           .tokens_per_second = seconds_ > 0 ? static_cast<double>(tokens_) / seconds_ : 0,
           .trained_parameters = parts_.model.parameters().logical_elements(),
           .total_parameters = parameters_of_the_model()};

@@ -1,4 +1,5 @@
-// What a training run reports of itself: the table at its start, metrics of its steps, speed and memory at its end.
+// What a training run measures and reports: the table at its start, its steps and their losses on held-out sets, speed
+// and memory at its end.
 #pragma once
 
 #include <optional>
@@ -25,10 +26,13 @@ class RunReport {
   explicit RunReport(const Parts& parts) : parts_(parts) {}
   void log_configuration(std::int64_t first_step) const;
   void report_step(std::int64_t step, const TrainStep::Result& done);  // collective over the tensor group
+  // The held-out sets' losses after the counters' step; whether it is the best step so far. Collective over the world.
+  bool evaluate(Counters& counters);
   void log_speed() const;
-  void log_peak_memory() const;  // collective over the world
+  void log_peak_memory() const;                                                // collective over the world
+  const std::vector<Evaluation>& evaluations() const { return evaluations_; }  // the latest
   // Steps, loss, speed and sizes.
-  TrainSummary summary(std::int64_t steps) const;
+  TrainSummary summary(std::int64_t steps, double seconds) const;
 
  private:
   double flops_per_second_of_a_rank(double flops, double seconds) const;
@@ -37,6 +41,7 @@ class RunReport {
 
   Parts parts_;
   double last_loss_ = 0;
+  std::vector<Evaluation> evaluations_;
   std::int64_t tokens_ = 0;  // since this start
   double seconds_ = 0, flops_ = 0;
 };

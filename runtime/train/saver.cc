@@ -8,6 +8,7 @@
 #include "runtime/comm/agreement.h"
 #include "runtime/formats/model_writer.h"
 #include "runtime/system/files.h"
+#include "runtime/system/printable.h"
 #include "runtime/system/proc.h"
 
 namespace shardora {
@@ -174,24 +175,27 @@ void Saver::wait() {
   });
 }
 
-std::string Saver::write_stop(const char* reason) {
-  std::string saved;
-  agree(*parts_.context.grid.world, [&] {
-    if (parts_.context.grid.world->rank() != 0) return;
-    RunOutput& output = parts_.output;
-    write_exit(output.folder().dir(), ExitStatus::kStoppedEarly, reason, parts_.counters.step);
-    const fs::path checkpoint = output.checkpoints().path_of(parts_.counters.step);
-    if (is_there(checkpoint)) saved = checkpoint.string();
+TrainSummary Saver::stop_early(TrainSummary summary, const char* reason) {
+  const auto& [options, context, model, initial, counters, guards, output] = parts_;
+  summary.stopped_early = true;
+  agree(*context.grid.world, [&] {
+    if (context.grid.world->rank() != 0) return;
+    write_exit(output.folder().dir(), ExitStatus::kStoppedEarly, reason, counters.step);
+    const fs::path checkpoint = output.checkpoints().path_of(counters.step);
+    if (is_there(checkpoint)) summary.output = checkpoint.string();
   });
-  return saved;
+  context.log.info(fmt::format("stopped early by a {} after step {}{}: the same command continues", reason,
+                               counters.step, summary.output.empty() ? "" : ", saved in " + printable(summary.output)));
+  return summary;
 }
 
-void Saver::write_result(const TrainSummary& summary) {
+TrainSummary Saver::finish(TrainSummary summary) {
   const auto& [options, context, model, initial, counters, guards, output] = parts_;
   Communicator& world = *context.grid.world;
   world.at("writing the result");
   guards.check(counters.step);
   const Values values = gather_values(context, model);
+  summary.output = (fs::path(options.output.dir) / (values.full ? "model" : "adapter")).string();
   agree(world, [&] {
     if (world.rank() != 0) return;
     RunFolder& folder = output.folder();
@@ -205,6 +209,8 @@ void Saver::write_result(const TrainSummary& summary) {
     replace_file(folder.dir() / "result.json", to_json(summary).dump() + "\n");
     write_exit(folder.dir(), ExitStatus::kDone, "done", counters.step);
   });
+  context.log.info(fmt::format("written to {}", printable(summary.output)));
+  return summary;
 }
 
 }  // namespace shardora

@@ -29,10 +29,10 @@ class Saver {
   void wait();     // for a background save
   double seconds() const { return seconds_; }  // that the last save took, on rank 0
 
-  // How a run ends: exit.json, and the checkpoint's folder (empty where there is none, and on other ranks).
-  std::string write_stop(const char* reason);
-  // The last step's or the best evaluation's adapter (or model), result.json and exit.json.
-  void write_result(const TrainSummary& summary);
+  // How a run ends: `summary` completed by the folder that holds what was trained, and exit.json.
+  TrainSummary stop_early(TrainSummary summary, const char* reason);
+  // The last step's or the best evaluation's adapter (or model), and result.json.
+  TrainSummary finish(TrainSummary summary);
 
  private:
   Parts parts_;

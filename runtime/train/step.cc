@@ -64,6 +64,7 @@ TrainStep::Result TrainStep::run(std::int64_t step) {
     const ProfilerRange backward = clock_.enter(Phase::kBackward);
     decoder.backward(pass, on_device, activations, packer_.at_end() ? layer_done_ : kAllAtOnce);
   }
+  if (packer_.empty()) finish_layers_without_a_sequence();
   if (!finishes_by_layer()) {
     const ProfilerRange norms = clock_.enter(Phase::kNorms);
     model.finish_gradients();
@@ -128,6 +129,15 @@ bool TrainStep::finishes_by_layer() const {
 void TrainStep::finish_layer(std::int64_t layer) {
   if (Adapter* const adapter = parts_.model.adapter()) adapter->finish_layer(layer);
   sums_.layer_done(layer);
+}
+
+// The last step of a run may leave a rank without a sequence: the others sum their layers with it.
+void TrainStep::finish_layers_without_a_sequence() {
+  if (!layer_done_) return;
+  const Decoder& decoder = parts_.model.decoder();
+  for (std::int64_t layer = decoder.config().num_hidden_layers; layer-- > decoder.lowest_trained_layer();) {
+    layer_done_(layer);
+  }
 }
 
 // All that is queued up to here, so that no later wait of this step meets a collective whose peer is lost.

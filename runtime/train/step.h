@@ -13,7 +13,7 @@
 #include "runtime/session/loaded_model.h"
 #include "runtime/train/gradients.h"
 #include "runtime/train/memory_guards.h"
-#include "runtime/train/schedule.h"
+#include "runtime/train/optimizer.h"
 
 namespace shardora {
 
@@ -52,6 +52,7 @@ class TrainStep {
   void start(std::int64_t step);
   bool finishes_by_layer() const;
   void finish_layer(std::int64_t layer);
+  void finish_layers_without_a_sequence();
   void wait_for_device() const;
   double mean_loss() const;
   double model_flops() const;

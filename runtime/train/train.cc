@@ -7,7 +7,6 @@
 #include "runtime/observe/progress.h"
 #include "runtime/system/printable.h"
 #include "runtime/system/proc.h"
-#include "runtime/train/held_out.h"
 #include "runtime/train/run_report.h"
 #include "runtime/train/saver.h"
 #include "runtime/train/stragglers.h"
@@ -50,9 +49,9 @@ TrainSummary train(const RunOptions& options, const Context& context) {
   // What can be refused is refused before weights are read.
   world.at("opening the inputs");
   TrainInputs inputs = open_inputs(options, context);
-  const TrainSteps steps = choose_steps(options, context, inputs);
+  TrainSteps steps = choose_steps(options, context, inputs);
   world.at("opening output.dir");
-  RunOutput output(options, context, inputs.identity, steps.count);
+  RunOutput output(options, context, inputs, steps);
   if (output.finished_before()) {
     context.log.info(fmt::format("{} is finished: nothing to do (output.overwrite = true starts anew)",
                                  printable(options.output.dir)));
@@ -63,23 +62,21 @@ TrainSummary train(const RunOptions& options, const Context& context) {
     world.at("loading the weights");
     const std::unique_ptr<LoadedModel> model = load_model(options, context, inputs, output.checkpoint());
     MemoryGuards guards(context, *model);
-    const std::vector<const Dataset*> train_sets = pointers_to(inputs.train_sets);
     TrainStep train_step({.options = options.train,
                           .context = context,
                           .model = *model,
                           .sampler = steps.sampler,
                           .schedule = steps.learning_rate,
-                          .datasets = train_sets,
+                          .datasets = inputs.train_views,
                           .packing = inputs.packing,
                           .guards = &guards});
     MagnitudeDrift drift(context, *model);
     Counters counters = output.restore(*model, drift.initial(), steps.count);
     Saver saver({options, context, *model, drift.initial(), counters, guards, output});
-    HeldOutSets held_out({options, context, inputs, *model, drift, output.metrics()});
     RunReport report({options, context, inputs, steps, *model, drift, output.metrics()});
     StragglerWatch stragglers;
     const auto evaluate = [&] {
-      const bool is_best = held_out.evaluate(counters);
+      const bool is_best = report.evaluate(counters);
       if (is_best && options.train.save_best) saver.save();
     };
 
@@ -112,28 +109,16 @@ TrainSummary train(const RunOptions& options, const Context& context) {
     progress.reset();  // its last line stands before what is logged at the end
     if (counters.step == steps.count) stop = Stop::kNo;
 
-    TrainSummary summary = report.summary(counters.step);
-    summary.seconds = monotonic_seconds() - started;
-    summary.stopped_early = stop != Stop::kNo;
+    TrainSummary summary = report.summary(counters.step, monotonic_seconds() - started);
     saver.wait();
-    if (summary.stopped_early) {
-      const char* const reason = stop == Stop::kSignal ? "signal" : "time limit";
-      summary.output = saver.write_stop(reason);
-      context.log.info(fmt::format("stopped early by a {} after step {}{}: the same command continues", reason,
-                                   summary.steps,
-                                   summary.output.empty() ? "" : ", saved in " + printable(summary.output)));
-      return summary;
-    }
-    summary.output = (std::filesystem::path(options.output.dir) / (model->adapter() ? "adapter" : "model")).string();
+    if (stop != Stop::kNo) return saver.stop_early(summary, stop == Stop::kSignal ? "signal" : "time limit");
     report.log_speed();
     report.log_peak_memory();  // saving and the last evaluation come after: they have memory of their own
     evaluate();
-    summary.evaluations = held_out.latest();
+    summary.evaluations = report.evaluations();
     if (options.output.checkpoint_every != 0) saver.save();
     saver.wait();
-    saver.write_result(summary);
-    context.log.info(fmt::format("written to {}", printable(summary.output)));
-    return summary;
+    return saver.finish(summary);
   } catch (...) {
     output.record_failure();
     throw;

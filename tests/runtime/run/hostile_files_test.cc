@@ -2,8 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "runtime/run/checkpoints.h"
 #include "runtime/run/counters.h"
-#include "runtime/run/manifest.h"
 #include "runtime/run/run_identity.h"
 #include "runtime/run/run_lock.h"
 #include "runtime/system/files.h"
