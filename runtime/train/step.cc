@@ -56,13 +56,13 @@ TrainStep::Result TrainStep::run(std::int64_t step) {
       const ProfilerRange data = clock_.enter(Phase::kData);
       on_device = decoder.upload(*batch, activations);
     }
-    const PassContext pass = model.pass(on_device, step, true);
+    const Pass pass = model.pass(on_device, step, true);
     {
       const ProfilerRange forward = clock_.enter(Phase::kForward);
-      decoder.forward(pass, on_device, activations, loss);
+      decoder.forward(pass, activations, loss);
     }
     const ProfilerRange backward = clock_.enter(Phase::kBackward);
-    decoder.backward(pass, on_device, activations, packer_.at_end() ? layer_done_ : kAllAtOnce);
+    decoder.backward(pass, activations, packer_.at_end() ? layer_done_ : kAllAtOnce);
   }
   if (packer_.empty()) finish_layers_without_a_sequence();
   if (!finishes_by_layer()) {
