@@ -2,7 +2,7 @@
 
 #include "launch/commands/commands.h"
 #include "launch/commands/result.h"
-#include "runtime/train/summary.h"
+#include "runtime/train/train.h"
 
 namespace shardora {
 

@@ -61,7 +61,7 @@ ModelFiles open_model_files(const RunOptions& options, const Context& context) {
 
 LoadedModel::LoadedModel(const RunOptions& options, const Context& context, const ModelFiles& files,
                          const ModelUse& plan)
-    : options_(options), context_(context) {
+    : context_(context), profile_ranges_(options.train.profile_ranges) {
   const ProcessGrid& grid = context.grid;
   agree(*grid.world, [&] {
     const PeftConfig* const existing = files.adapter ? &files.adapter->config : nullptr;
@@ -136,7 +136,7 @@ Pass LoadedModel::pass(const DeviceBatch& batch, std::int64_t step, bool trainin
           .batch = batch,
           .step = step,
           .training = training,
-          .profile_ranges = options_.train.profile_ranges};
+          .profile_ranges = profile_ranges_};
 }
 
 void LoadedModel::refresh_norms() {

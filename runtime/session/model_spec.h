@@ -72,7 +72,6 @@ class ModelSpec {
   bool adapted() const { return adapted_; }
   bool on_device() const { return rank_.backend == BackendKind::kCuda; }
   const PeftConfig& structure() const { return structure_; }
-  const AdapterOptions& adapter_options() const { return adapter_options_; }
   const PlacementRule& rule() const { return rule_; }
   DType activation_dtype() const;    // of what the products read and write
   std::string weights_text() const;  // how frozen weights are kept; empty where none are

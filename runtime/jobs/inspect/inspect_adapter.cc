@@ -17,7 +17,6 @@
 #include "runtime/jobs/inspect/inspect.h"
 #include "runtime/model/stored_rows.h"
 #include "runtime/run/checkpoints.h"
-#include "runtime/run/manifest.h"
 #include "runtime/system/printable.h"
 
 namespace shardora {

@@ -1,9 +1,8 @@
-// How far DoRA's magnitudes have moved: abs(m / m0 - 1), over all of them for each step, by layer for evaluations.
+#include "runtime/train/magnitude_drift.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
-
-#include "runtime/train/trainer.h"
 
 namespace shardora {
 namespace {
@@ -21,19 +20,22 @@ struct DriftSums {
 
 }  // namespace
 
+MagnitudeDrift::MagnitudeDrift(const Context& context, LoadedModel& model)
+    : context_(context), model_(model), initial_(read_magnitudes(context.backend, model.parameters())) {}
+
 // Replicated magnitudes are counted by tensor rank 0.
 template <class Use>
-void Trainer::for_own_magnitudes(const Use& use) {
-  const ParameterSet& parameters = model_->parameters();
+void MagnitudeDrift::for_own_magnitudes(const Use& use) const {
+  const ParameterSet& parameters = model_.parameters();
   for (const auto& [index, now] : read_magnitudes(context_.backend, parameters)) {
     const Parameter& parameter = parameters.all()[index];
     if (parameter.placement.axis < 0 && context_.grid.tensor_group->rank() != 0) continue;
-    use(parameter.name, now, initial_magnitudes_.at(index));
+    use(parameter.name, now, initial_.at(index));
   }
 }
 
-std::optional<StepMetrics::Drift> Trainer::magnitude_drift() {
-  if (initial_magnitudes_.empty()) return std::nullopt;
+std::optional<StepMetrics::Drift> MagnitudeDrift::of_all() const {
+  if (initial_.empty()) return std::nullopt;
   DriftSums sums;
   for_own_magnitudes([&](const std::string&, const auto& now, const auto& before) { sums.add(now, before); });
   Communicator& tensor_group = *context_.grid.tensor_group;
@@ -43,9 +45,9 @@ std::optional<StepMetrics::Drift> Trainer::magnitude_drift() {
                             .max = tensor_group.all_reduce(sums.largest, Reduction::kMax)};
 }
 
-std::vector<double> Trainer::drift_by_layer() {
-  if (initial_magnitudes_.empty()) return {};
-  std::vector<DriftSums> layers(static_cast<std::size_t>(files_.config.num_hidden_layers));
+std::vector<double> MagnitudeDrift::by_layer() const {
+  if (initial_.empty()) return {};
+  std::vector<DriftSums> layers(static_cast<std::size_t>(model_.decoder().config().num_hidden_layers));
   for_own_magnitudes([&](const std::string& name, const auto& now, const auto& before) {
     layers.at(static_cast<std::size_t>(layer_of(name))).add(now, before);
   });

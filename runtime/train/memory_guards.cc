@@ -1,4 +1,4 @@
-#include "runtime/train/replicas.h"
+#include "runtime/train/memory_guards.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -75,6 +75,31 @@ std::string name_difference(Backend& backend, const ProcessGrid& grid, const Par
 
 }  // namespace
 
+FrozenGuard::FrozenGuard(Backend& backend, Decoder& decoder) : backend_(backend) {
+  for (Decoder::FrozenBytes& weight : decoder.frozen_bytes()) {
+    const std::uint64_t sum = checksum_words(backend_, weight.bytes);
+    all_.push_back({std::move(weight), sum});
+  }
+}
+
+void FrozenGuard::check(int rank) const {
+  for (const Guarded& guarded : all_) {
+    const std::uint64_t now = checksum_words(backend_, guarded.weight.bytes);
+    if (now == guarded.checksum) continue;
+    refuse(ExitStatus::kCorruption,
+           "frozen tensor {} has changed in the memory of rank {} (checksum {:016x} when loaded, {:016x} now): nothing "
+           "was saved since the last check that passed; resume from the last checkpoint on another machine, and look "
+           "at this one's memory",
+           guarded.weight.name, rank, guarded.checksum, now);
+  }
+}
+
+std::int64_t FrozenGuard::bytes() const {
+  std::int64_t total = 0;
+  for (const Guarded& guarded : all_) total += guarded.weight.bytes.bytes();
+  return total;
+}
+
 void require_equal_replicas(Backend& backend, const ProcessGrid& grid, const ParameterSet& parameters) {
   const std::int64_t replicated = parameters.replicated_elements();
   bool tensor_equal = true, data_equal = true;
@@ -94,6 +119,14 @@ void require_equal_replicas(Backend& backend, const ProcessGrid& grid, const Par
                                   : found +
                                         ": replicated state has changed by itself; nothing was saved; resume from "
                                         "the last checkpoint, and check that machine's memory");
+}
+
+void MemoryGuards::check(std::int64_t step) {
+  if (checked_step_ == step) return;
+  const ProcessGrid& grid = context_.grid;
+  agree(*grid.world, [&] { frozen_.check(grid.world->rank()); });
+  require_equal_replicas(context_.backend, grid, model_.parameters());
+  checked_step_ = step;
 }
 
 }  // namespace shardora

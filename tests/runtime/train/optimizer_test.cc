@@ -1,11 +1,9 @@
-#include "runtime/train/schedule.h"
+#include "runtime/train/optimizer.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <numbers>
-
-#include "runtime/train/optimizer.h"
 
 namespace shardora {
 namespace {
