@@ -4,20 +4,14 @@
 #include <cstdint>
 #include <optional>
 #include <sstream>
-#include <string_view>
 
+#include "kernels/check.h"
 #include "runtime/system/printable.h"
 
 namespace shardora {
 namespace {
 
-constexpr std::string_view kBlanks = " \t\r";
-
-std::string trimmed(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(kBlanks);
-  if (begin == std::string_view::npos) return {};
-  return std::string(text.substr(begin, text.find_last_not_of(kBlanks) + 1 - begin));
-}
+constexpr std::string_view kBlanks = " \t\r\n";
 
 // Where a comment begins in text that follows `before`; the text's end where there is none.
 std::size_t comment_in(std::string_view text, char before = ' ') {
@@ -45,6 +39,12 @@ std::optional<std::string> quoted_value(std::string_view text) {
 }
 
 }  // namespace
+
+std::string trimmed(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(kBlanks);
+  if (begin == std::string_view::npos) return {};
+  return std::string(text.substr(begin, text.find_last_not_of(kBlanks) + 1 - begin));
+}
 
 std::vector<std::pair<std::string, std::string>> parse_config(const std::string& text, const std::string& where) {
   std::vector<std::pair<std::string, std::string>> entries;

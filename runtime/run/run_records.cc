@@ -4,12 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-<<<<<<< HEAD:runtime/run/run_records.cc
+#include "runtime/formats/config_file.h"
 #include "runtime/system/files.h"
-=======
-#include "runtime/io/config_file.h"
-#include "runtime/io/files.h"
->>>>>>> faults:runtime/train/run_records.cc
 
 namespace shardora {
 namespace {
