@@ -5,7 +5,7 @@
 #include <string>
 
 #include "launch/binding.h"
-#include "launch/option_table.h"
+#include "launch/options.h"
 #include "runtime/comm/device_groups.h"
 
 namespace shardora {

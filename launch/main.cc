@@ -14,7 +14,6 @@
 #include "launch/build_id.h"
 #include "launch/commands/commands.h"
 #include "launch/compute.h"
-#include "launch/help.h"
 #include "launch/options.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/launcher.h"
