@@ -112,7 +112,8 @@ class Sources:
                 text = self.texts[path] = path.read_text()
                 cpp = path.suffix not in (".py", ".cmake", ".txt")
                 self.searched[path] = without_literals(text, strings=False) if cpp else text
-                for name, begin, end in (definitions(text) if cpp else python_definitions(text) if path.suffix == ".py" else []):
+                find = definitions if cpp else python_definitions if path.suffix == ".py" else lambda _: []
+                for name, begin, end in find(text):
                     self.defined[name.split("::")[-1]].append((name, path, begin, end))
 
     def bodies(self, where):
@@ -140,16 +141,16 @@ class Sources:
         found = self.find(bug)
         places = ", ".join(self.place(path, at) for path, at in found)
         if len(found) > 1:
-            return f"`{bug.text}` stands {len(found)} times in {bug.where} ({places}); make it longer, or name the class or file"
+            return f"`{bug.text}` stands {len(found)} times in {bug.where} ({places}); make it longer, or name the class"
         if found:
             return "changes nothing" if self.planted(bug)[1] == self.texts[next(iter(found))[0]] else None
         tokens = TOKEN.findall(bug.text)
         longest = next(n for n in range(len(tokens), -1, -1)
                        if n == 0 or any(expression(" ".join(tokens[:n])).search(self.searched[path], begin, end)
                                         for path, begin, end in bodies))
+        places = ", ".join(self.place(path, begin) for path, begin, _ in bodies[:3]) + (", …" if len(bodies) > 3 else "")
         after = f" after `{''.join(tokens[:longest])}`" if longest else ""
-        return (f"{bug.where} ({', '.join(self.place(path, begin) for path, begin, _ in bodies)}) has no `{bug.text}`: "
-                f"`{tokens[longest]}` is missing{after}")
+        return f"{bug.where} ({places}) has no `{bug.text}`: `{tokens[longest]}` is missing{after}"
 
     def planted(self, bug):
         """(path, text with the bug in it)"""
@@ -340,8 +341,9 @@ def main():
     if arguments.results:
         arguments.results.write_text(table(bugs, results))
     bad = [bug.name for bug in bugs if not is_noticed(results[bug.name])]
-    print(f"{len(bugs) - len(bad)} of {len(bugs)} bugs noticed, {sum(results[bug.name]['seconds'] for bug in bugs) / 3600:.1f} h"
-          + "".join(f"\nNOT NOTICED: {name}" for name in bad))
+    hours = sum(results[bug.name]["seconds"] for bug in bugs) / 3600
+    print(f"{len(bugs) - len(bad)} of {len(bugs)} bugs noticed, {hours:.1f} h",
+          *(f"NOT NOTICED: {name}" for name in bad), sep="\n")
     return 1 if bad else 0
 
 

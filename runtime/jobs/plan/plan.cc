@@ -97,7 +97,7 @@ RunPlan make_plan(const RunOptions& asked) {
   const int threads =
       options.parallel.threads > 0 ? options.parallel.threads * ranks : static_cast<int>(affinity().size());
   if (!on_gpu) {
-    measured = std::make_shared<MeasuredSpeeds>(MeasuredSpeeds::Context{
+    measured = std::make_shared<MeasuredSpeeds>(MeasuredSpeeds::Machine{
         .backend = {.threads = threads, .instruction_set = options.parallel.instruction_set},
         .ranks = ranks,
         .weights = {.storage = stored_dtype(options.model), .one_copy = options.model.weight_layouts == "one"},
