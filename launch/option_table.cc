@@ -12,9 +12,9 @@ constexpr unsigned kParallel = kRuns | kAnalyze | kDoctor;
 constexpr unsigned kNoCommand = 0;
 constexpr bool kMayDiffer = true;
 
-constexpr Range kAbove0{.above_low = true};
-constexpr Range kFrom0{};
-constexpr Range kShare{.high = 1, .below_high = true};
+constexpr ValueRange kAbove0{.above_low = true};
+constexpr ValueRange kFrom0{};
+constexpr ValueRange kShare{.high = 1, .below_high = true};
 
 Keys model_keys(ModelOptions& o) {
   return {

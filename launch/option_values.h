@@ -18,7 +18,7 @@
 
 namespace shardora {
 
-struct Range {
+struct ValueRange {
   double low = 0, high = std::numeric_limits<double>::infinity();
   bool above_low = false, below_high = false;  // the bounds themselves do not belong to it
 
@@ -34,7 +34,7 @@ struct Range {
 
 // The whole text as a number; none where anything is left over, or where it is not in the range or not finite.
 template <class T>
-std::optional<T> parse_number(std::string_view text, const Range& range) {
+std::optional<T> parse_number(std::string_view text, const ValueRange& range) {
   T value{};
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || stop != text.data() + text.size()) return std::nullopt;
@@ -43,7 +43,7 @@ std::optional<T> parse_number(std::string_view text, const Range& range) {
 }
 
 template <class T>
-OptionValue number(T& at, Range range) {
+OptionValue number(T& at, ValueRange range) {
   std::string expected = (std::is_integral_v<T> ? "a whole number " : "a number ") + range.text();
   if (std::is_same_v<T, std::uint64_t>) expected = "a whole number from 0 to 18446744073709551615";
   return {.expected = expected,
@@ -58,7 +58,7 @@ OptionValue number(T& at, Range range) {
 
 // A number, or a word that stands for a value out of its range.
 template <class T>
-OptionValue number_or(T& at, Range range, const std::string& word, T meaning) {
+OptionValue number_or(T& at, ValueRange range, const std::string& word, T meaning) {
   const OptionValue plain = number(at, range);
   return {.expected = word.empty() ? plain.expected + ", or nothing" : word + ", or " + plain.expected,
           .store =
@@ -146,7 +146,7 @@ inline OptionValue names(std::vector<std::string>& at) {
 }
 
 inline OptionValue token_ids(std::vector<std::int64_t>& at) {
-  constexpr Range kTokens{.high = std::numeric_limits<std::int32_t>::max()};
+  constexpr ValueRange kTokens{.high = std::numeric_limits<std::int32_t>::max()};
   const auto append = [kTokens](const std::string& part, auto& ids) {
     const auto id = parse_number<std::int64_t>(part, kTokens);
     if (id) ids.push_back(*id);
