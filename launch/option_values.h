@@ -42,18 +42,26 @@ std::optional<T> parse_number(std::string_view text, const ValueRange& range) {
   return finite && range.contains(static_cast<double>(value)) ? std::optional(value) : std::nullopt;
 }
 
+// parse: the text's value, if it is one.
+template <class T, class Parse, class Print>
+OptionValue bound(T& at, std::string expected, Parse parse, Print print) {
+  return {.expected = std::move(expected),
+          .store =
+              [&at, parse](const std::string& text) {
+                std::optional<T> value = parse(text);
+                if (value) at = std::move(*value);
+                return value.has_value();
+              },
+          .print = [&at, print] { return std::string(print(at)); }};
+}
+
 template <class T>
 OptionValue number(T& at, ValueRange range) {
   std::string expected = (std::is_integral_v<T> ? "a whole number " : "a number ") + range.text();
   if (std::is_same_v<T, std::uint64_t>) expected = "a whole number from 0 to 18446744073709551615";
-  return {.expected = expected,
-          .store =
-              [&at, range](const std::string& text) {
-                const std::optional<T> value = parse_number<T>(text, range);
-                if (value) at = *value;
-                return value.has_value();
-              },
-          .print = [&at] { return fmt::format("{}", at); }};
+  return bound(
+      at, expected, [range](const std::string& text) { return parse_number<T>(text, range); },
+      [](T value) { return fmt::format("{}", value); });
 }
 
 // A number, or a word that stands for a value out of its range.
@@ -75,21 +83,20 @@ template <class T>
 OptionValue choice(T& at, const std::vector<std::pair<std::string, T>>& choices) {
   std::string expected;
   for (const auto& [word, value] : choices) expected += (expected.empty() ? "one of " : ", ") + word;
-  return {.expected = expected,
-          .store =
-              [&at, choices](const std::string& text) {
-                for (const auto& [word, value] : choices) {
-                  if (word == text) return at = value, true;
-                }
-                return false;
-              },
-          .print =
-              [&at, choices] {
-                for (const auto& [word, value] : choices) {
-                  if (value == at) return word;
-                }
-                return std::string();
-              }};
+  const auto parse = [choices](const std::string& text) {
+    std::optional<T> found;
+    for (const auto& [word, value] : choices) {
+      if (word == text) found = value;
+    }
+    return found;
+  };
+  return bound(at, expected, parse, [choices](const T& given) {
+    std::string found;
+    for (const auto& [word, value] : choices) {
+      if (value == given) found = word;
+    }
+    return found;
+  });
 }
 
 inline OptionValue word(std::string& at, const std::vector<std::string>& words) {
@@ -101,48 +108,41 @@ inline OptionValue word(std::string& at, const std::vector<std::string>& words) 
 inline OptionValue yes_no(bool& at) { return choice<bool>(at, {{"true", true}, {"false", false}}); }
 
 inline OptionValue text(std::string& at, std::string expected) {
-  const auto store = [&at](const std::string& text) {
-    at = text;
-    return true;
-  };
-  return {.expected = std::move(expected), .store = store, .print = [&at] { return at; }};
+  const auto same = [](const std::string& text) { return text; };
+  return bound(at, std::move(expected), same, same);
 }
 
 // A list, separated by commas. Blanks around an item do not count; an empty text is an empty list.
 //   append(part, items)  adds what a part of the text says; false where it is not as expected
-//   finish(items)        false where the items do not fit together
-template <class Item, class Append, class Print, class Finish>
-OptionValue list(std::vector<Item>& at, std::string expected, Append append, Print print, Finish finish) {
-  return {.expected = std::move(expected),
-          .store =
-              [=, &at](const std::string& text) {
-                std::vector<Item> items;
-                for (std::size_t start = 0; !text.empty() && start <= text.size();) {
-                  const std::size_t comma = std::min(text.find(',', start), text.size());
-                  if (!append(trimmed(std::string_view(text).substr(start, comma - start)), items)) return false;
-                  start = comma + 1;
-                }
-                if (!finish(items)) return false;
-                at = std::move(items);
-                return true;
-              },
-          .print =
-              [=, &at] {
-                std::vector<std::string> texts;
-                for (const Item& item : at) texts.push_back(print(item));
-                return fmt::format("{}", fmt::join(texts, ", "));
-              }};
-}
-
+//   finish(items)        false where they do not fit together
 constexpr auto kAnyItems = [](const auto&) { return true; };
+constexpr auto kPlain = [](const auto& item) { return fmt::format("{}", item); };
+template <class Item, class Append, class Finish = decltype(kAnyItems), class Print = decltype(kPlain)>
+OptionValue list(std::vector<Item>& at, std::string expected, Append append, Finish finish = kAnyItems,
+                 Print print = kPlain) {
+  using Items = std::vector<Item>;
+  const auto parse = [append, finish](const std::string& text) -> std::optional<Items> {
+    Items items;
+    for (std::size_t start = 0; !text.empty() && start <= text.size();) {
+      const std::size_t comma = std::min(text.find(',', start), text.size());
+      if (!append(trimmed(std::string_view(text).substr(start, comma - start)), items)) return std::nullopt;
+      start = comma + 1;
+    }
+    return finish(items) ? std::optional(std::move(items)) : std::nullopt;
+  };
+  return bound(at, std::move(expected), parse, [print](const Items& items) {
+    std::vector<std::string> texts;
+    for (const Item& item : items) texts.push_back(print(item));
+    return fmt::format("{}", fmt::join(texts, ", "));
+  });
+}
 
 inline OptionValue names(std::vector<std::string>& at) {
   const auto append = [](const std::string& part, auto& items) {
     items.push_back(part);
     return !part.empty();
   };
-  return list(
-      at, "names, separated by commas", append, [](const std::string& name) { return name; }, kAnyItems);
+  return list(at, "names, separated by commas", append);
 }
 
 inline OptionValue token_ids(std::vector<std::int64_t>& at) {
@@ -152,9 +152,7 @@ inline OptionValue token_ids(std::vector<std::int64_t>& at) {
     if (id) ids.push_back(*id);
     return id.has_value();
   };
-  return list(
-      at, fmt::format("token ids {}, separated by commas", kTokens.text()), append,
-      [](std::int64_t id) { return fmt::format("{}", id); }, kAnyItems);
+  return list(at, fmt::format("token ids {}, separated by commas", kTokens.text()), append);
 }
 
 // What stands before and after a separator; all of it, and nothing, where the separator is missing.
@@ -178,9 +176,7 @@ inline OptionValue layer_numbers(std::vector<std::int64_t>& at) {
     layers.erase(std::unique(layers.begin(), layers.end()), layers.end());
     return true;
   };
-  return list(
-      at, "layer numbers and ranges from 0, as in 0-7,12", append,
-      [](std::int64_t layer) { return fmt::format("{}", layer); }, finish);
+  return list(at, "layer numbers and ranges from 0, as in 0-7,12", append, finish);
 }
 
 // A regular expression may hold commas and colons itself, so an entry ends only where ":number" meets a comma or the
@@ -205,9 +201,8 @@ OptionValue pattern(std::vector<std::pair<std::string, Number>>& at, const std::
     return value > 0 && value <= 65536;
   };
   const auto finish = [](const auto& entries) { return entries.empty() || entries.back().second != 0; };
-  return list(
-      at, fmt::format("regex:value, … with {} as value", number), append,
-      [](const auto& entry) { return fmt::format("{}:{}", entry.first, entry.second); }, finish);
+  return list(at, fmt::format("regex:value, … with {} as value", number), append, finish,
+              [](const auto& entry) { return fmt::format("{}:{}", entry.first, entry.second); });
 }
 
 // file, or file:share, file:share
@@ -220,9 +215,8 @@ inline OptionValue training_sources(std::vector<DataSource>& at) {
     sources.push_back({.name = "", .path = share ? path : part, .share = share.value_or(1)});
     return !part.empty() && sources.back().share > 0 && !(share && colon == 0);
   };
-  OptionValue value = list(
-      at, "a dataset file, or file:share, file:share with shares above 0", append,
-      [](const auto& one) { return fmt::format("{}:{}", one.path, one.share); }, kAnyItems);
+  OptionValue value = list(at, "a dataset file, or file:share, file:share with shares above 0", append, kAnyItems,
+                           [](const auto& one) { return fmt::format("{}:{}", one.path, one.share); });
   const auto print = value.print;
   value.print = [&at, print] { return at.size() == 1 && at[0].share == 1 ? at[0].path : print(); };
   return value;
@@ -247,9 +241,8 @@ inline OptionValue evaluation_sources(std::vector<DataSource>& at) {
     }
     return true;
   };
-  return list(
-      at, "a dataset file, or name=file, name=file with distinct names", append,
-      [](const auto& one) { return one.name.empty() ? one.path : one.name + "=" + one.path; }, are_told_apart);
+  return list(at, "a dataset file, or name=file, name=file with distinct names", append, are_told_apart,
+              [](const auto& one) { return one.name.empty() ? one.path : one.name + "=" + one.path; });
 }
 
 }  // namespace shardora

@@ -118,9 +118,15 @@ class OptionReader {
         refuse(ExitStatus::kUsage, "unexpected word '{}' {}; expected --section.key=value",
                printable(option.value.at(0)), where_);
       }
-      check_name(option.string_key, takes);
-      if (seen.insert(option.string_key).second) continue;
-      refuse(ExitStatus::kUsage, "{} is given twice {}; expected once", option.string_key, where_);
+      const std::string& name = option.string_key;
+      const auto key = std::find_if(table_.begin(), table_.end(), [&](const OptionKey& k) { return k.name == name; });
+      if (key == table_.end() && name != "config") refuse_unknown(name, takes);
+      if (key != table_.end() && (key->used_by & takes) == 0) {
+        refuse(ExitStatus::kUsage, "{} is not used by {}, only by {}; shardora {} --help lists what is", name,
+               command_.name, commands_of(key->used_by), command_.name);
+      }
+      if (seen.insert(name).second) continue;
+      refuse(ExitStatus::kUsage, "{} is given twice {}; expected once", name, where_);
     }
     // A length given in a stronger place replaces one of the other kind in a weaker one: --train.steps=10 over a
     // file's epochs. In one place they contradict, which check_options says.
@@ -133,20 +139,11 @@ class OptionReader {
     po::notify(values_);  // also of sources before, whose values were fine
   }
 
-  void check_name(const std::string& name, unsigned takes) const {
-    if (name == "config") return;
-    const auto key = std::find_if(table_.begin(), table_.end(), [&](const OptionKey& k) { return k.name == name; });
-    if (key == table_.end()) refuse_unknown(name, takes);
-    if ((key->used_by & takes) != 0) return;
-    refuse(ExitStatus::kUsage, "{} is not used by {}, only by {}; shardora {} --help lists what is", name,
-           command_.name, commands_of(key->used_by), command_.name);
-  }
-
   [[noreturn]] void refuse_unknown(const std::string& name, unsigned takes) const {
     std::string hint;
-    if (const OptionKey* const meant = nearest(name, takes)) {
+    if (const OptionKey* const meant = nearest_option(name, takes)) {
       hint = fmt::format("did you mean '{}'? ", meant->name);
-    } else if (const OptionKey* const other = nearest(name, kAnyCommand)) {
+    } else if (const OptionKey* const other = nearest_option(name, kAnyCommand)) {
       hint = fmt::format("'{}' is a key of {} only; ", other->name, commands_of(other->used_by));
     }
     refuse(ExitStatus::kUsage, "unknown key '{}' {}; {}shardora {} --help lists all", printable(name), where_, hint,
@@ -154,7 +151,7 @@ class OptionReader {
   }
 
   // The key that was probably meant, of those that one of these CommandBits uses; null where none is like it.
-  const OptionKey* nearest(std::string_view name, unsigned bits) const {
+  const OptionKey* nearest_option(std::string_view name, unsigned bits) const {
     const std::string_view key = name.substr(name.find('.') + 1);      // all of it where there is no dot
     std::size_t best = std::max<std::size_t>(2, name.size() / 3) + 1;  // further away nothing is alike
     const OptionKey* nearest = nullptr;

@@ -65,7 +65,7 @@ std::vector<std::pair<std::string, std::string>> parse_config(const std::string&
              number);
     }
     const std::string_view behind = std::string_view(line).substr(line.find('=') + 1);
-    const std::string key = (section == "." ? "" : section) + trimmed(content.substr(0, equals));
+    const std::string key = section + trimmed(content.substr(0, equals));
     const std::size_t begin = std::min(behind.find_first_not_of(kBlanks), behind.size());
     if (!behind.substr(begin).starts_with('"')) {
       entries.emplace_back(key, without_comment(behind, '='));
