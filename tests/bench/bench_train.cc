@@ -9,9 +9,9 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/random.h"
-#include "launch/compute.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/mpi_session.h"
+#include "runtime/session/backend_setup.h"
 #include "runtime/system/proc.h"
 #include "runtime/train/step.h"
 #include "tests/bench/product_floor.h"
@@ -247,22 +247,21 @@ void print_table(const Json& report) {
 void measure(MpiSession& session, const TrainArguments& arguments) {
   const ProcessGrid& grid = session.make_grid(arguments.options.parallel);
   const Binding binding = bind_cores(session, arguments.options.parallel);
-  const CommandInfo train{.name = "train", .bit = kTrain, .summary = {}};
-  Compute compute(session, train, arguments.options, grid, binding);
+  BackendSetup setup(session, arguments.options, grid, binding);
   Log log(session.world().rank(), true);
   const std::atomic<bool> stop = false;
-  const Context context{.backend = compute.backend(),
-                        .grid = compute.grid(),
+  const Context context{.backend = setup.backend(),
+                        .grid = setup.grid(),
                         .log = log,
                         .stop_requested = stop,
                         .resolved_config = {},
                         .ranks_on_host = session.host_local_size(),
-                        .ranks_on_device = compute.ranks_on_device()};
+                        .ranks_on_device = setup.ranks_on_device()};
   Bench bench(arguments, context);
   Json report = bench.run();
   report["threads"] = binding.threads;
   report["shape"] = arguments.shape;
-  report["instruction_set"] = compute.backend().instruction_set();
+  report["instruction_set"] = setup.backend().instruction_set();
   if (session.world().rank() != 0) return;
   print_table(report);
   fmt::print("{}\n", report.dump());

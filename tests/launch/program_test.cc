@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "launch/commands/result.h"
+#include "launch/commands/commands.h"
 #include "tests/support/temporary_folder.h"
 
 namespace shardora {

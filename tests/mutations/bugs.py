@@ -304,7 +304,7 @@ FILES = [
         "0, kEndOfYear9999 * 1000", "HostileLock|fuzz.run_lock"),
     Bug("an unknown key is shown as it is", "messages cannot obey a terminal", "refuse_unknown", "printable(name)", "name",
         "ShowsControlCharacters|fuzz.options"),
-    Bug("keys of other commands are suggested", "a mistake is explained", "refuse_unknown", "place.takes", "kAnyCommand",
+    Bug("keys of other commands are suggested", "a mistake is explained", "refuse_unknown", "name, takes)", "name, kAnyCommand)",
         "ParseInvocation.Suggests"),
     Bug("a key is suggested whatever was typed", "a mistake is explained", "nearest_option", "std::max<std::size_t>(...) + 1",
         "std::string::npos", "ParseInvocation.Suggests"),
@@ -434,7 +434,7 @@ FIT = [
         "if (... == DType::kF32) {...{...}...; return ...; }", "", "loading"),
     Bug("the second layout of weights is not planned", "peak memory is known", "frozen_matrix_bytes", "shared ? ...backward",
         "layouts.forward", "loading"),
-    Bug("every rank warns", "one warning", "run_command", "if (...) log.warn(world.broadcast(...));",
+    Bug("every rank warns", "one warning", "run_on_ranks", "if (...) log.warn(world.broadcast(...));",
         'if (!binding.warning.empty()) fmt::print(stderr, "{}\\n", binding.warning);', "MoreThreads"),
 ]
 

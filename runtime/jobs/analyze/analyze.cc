@@ -8,8 +8,10 @@
 #include "runtime/adapter/folded_modules.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/jobs/analyze/analysis_sources.h"
+#include "runtime/jobs/analyze/report.h"
 #include "runtime/model/stored_rows.h"
 #include "runtime/session/loaded_model.h"
+#include "runtime/system/files.h"
 #include "runtime/system/printable.h"
 
 namespace shardora {
@@ -150,14 +152,20 @@ void append(const Compared& compared, std::int64_t step, std::span<const double>
 
 Analysis analyze(const RunOptions& options, const Context& context) {
   Communicator& world = *context.grid.world;
+  const std::string& csv = options.analyze.csv;
+  const bool writes = world.rank() == 0 && !csv.empty();
   Base base{.folder = options.model.path};
   std::vector<AnalysisSource> sources;
   agree(world, [&] {
+    if (writes) {
+      require_place("analyze.csv", csv);
+      require_own_csv(csv);
+    }
     base.config = read_model_config(base.folder);
     base.weights.emplace(base.folder, base.config);
     sources = analysis_sources(options);
   });
-  Analysis analysis;
+  Analysis analysis{.csv = csv};
   for (const AnalysisSource& source : sources) {
     std::optional<Compared> compared;
     std::vector<double> figures;
@@ -168,6 +176,9 @@ Analysis analyze(const RunOptions& options, const Context& context) {
     world.all_reduce(view_of(std::span(figures), {std::ssize(figures)}), Reduction::kSum, {});  // one is not 0
     append(*compared, source.step, figures, analysis);
   }
+  agree(world, [&] {
+    if (writes) replace_file(csv, to_csv(analysis));
+  });
   return analysis;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "runtime/comm/agreement.h"
 #include "runtime/jobs/generate/beam_search.h"
@@ -122,6 +123,19 @@ Generation generate(const RunOptions& options, const Context& context) {
   generation.seconds = grid.world->all_reduce(seconds.count(), Reduction::kMax);
   for (const Continuation& one : generation.continuations) generation.new_tokens += std::ssize(one.tokens);
   return generation;
+}
+
+nlohmann::ordered_json to_json(const Generation& generation) {
+  nlohmann::ordered_json sequences = nlohmann::ordered_json::array();
+  for (const Continuation& one : generation.continuations) {
+    sequences.push_back({{"tokens", one.tokens},
+                         {"stopped", one.at_stop_token ? "stop_token" : "length"},
+                         {"log_probability", one.log_probability}});
+  }
+  return {{"sequences", std::move(sequences)},
+          {"new_tokens", generation.new_tokens},
+          {"seconds", generation.seconds},
+          {"tokens_per_second", static_cast<double>(generation.new_tokens) / generation.seconds}};
 }
 
 }  // namespace shardora

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "runtime/comm/agreement.h"
@@ -150,6 +151,14 @@ MergeSummary merge(const RunOptions& options, const Context& context) {
     staged->publish();
   });
   return summary;
+}
+
+nlohmann::ordered_json to_json(const MergeSummary& summary) {
+  nlohmann::ordered_json result = {{"command", "merge"},         {"output", summary.output},
+                                   {"tensors", summary.tensors}, {"merged_modules", summary.merged_modules},
+                                   {"bytes", summary.bytes},     {"seconds", summary.seconds}};
+  if (summary.logit_difference) result["logit_difference"] = *summary.logit_difference;
+  return result;
 }
 
 }  // namespace shardora

@@ -11,6 +11,7 @@
 #include "runtime/jobs/plan/occupancy.h"
 #include "runtime/jobs/plan/shapes.h"
 #include "runtime/observe/model_flops.h"
+#include "runtime/session/backend_setup.h"
 #include "runtime/system/printable.h"
 #include "runtime/system/proc.h"
 #include "runtime/train/start_table.h"

@@ -4,19 +4,18 @@
 #include <memory>
 #include <string>
 
-#include "launch/binding.h"
-#include "launch/option_table.h"
 #include "runtime/comm/device_groups.h"
+#include "runtime/session/cpu_affinity.h"
 
 namespace shardora {
 
-class Compute {
+class BackendSetup {
  public:
   // Collective over the world. Throws AgreedError(kUnavailable) on all ranks, with found, needed and remedy, where
-  // parallel.backend = cuda cannot be had; auto takes the CPU then, and says why. merge, inspect and plan are host
-  // work.
-  Compute(MpiSession& session, const CommandInfo& command, const RunOptions& options, const ProcessGrid& grid,
-          const Binding& binding);
+  // parallel.backend = cuda cannot be had; auto takes the CPU then, and says why. host_work: the CPU, whatever
+  // parallel.backend is.
+  BackendSetup(MpiSession& session, const RunOptions& options, const ProcessGrid& grid, const Binding& binding,
+               bool host_work = false);
 
   Backend& backend() { return *backend_; }
   const ProcessGrid& grid() const { return groups_->grid(); }
@@ -33,5 +32,8 @@ class Compute {
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<DeviceGroups> groups_;
 };
+
+// What model.dtype = auto stands for where a run computes.
+void resolve_dtype(RunOptions& options, BackendKind kind);
 
 }  // namespace shardora

@@ -1,4 +1,4 @@
-#include "launch/binding.h"
+#include "runtime/session/cpu_affinity.h"
 
 #include <fmt/format.h>
 #include <sched.h>

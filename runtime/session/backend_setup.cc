@@ -1,4 +1,4 @@
-#include "launch/compute.h"
+#include "runtime/session/backend_setup.h"
 
 #include <fmt/format.h>
 
@@ -25,19 +25,16 @@ std::string reason_of(const std::string& refusal) {
   return refusal.starts_with(prefix) ? refusal.substr(prefix.size()) : refusal;
 }
 
-// What reads files and writes them.
-bool on_host(const CommandInfo& command) { return (command.bit & (kMerge | kAnalyze | kInspect | kPlan)) != 0; }
-
-struct Choice {
+struct BackendChoice {
   BackendKind kind = BackendKind::kCpu;
   std::vector<CudaDevice> devices = {};  // that this rank sees; CUDA only
   std::string why = {};                  // auto: what made it the CPU
 };
 
 // All ranks alike: auto is CUDA where every rank sees a device.
-Choice choose(Communicator& world, const CommandInfo& command, const ParallelOptions& options) {
-  if (options.backend == "cpu" || on_host(command)) return {};
-  Choice cuda{.kind = BackendKind::kCuda};
+BackendChoice choose_backend(Communicator& world, const ParallelOptions& options) {
+  if (options.backend == "cpu") return {};
+  BackendChoice cuda{.kind = BackendKind::kCuda};
   if (options.backend == "cuda") {
     agree(world, [&] { cuda.devices = cuda_devices(); });
     return cuda;
@@ -57,10 +54,10 @@ Choice choose(Communicator& world, const CommandInfo& command, const ParallelOpt
 
 }  // namespace
 
-Compute::Compute(MpiSession& session, const CommandInfo& command, const RunOptions& options, const ProcessGrid& grid,
-                 const Binding& binding) {
+BackendSetup::BackendSetup(MpiSession& session, const RunOptions& options, const ProcessGrid& grid,
+                           const Binding& binding, bool host_work) {
   Communicator& world = session.world();
-  const Choice choice = choose(world, command, options.parallel);
+  const BackendChoice choice = host_work ? BackendChoice{} : choose_backend(world, options.parallel);
   bool devices_shared = false;
   if (choice.kind == BackendKind::kCuda) {
     devices_shared = make_cuda(session, choice.devices, options);
@@ -79,13 +76,13 @@ Compute::Compute(MpiSession& session, const CommandInfo& command, const RunOptio
   note_ = fmt::format("{}{}; {}", backend_->description(), choice.why, groups_->description());
 }
 
-void Compute::make_cpu(Communicator& world, const ParallelOptions& options, const Binding& binding) {
+void BackendSetup::make_cpu(Communicator& world, const ParallelOptions& options, const Binding& binding) {
   const BackendOptions backend{.threads = binding.threads,
                                .instruction_set = shared_instruction_set(world, options.instruction_set)};
   agree(world, [&] { backend_ = make_backend(BackendKind::kCpu, backend); });
 }
 
-bool Compute::make_cuda(MpiSession& session, const std::vector<CudaDevice>& devices, const RunOptions& options) {
+bool BackendSetup::make_cuda(MpiSession& session, const std::vector<CudaDevice>& devices, const RunOptions& options) {
   const DeviceChoice choice =
       choose_device(session.world(), session.host_group(), devices, options.parallel.share_devices);
   const int count = static_cast<int>(devices.size());
@@ -94,6 +91,11 @@ bool Compute::make_cuda(MpiSession& session, const std::vector<CudaDevice>& devi
       .device = choice.index, .attention = options.parallel.attention, .deterministic = options.train.deterministic};
   agree(session.world(), [&] { backend_ = make_backend(BackendKind::kCuda, backend); });
   return choice.shared;
+}
+
+void resolve_dtype(RunOptions& options, BackendKind kind) {
+  if (options.model.dtype != "auto" || kind != BackendKind::kCuda) return;
+  options.model.dtype = options.adapter.method == AdapterMethod::kFull ? "float32" : "bfloat16";
 }
 
 }  // namespace shardora
