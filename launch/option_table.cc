@@ -388,8 +388,11 @@ Keys command_keys() {
        .value = whole(SHARDORA_AT(plan.tokens), from_to(0, 1e15))},
       {.name = "plan.calibration",
        .used_by = kPlan,
-       .help = "file that keeps what was measured of this machine, for the next plan or another machine",
-       .value = text(SHARDORA_AT(plan.calibration), "a file")},
+       .help = "without effect, kept for older configuration files: this machine is measured for each plan",
+       .value = {.expected = "nothing: files of measured speeds are no longer kept, this machine is measured for each "
+                             "plan; leave the key out",
+                 .store = [](const std::string& given, RunOptions&) { return given.empty(); },
+                 .print = [](const RunOptions&) { return std::string(); }}},
       {.name = "generate.prompts",
        .used_by = kGenerate,
        .needed_by = kGenerate,

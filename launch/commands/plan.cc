@@ -1,11 +1,10 @@
-#include "runtime/jobs/plan/plan.h"
-
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 
 #include "launch/commands/commands.h"
 #include "launch/commands/result.h"
+#include "runtime/jobs/plan/plan_report.h"
 
 namespace shardora {
 
