@@ -6,8 +6,9 @@
 #   launch/install.sh cluster-tests      what the campaigns on several hosts and under Slurm need (tests/faults)
 #   launch/install.sh build cuda         and what the CUDA backend takes from the Python index: the headers of cuDNN's front end
 #   launch/install.sh build fuzz         and what the fuzz targets are built with
-#   launch/install.sh data               what launch/data and convert_config.py need, into build/venv
-#   launch/install.sh report             what launch/report/report.py makes its pages with, into build/venv
+#   launch/install.sh data               the package launch/shardora with what its commands for data, text and configurations
+#                                        need, into build/venv
+#   launch/install.sh report             the same package with what shardora-report and shardora-analyze need
 #   launch/install.sh --python numpy …   packages from the Python index, into build/venv
 #
 # Nothing happens where everything is there already. Without apt-get, or without the right to use it, the packages that
@@ -23,8 +24,9 @@ lint_packages=(clang-format git)
 fuzz_packages=(clang-16 libclang-rt-16-dev)
 python_packages=(python3-venv)
 cuda_packages=(nvidia-cudnn-frontend)  # of the Python index
-data_packages=(numpy safetensors tokenizers transformers jinja2 ijson tqdm pyyaml)  # of the Python index
-report_packages=(plotly numpy safetensors tensorboardX)
+package_builder=(flit_core)  # what pip builds launch/pyproject.toml with
+data_packages=(numpy safetensors tokenizers transformers jinja2 tqdm pyyaml)  # of the Python index
+report_packages=(plotly numpy safetensors jinja2 tensorboardX)
 # Debian 12's own clang-tidy, 14, does not know std::source_location. OpenMP's package is for its header alone.
 if grep -qs '^VERSION_ID="12"' /etc/os-release; then
   lint_packages+=(clang-tidy-16 libomp-16-dev)
@@ -85,8 +87,18 @@ PYTHON
   fi
 }
 
+# The package of this tree, editable, so that a change of a module counts at once; anew where the commands may have changed.
+install_shardora() {
+  local installed
+  installed=$(build/venv/bin/python -Ic 'import shardora; print(shardora.__path__[0])' 2>/dev/null || true)
+  if [[ $installed -ef launch/shardora && build/venv/bin/shardora-prepare -nt launch/pyproject.toml ]]; then return; fi
+  say "installing launch/shardora into build/venv"
+  build/venv/bin/pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation \
+    --editable launch >&2
+}
+
 main() {
-  local packages=() python=()
+  local packages=() python=() shardora=false
   while [[ $# -gt 0 && $1 != --python ]]; do
     case $1 in
       build) packages+=("${build_packages[@]}") ;;
@@ -95,8 +107,8 @@ main() {
       lint) packages+=("${lint_packages[@]}") ;;
       fuzz) packages+=("${fuzz_packages[@]}") ;;
       cuda) python+=("${cuda_packages[@]}") ;;
-      data) python+=("${data_packages[@]}") ;;
-      report) python+=("${report_packages[@]}") ;;
+      data) shardora=true python+=("${package_builder[@]}" "${data_packages[@]}") ;;
+      report) shardora=true python+=("${package_builder[@]}" "${report_packages[@]}") ;;
       *) say "unknown set '$1': expected build, tests, cluster-tests, lint, fuzz, cuda, data, report or --python PACKAGE…"; exit 64 ;;
     esac
     shift
@@ -104,6 +116,7 @@ main() {
   if [[ ${#packages[@]} -gt 0 ]]; then install_packages "${packages[@]}"; fi
   if [[ ${1:-} == --python ]]; then python+=("${@:2}"); fi
   if [[ ${#python[@]} -gt 0 ]]; then install_python "${python[@]}"; fi
+  if $shardora; then install_shardora; fi
 }
 
 main "$@"

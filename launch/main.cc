@@ -1,5 +1,7 @@
 // From the shell to a command and back: session, options, command, catch, exit status.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <csignal>
@@ -28,12 +30,22 @@ std::atomic<bool> stop_requested = false;  // the one global: a signal handler r
 static_assert(std::atomic<bool>::is_always_lock_free);
 
 // Only training looks at the flag; other commands have nothing to save and end by the signal itself. Set before MPI is
-// up, which takes a while on many hosts.
+// up, which takes a while on many hosts. Under nohup the end of a terminal ends nothing.
 void stop_on_signals() {
   struct sigaction action {};
   action.sa_handler = [](int) { stop_requested = true; };
   action.sa_flags = SA_RESTART;
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaction(signal, &action, nullptr);
+  struct sigaction hangup {};
+  sigaction(SIGHUP, nullptr, &hangup);
+  if (hangup.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
+}
+
+// A standard stream that is closed would be the next file that is opened. It becomes one that cannot be used, either.
+void fill_standard_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(stream, F_GETFD) == -1) open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
 }
 
 const char* environment(const char* name) { return std::getenv(name); }
@@ -140,7 +152,7 @@ ExitStatus run_command(MpiSession& session, Reading& reading, Deadline* deadline
 }
 
 int report(int rank, ExitStatus status, const char* message) {
-  if (*message != '\0') fmt::print(stderr, "shardora: [rank {}] {}\n", rank, message);
+  if (*message != '\0') std::fprintf(stderr, "shardora: [rank %d] %s\n", rank, message);
   std::fflush(stderr);
   return static_cast<int>(status);
 }
@@ -168,14 +180,15 @@ int run(MpiSession& session, Reading& reading, Deadline* deadline) {
 
 int main(int argc, char** argv) {
   using namespace shardora;
+  fill_standard_streams();
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe becomes an error where it is written to
   const Words words(argv + (argc > 0 ? 1 : 0), argv + argc);
   const int launched = launched_rank(environment);
   if (const auto answer = answer_at_once(words)) {
-    if (launched == 0) fmt::print("{}", *answer);
+    if (launched == 0) std::fputs(answer->c_str(), stdout);
     return static_cast<int>(ExitStatus::kDone);
   }
   if (!words.empty() && words[0] == "train") stop_on_signals();
-  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe becomes an error where it is written to
   try {
     Reading reading = read_words(words);
     const std::unique_ptr<Deadline> deadline = make_deadline(words, reading);  // outlives MPI

@@ -6,8 +6,10 @@
 #include <fstream>
 #include <map>
 #include <set>
+#include <sstream>
 
 #include "kernels/check.h"
+#include "runtime/formats/config_file.h"
 #include "runtime/system/printable.h"
 
 namespace shardora {
@@ -113,17 +115,18 @@ void add_environment(Settings& settings) {
 
 void add_file(Settings& settings, const std::string& path) {
   std::ifstream file(path);
-  if (!file || file.peek() == std::ifstream::traits_type::eof()) {
+  std::ostringstream text;
+  if (!(text << file.rdbuf())) {
     refuse(ExitStatus::kUsage,
            "cannot read the configuration file '{}', or it is empty; expected [section] and key = value",
            printable(path));
   }
-  const po::options_description known = known_options();
   const Place place{"in " + printable(path), kAnyCommand};
-  const po::parsed_options source = parsed(place, [&] { return po::parse_config_file(file, known); });
-  for (const auto& option : source.options) {
-    if (option.string_key == "config")
-      refuse(ExitStatus::kUsage, "'config' {} is for the command line only", place.text);
+  po::parsed_options source(nullptr);
+  for (const auto& [key, value] : parse_config(text.str(), place.text)) {
+    if (key == "config") refuse(ExitStatus::kUsage, "'config' {} is for the command line only", place.text);
+    if (find_option(key) == nullptr) refuse_unknown(key, place);
+    source.options.emplace_back(key, std::vector<std::string>{value});
   }
   add(settings, source, place.text, 1);
 }
@@ -140,11 +143,10 @@ void drop_the_weaker_length(Settings& settings) {
 }
 
 void store(const OptionKey& option, const Setting& setting, RunOptions& options) {
-  const bool fits_a_file = setting.text.find_first_of("#\n\r") == std::string::npos;
+  const bool fits_a_file = setting.text.find_first_of("\n\r") == std::string::npos;
   if (fits_a_file && option.value.store(setting.text, options)) return;
   refuse(ExitStatus::kUsage, "{} = '{}' {}: expected {}", option.name, printable(setting.text), setting.where,
-         fits_a_file ? option.value.expected
-                     : option.value.expected + " without # or line breaks, which no file can hold");
+         fits_a_file ? option.value.expected : option.value.expected + " without line breaks, which no file can hold");
 }
 
 const CommandInfo& find_command(const std::string& name) {
@@ -193,7 +195,7 @@ std::string resolved_config(const RunOptions& options) {
     std::string text;
     if (option.section() != section) text = fmt::format("{}[{}]\n", section.empty() ? "" : "\n", option.section());
     section = option.section();
-    return text + fmt::format("{} = {}\n", option.key(), option.value.print(options));
+    return text + fmt::format("{} = {}\n", option.key(), config_value(option.value.print(options)));
   });
 }
 

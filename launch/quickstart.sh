@@ -105,8 +105,11 @@ on_ranks() {
 # The skill is taught with the model cut over pairs of ranks; what remains are data-parallel copies.
 tensor_ranks() { if ((ranks % 2 == 0)); then echo 2; else echo 1; fi; }
 
+# quickstart PYTHON STEP …: a step of launch/shardora/quickstart, which needs no installation.
+quickstart() { PYTHONPATH=launch "$1" -m shardora.quickstart "${@:2}"; }
+
 make_demo() {
-  python3 launch/quickstart/make.py "$output"
+  quickstart python3 make "$output"
 }
 
 train_base() {
@@ -149,7 +152,7 @@ own_model() {
   if [[ -f $model/tokenizer.json ]]; then stage install-tokenizers ./launch/install.sh --python tokenizers; fi
   local python=python3
   if [[ -x build/venv/bin/python ]]; then python=build/venv/bin/python; fi
-  stage make-data "$python" launch/quickstart/split.py "$model" "$data" "$output"
+  stage make-data quickstart "$python" split "$model" "$data" "$output"
   stage train-dora train_dora configs/finetune.cfg "${train_flags[@]}"
 }
 
@@ -166,7 +169,7 @@ main() {
   measure_all
   local python=python3
   if [[ $kind == own_model && -x build/venv/bin/python ]]; then python=build/venv/bin/python; fi
-  "$python" launch/quickstart/table.py "$kind" "$model" "$output"
+  quickstart "$python" table "$kind" "$model" "$output"
 }
 
 main "$@"

@@ -18,7 +18,7 @@ ExitStatus run_plan(const RunOptions& options, const Context& context);  // on o
 ExitStatus run_analyze(const RunOptions& options, const Context& context);
 ExitStatus run_inspect(const RunOptions& options, const Context& context);  // on one rank
 
-// Before there is a Machine: it looks at what makes one.
+// Before there is a Context: it looks at what makes one.
 ExitStatus run_doctor(MpiSession& session, const Invocation& invocation, Deadline& deadline);
 
 }  // namespace shardora

@@ -12,7 +12,7 @@ ExitStatus run_merge(const RunOptions& options, const Context& context) {
                                    {"tensors", summary.tensors}, {"merged_modules", summary.merged_modules},
                                    {"bytes", summary.bytes},     {"seconds", summary.seconds}};
   if (summary.logit_difference) result["logit_difference"] = *summary.logit_difference;
-  print_result(*context.grid.world, result);
+  print_result(context, result);
   return ExitStatus::kDone;
 }
 

@@ -8,7 +8,7 @@ namespace shardora {
 
 ExitStatus run_train(const RunOptions& options, const Context& context) {
   const TrainSummary summary = train(options, context);
-  print_result(*context.grid.world, to_json(summary));
+  print_result(context, to_json(summary));
   return summary.stopped_early ? ExitStatus::kStoppedEarly : ExitStatus::kDone;
 }
 

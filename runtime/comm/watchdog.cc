@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <mutex>
@@ -46,7 +47,7 @@ void attempt(const Action& action) {
   try {
     action();
   } catch (const std::exception& error) {
-    fmt::print(stderr, "shardora: {}\n", error.what());
+    std::fprintf(stderr, "shardora: %s\n", error.what());
   }
 }
 

@@ -21,10 +21,6 @@ TensorView upload_values(Backend& backend, TensorView room, const std::vector<T>
 constexpr std::int64_t kChunkElements = 4 << 20;  // logits of one chunk: 16 MiB
 constexpr std::int64_t kLeastChunkRows = 256;     // below this the head's products lose speed
 
-const BlockSaved& slot(const Activations& activations, std::size_t layer) {
-  return activations.slots[layer % activations.slots.size()];
-}
-
 // What the chunk that begins at row `first` leaves of its rows, into `kept` [3, tokens].
 void keep_row_scores(Backend& backend, const CrossEntropy& op, TensorView kept, std::int64_t first) {
   const std::int64_t tokens = kept.size(1), rows = op.row_max.size(0);
@@ -90,21 +86,21 @@ KvCache Decoder::take_cache(Arena& arena, const ActivationPlan& plan) const {
   return cache;
 }
 
-// Layers differ in what they save, as their adapters do: where all share memory, it is that of the largest.
+// Layers differ in what they save, as their adapters do: where all share memory, it is that of the largest. Without
+// training that is always so, and a layer's input is gone once the next but one has its own.
 std::vector<BlockSaved> Decoder::take_slots(Arena& arena, const ActivationPlan& plan) const {
   const std::int64_t tokens = plan.limits.tokens;
   const Recompute recompute = plan.training ? plan.recompute : Recompute::kNone;
-  std::vector<BlockSaved> slots(plan.training ? blocks_.size() : std::min<std::size_t>(2, blocks_.size()));
-  std::vector<TensorView> inputs;
-  for (std::size_t i = 0; i < slots.size(); ++i) {
-    inputs.push_back(arena.take("activations", plan.dtype, {tokens, config_.hidden_size}));
-  }
+  const bool share = !plan.training || recompute == Recompute::kFull;
+  std::vector<BlockSaved> slots(blocks_.size());
+  std::vector<TensorView> inputs(plan.training ? slots.size() : std::min<std::size_t>(2, slots.size()));
+  for (TensorView& input : inputs) input = arena.take("activations", plan.dtype, {tokens, config_.hidden_size});
   const std::int64_t mark = arena.mark();
   std::int64_t end = mark;
   for (std::size_t i = 0; i < slots.size(); ++i) {
-    if (recompute == Recompute::kFull) arena.release(mark);
+    if (share) arena.release(mark);
     slots[i] = blocks_[i].take_saved(arena, plan.dtype, tokens, recompute);
-    slots[i].h = inputs[i];
+    slots[i].h = inputs[i % inputs.size()];
     end = std::max(end, arena.mark());
   }
   arena.take("activations", DType::kU8, {end - arena.mark()});
@@ -157,7 +153,7 @@ DeviceBatch Decoder::upload(const Batch& batch, const CachePlaces& places, const
 
 void Decoder::run_blocks(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const {
   const std::int64_t tokens = batch.tokens.size(0);
-  const TensorView h = slot(activations, 0).h.rows(0, tokens);
+  const TensorView h = activations.slots[0].h.rows(0, tokens);
   embedding_->gather_rows(batch.tokens, vocabulary_.begin, h);
   parallel_.join_embedding(h);
   for (std::size_t layer = 0; layer < blocks_.size(); ++layer) run_block(pass, batch, activations, layer);
@@ -167,8 +163,8 @@ void Decoder::run_block(const PassContext& pass, const DeviceBatch& batch, const
                         std::size_t layer) const {
   const ProfilerRange range(pass.profile_ranges, "layer forward", static_cast<std::int64_t>(layer));
   const bool last = layer + 1 == blocks_.size();
-  const TensorView out = last ? activations.h_last : slot(activations, layer + 1).h;
-  blocks_[layer].forward(pass, batch, slot(activations, layer), out.rows(0, batch.tokens.size(0)));
+  const TensorView out = last ? activations.h_last : activations.slots[layer + 1].h;
+  blocks_[layer].forward(pass, batch, activations.slots[layer], out.rows(0, batch.tokens.size(0)));
 }
 
 // Only rows that predict a target reach the last norm and the head.
@@ -274,7 +270,7 @@ void Decoder::backward(const PassContext& pass, const DeviceBatch& batch, const 
     const bool goes_on = embedding_trains || layer != lowest;
     // The last layer's activations are still there. Its output is written again too: the same bits, for nobody.
     if (activations.layers_share && layer + 1 < blocks_.size()) run_block(pass, batch, activations, layer);
-    blocks_[layer].backward(pass, batch, slot(activations, layer), dh, goes_on);
+    blocks_[layer].backward(pass, batch, activations.slots[layer], dh, goes_on);
     if (layer_done) layer_done(static_cast<std::int64_t>(layer));
   }
   if (embedding_trains) trainable_embedding_->scatter_rows(batch.tokens, vocabulary_.begin, dh);

@@ -18,7 +18,7 @@ namespace shardora {
 // Sizes that activations are made for.
 struct ActivationPlan {
   BatchLimits limits;
-  bool training = true;       // keep every layer; else two slots serve all layers in turn
+  bool training = true;       // keep what every layer saves; else all layers use the same memory in turn
   bool row_scores = false;    // keep what gives each target's own loss
   DType dtype = DType::kF32;  // of activations and their gradients; logits and statistics are fp32
   Recompute recompute = Recompute::kNone;
@@ -27,7 +27,7 @@ struct ActivationPlan {
 
 struct Activations {
   DeviceBatch storage;                                // room for the largest micro-batch
-  std::vector<BlockSaved> slots;                      // of the layers in turn
+  std::vector<BlockSaved> slots;                      // one a layer
   bool layers_share = false;                          // Recompute::kFull: all slots are the same memory, but for h
   TensorView h_last;                                  // [tokens, hidden]: the last block's output
   TensorView head_x, head_normed, head_rstd, d_head;  // rows that predict a target

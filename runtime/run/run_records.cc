@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "runtime/formats/config_file.h"
 #include "runtime/system/files.h"
 
 namespace shardora {
@@ -13,20 +14,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* kConfiguration = "config.resolved.cfg";
-
-std::map<std::string, std::string> read_configuration(const fs::path& file) {
-  std::map<std::string, std::string> values;
-  std::istringstream lines(read_text(file));
-  std::string section;
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with('[') && line.ends_with(']')) section = line.substr(1, line.size() - 2);
-    const std::size_t equals = line.find(" =");
-    if (equals == std::string::npos) continue;
-    const std::size_t begin = line.find_first_not_of(' ', equals + 2);
-    values[section + "." + line.substr(0, equals)] = begin == std::string::npos ? "" : line.substr(begin);
-  }
-  return values;
-}
 
 // The lines of metrics.jsonl, by their steps.
 struct Figures {
@@ -77,7 +64,10 @@ void take_figures(const Figures& figures, RunRecords& records) {
 }
 
 RunRecords read_records(const fs::path& run, std::optional<std::int64_t> checkpoint) {
-  RunRecords records{.folder = run, .configuration = read_configuration(run / kConfiguration)};
+  RunRecords records{.folder = run};
+  for (auto& [key, value] : parse_config(read_text(run / kConfiguration), kConfiguration)) {
+    records.configuration[key] = std::move(value);
+  }
   if (!fs::exists(run / "metrics.jsonl")) return records;
   const Figures figures = read_figures(run / "metrics.jsonl");
   const bool best = records.value("train.save_best") == "true" && !figures.evaluations.empty();

@@ -102,6 +102,11 @@ void TrainStep::accumulate_gradients(std::int64_t step) {
     const ProfilerRange backward = clock_.enter(Phase::kBackward);
     decoder.backward(pass, on_device, activations, packer_.at_end() ? layer_done_ : kAllAtOnce);
   }
+  if (!layer_done_ || !packer_.empty()) return;
+  // The last step of a run may leave a rank without a sequence: the others sum their layers with it.
+  for (std::int64_t layer = decoder.config().num_hidden_layers; layer-- > decoder.lowest_trained_layer();) {
+    layer_done_(layer);
+  }
 }
 
 // An exact norm gradient has terms of all micro-batches and of the whole tensor group.

@@ -41,6 +41,7 @@ class Trainer {
   void open_output();
   void open_inputs();
   void choose_steps();
+  void fill_last_step();
   void load_model();
   void resume();
   void prepare_for_a_lost_peer();

@@ -64,7 +64,7 @@ void Trainer::choose_steps() {
     }
     sampler_ =
         std::make_unique<Sampler>(sources, options_.train.global_batch, options_.data.shuffle, options_.train.seed);
-    steps_ = options_.train.steps > 0 ? options_.train.steps : sampler_->steps_in(options_.train.epochs);
+    steps_ = options_.train.steps > 0 ? options_.train.steps : sampler_->end_after(options_.train.epochs);
     schedule_ = std::make_unique<Schedule>(options_.train, steps_);
     if (options_.train.save_best && eval_sets_.empty()) {
       refuse(ExitStatus::kUsage, "train.save_best needs data.eval: there is nothing to compare");
@@ -78,13 +78,30 @@ void Trainer::choose_steps() {
     if (std::any_of(train_views_.begin(), train_views_.end(), has_idle)) {
       for (std::int64_t step = 1; step <= steps_; ++step) sampler_->plan(step);  // refuses a step without targets
     }
+    const std::vector<double> epochs = sampler_->epochs_in(1);
+    for (std::size_t i = 0; i < epochs.size(); ++i) {
+      if (epochs[i] <= 1 + 1e-9) continue;
+      context_.log.warn(fmt::format(
+          "a step of train.global_batch = {} holds {:.1f} epochs of the {} sequences of {}: it repeats them; "
+          "expected at most one: lower train.global_batch",
+          options_.train.global_batch, epochs[i], train_sets_[i].size(), printable(options_.data.train[i].path)));
+    }
   });
+}
+
+// A run begun when the last step of its epochs was filled with repeated data ends like that.
+void Trainer::fill_last_step() {
+  identity_.erase(kLastStep);
+  sampler_->never_end();
+  if (options_.train.steps == 0) steps_ = sampler_->steps_in(options_.train.epochs);
+  schedule_ = std::make_unique<Schedule>(options_.train, steps_);
 }
 
 // Rank 0 alone lists and chooses; what it chose is told to all.
 void Trainer::open_output() {
   Communicator& world = *context_.grid.world;
   std::string manifest_checksum;
+  bool fills = false;
   agree(world, [&] {
     if (!writes()) return;
     folder_ = std::make_unique<RunFolder>(options_.output.dir, options_.output.overwrite);
@@ -106,6 +123,8 @@ void Trainer::open_output() {
     } else if (resume != "never") {
       found = Checkpoints::open(resume);
     }
+    fills = found && found->manifest.configuration_json.find(kLastStep) == std::string::npos;
+    if (fills) fill_last_step();
     if (found) {
       require_same_run(found->manifest.configuration_json, identity_, found->path.string());
       resume_from_ = found->path.string();
@@ -123,6 +142,7 @@ void Trainer::open_output() {
   folder_is_ours_ = true;
   resume_from_ = world.broadcast(resume_from_, 0);
   manifest_checksum = world.broadcast(manifest_checksum, 0);
+  if (world.all_reduce(std::int64_t{fills}, Reduction::kMax) == 1 && !writes()) fill_last_step();
   const std::string summary = world.broadcast(earlier_ ? to_json(*earlier_).dump() : std::string(), 0);
   if (!summary.empty()) earlier_ = summary_from(summary);
   agree(world, [&] {

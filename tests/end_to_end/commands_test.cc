@@ -53,6 +53,70 @@ TEST_P(Trained, AdapterMergesIntoAModelOfTheSameLossAndWords) {
 INSTANTIATE_TEST_SUITE_P(Methods, Trained, ::testing::Values("dora", "input", "lora"),
                          [](const auto& parameter) { return parameter.param; });
 
+// A model of five layers, made of the two of kModel.
+void write_deeper_model(const fs::path& folder) {
+  constexpr int kLayers = 5;
+  fs::create_directory(folder);
+  json config = json::parse(text_of(kModel / "config.json"));
+  config["num_hidden_layers"] = kLayers;
+  config.erase("layer_types");
+  std::ofstream(folder / "config.json") << config;
+  TensorMap tensors;
+  for (const auto& [name, tensor] : read_safetensors(kModel / "model.safetensors")) {
+    const std::string prefix = "model.layers.";
+    if (!name.starts_with(prefix)) {
+      tensors.emplace(name, tensor);
+      continue;
+    }
+    for (int layer = name[prefix.size()] - '0'; layer < kLayers; layer += 2) {
+      tensors.emplace(prefix + std::to_string(layer) + name.substr(prefix.size() + 1), tensor);
+    }
+  }
+  write_safetensors(folder / "model.safetensors", tensors, {{"format", "pt"}});
+}
+
+struct DifferingLayers {
+  std::string name;
+  Words words;
+};
+
+class LayersThatDiffer : public ::testing::TestWithParam<DifferingLayers> {};
+
+// Training keeps room for every layer; all else runs them through the same room in turn.
+TEST_P(LayersThatDiffer, AreTheSameToEveryCommand) {
+  const TemporaryFolder folder;
+  const fs::path model = folder / "model", run = folder / "run", merged = folder / "merged";
+  write_deeper_model(model);
+  Words words = train_words(run) + GetParam().words + Words{"--data.eval=" + kHeldOut.string(), "--train.steps=3"};
+  std::replace(words.begin(), words.end(), "--model.path=" + kModel.string(), "--model.path=" + model.string());
+  const json trained = must_run({1, 1}, words);
+  const double loss = trained.at("eval").at("loss"), base = eval_loss({1, 1}, model, {});
+  EXPECT_GT(std::abs(loss - base), 1e-4);
+  EXPECT_NEAR(eval_loss({1, 1}, model, run / "adapter"), loss, 1e-6);
+  EXPECT_NEAR(eval_loss({2, 2}, model, run / "adapter"), loss, 1e-5);
+  const json verified =
+      must_run({1, 1}, {"merge", "--model.path=" + model.string(), "--adapter.path=" + (run / "adapter").string(),
+                        "--output.dir=" + merged.string(), "--merge.verify=true"});
+  EXPECT_LT(verified.at("logit_difference").get<double>(), 1e-5);
+  EXPECT_NEAR(eval_loss({1, 1}, merged, {}), loss, 1e-5);
+  const Words prompts = {"--generate.prompts=" + kHeldOut.string(), "--generate.max_new_tokens=4"};
+  EXPECT_EQ(tokens_of(must_run({1, 1}, Words{"generate", "--model.path=" + model.string(),
+                                             "--adapter.path=" + (run / "adapter").string()} +
+                                           prompts)),
+            tokens_of(must_run({1, 1}, Words{"generate", "--model.path=" + merged.string()} + prompts)));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Adapters, LayersThatDiffer,
+    ::testing::Values(DifferingLayers{"dora_of_the_last", {"--adapter.layers=4"}},
+                      DifferingLayers{"lora_of_the_last", {"--adapter.layers=4", "--adapter.method=lora"}},
+                      DifferingLayers{"input_axis_of_two", {"--adapter.layers=1,2", "--adapter.magnitude_axis=input"}},
+                      DifferingLayers{"a_rank_of_the_first", {"--adapter.rank_pattern=layers.0.self_attn.q_proj:9"}},
+                      DifferingLayers{"a_rank_of_the_last", {"--adapter.rank_pattern=layers.4.mlp.up_proj:9"}},
+                      DifferingLayers{"modules_of_two",
+                                      {"--adapter.target_modules=layers.0.self_attn.v_proj,layers.3.mlp.down_proj"}}),
+    [](const auto& parameter) { return parameter.param.name; });
+
 TEST(EveryTrainableTensor, HasMovedByTheThirdStep) {
   const TemporaryFolder folder;
   must_run({1, 1}, train_words(folder / "still", "1e-30") + Words{"--train.steps=1"});

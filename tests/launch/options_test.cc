@@ -301,7 +301,6 @@ TEST(ParseInvocation, RefusesWhatIsNotAWholeValue) {
                                                        {"parallel.tensor", "0"},
                                                        {"parallel.communicator", "mpi"},
                                                        {"parallel.attention", "flash"},
-                                                       {"model.path", "with#hash"},
                                                        {"train.beta1", "1"}};
   for (const auto& [key, value] : wrong) {
     const std::string told = refusal({"train", fmt::format("--{}={}", key, value)});
@@ -449,6 +448,50 @@ TEST(ResolvedConfig, GivenAsAFileGivesTheSameOptionsAgain) {
   const RunOptions again = parse_invocation({"train", file.flag()}).options;
   EXPECT_EQ(resolved_config(again), resolved_config(first));
   EXPECT_THAT(resolved_config(first), HasSubstr("\n[adapter]\nmethod = lora\nrank = 7\n"));
+}
+
+// The awk of launch/common/supervise.sh and config_file.py of launch/report read the same.
+TEST(ParseInvocation, AFilesCommentBeginsWithItsLineOrAfterABlank) {
+  const std::pair<const char*, const char*> values[] = {{"run#1", "run#1"},
+                                                        {"run #1", "run"},
+                                                        {"\t#1", ""},
+                                                        {"#1", ""},
+                                                        {"\"run #1\"", "run #1"},
+                                                        {"\"a \"\"b\"\"\"", "a \"b\""},
+                                                        {"\"a\" # \"b\"", "a"},
+                                                        {"a=b", "a=b"},
+                                                        {"a \"b\"\r", "a \"b\""}};
+  for (const auto& [text, value] : values) {
+    const ConfigFile file(
+        fmt::format("# steps = 3\n[output] # [data]\n  # keep = 3\ndir = {}\n[train]\nsteps=9#\n", text));
+    EXPECT_THAT(refusal({"train", "--model.path=m", "--data.train=d", file.flag()}), HasSubstr("train.steps = '9#'"));
+    const ConfigFile good(fmt::format("[output]\ndir = {}\n[train]\nsteps=9 # or so\n", text));
+    const Words words = {"train", "--model.path=m", "--data.train=d", good.flag()};
+    if (*value == '\0') {
+      EXPECT_THAT(refusal(words), HasSubstr("output.dir is missing"));
+    } else {
+      EXPECT_EQ(parse_invocation(words).options.output.dir, value);
+    }
+  }
+  for (const char* const broken : {"\"a", "\"a\"b", "\"a\"#b", "\"a\"\"", "\""}) {
+    const ConfigFile file(fmt::format("[output]\ndir = {}\n", broken));
+    EXPECT_THAT(refusal(training({"--train.steps=1", file.flag()})),
+                HasSubstr("line 2: expected nothing but a comment"));
+  }
+}
+
+TEST(ResolvedConfig, KeepsWhatAFileWouldReadAsAComment) {
+  for (const char* const folder : {"run#1", "run #1", "#1", "\"run", "\"a\" #\"b\"", "a\"b", "a=b", "[a]"}) {
+    const RunOptions first = parse_invocation({"train", "--model.path=m", "--data.train=d, #e:2", "--train.steps=1",
+                                               fmt::format("--output.dir={}", folder)})
+                                 .options;
+    EXPECT_EQ(first.output.dir, folder);
+    const ConfigFile file(resolved_config(first));
+    const RunOptions again = parse_invocation({"train", file.flag()}).options;
+    EXPECT_EQ(again.output.dir, folder);
+    EXPECT_EQ(again.data.train.at(1).path, "#e");
+  }
+  EXPECT_THAT(refusal(training({"--train.steps=1", "--adapter.path=a\nb"})), HasSubstr("without line breaks"));
 }
 
 TEST(ResolvedConfig, ItsFolderCanBeReplacedOnTheCommandLine) {

@@ -79,8 +79,10 @@ void Deadline::expire() {
   const std::vector<RankDoing> ranks = read_doings(board_, ranks_);
   board_.forget_name();
   if (board_.claim_report()) {
-    fmt::print(stderr, "shardora: [rank {}] doctor: not done after {:g} s (doctor.timeout_seconds); {}{}\n", rank_,
-               seconds_, describe(ranks, host_name()), told_wrongly());
+    const std::string line =
+        fmt::format("shardora: [rank {}] doctor: not done after {:g} s (doctor.timeout_seconds); {}{}\n", rank_,
+                    seconds_, describe(ranks, host_name()), told_wrongly());
+    std::fputs(line.c_str(), stderr);  // fmt::print would throw where standard error is gone
     std::fflush(stderr);
   } else {
     sleep(1);  // the launcher ends all ranks at the first that ends: let the one that reports be heard

@@ -45,9 +45,9 @@ void Workload::take_datasets(const RunOptions& options, const ModelConfig& confi
     longest_ = std::max(longest_, datasets_[i].longest());
   }
   for (const DataSource& source : options.data.eval) eval_sets_.push_back(open_dataset(source, config, options.data));
-  const Sampler sampler(sources, global_batch_, options.data.shuffle, options.train.seed);
+  Sampler sampler(sources, global_batch_, options.data.shuffle, options.train.seed);
   const double epochs = options.train.epochs > 0 ? options.train.epochs : 1;
-  steps_ = static_cast<double>(options.train.steps > 0 ? options.train.steps : sampler.steps_in(epochs));
+  steps_ = static_cast<double>(options.train.steps > 0 ? options.train.steps : sampler.end_after(epochs));
   for (std::int64_t step = 1; step <= std::min(kSampledSteps, static_cast<std::int64_t>(steps_)); ++step) {
     const StepPlan plan = sampler.plan(step);
     sampled_.push_back(plan.sequences);

@@ -1,0 +1,19 @@
+"""The quickstart's own steps, with nothing but the standard library: python3 -m shardora.quickstart STEP …"""
+
+import importlib
+import sys
+
+from shardora.commands import run
+from shardora.errors import USAGE, Error
+
+STEPS = ("make", "split", "table")
+
+
+def main(arguments):
+    if not arguments or arguments[0] not in STEPS:
+        raise Error(f"expected one of {', '.join(STEPS)}", USAGE)
+    return importlib.import_module(f"shardora.quickstart.{arguments[0]}").main(arguments[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(run("quickstart", main, sys.argv[1:]))

@@ -1,0 +1,134 @@
+"""Shows what the quickstart has reached: some answers of each model, then one table.
+
+    python3 -m shardora.quickstart table demo|own_model MODEL OUTPUT      reads OUTPUT/results and OUTPUT/data, writes OUTPUT/results/table.json
+
+The demonstration has targets; missing one is a failure, so that the quickstart is a test as well.
+"""
+
+import json
+import os
+
+from shardora.errors import USAGE, Error
+from shardora.quickstart import bytes_tokenizer, questions
+
+MODELS = ("base", "adapted", "merged")
+SHOWN, LINE = 3, 100
+BASE_AT_MOST, ADAPTED_AT_LEAST, AGREE_AT_LEAST = 5, 80, 99  # of 100
+
+
+def result(output, stage):
+    """The JSON object that the program prints as its last line."""
+    with open(os.path.join(output, "results", stage + ".out"), encoding="utf-8") as file:
+        return json.loads(file.read().strip().splitlines()[-1])
+
+
+def decoder(kind, model):
+    if kind == "demo":
+        return bytes_tokenizer.decode
+    path = os.path.join(model, "tokenizer.json")
+    if not os.path.exists(path):
+        return lambda tokens: " ".join(map(str, tokens))
+    from tokenizers import Tokenizer  # from build/venv
+
+    return Tokenizer.from_file(path).decode
+
+
+def answer_of(continuation, end):
+    """A continuation up to its end token: whether the program reports that token too does not matter here."""
+    return continuation[: continuation.index(end)] if end in continuation else continuation
+
+
+def collect(kind, model, output):
+    asked = questions.read(os.path.join(output, "data"))
+    end = asked[0][1][-1]
+    said = {
+        name: [answer_of(one["tokens"], end) for one in result(output, "generate-" + name)["sequences"]]
+        for name in MODELS
+    }
+    wanted = [answer_of(answer, end) for _, answer in asked]
+    exact = {name: sum(a == b for a, b in zip(said[name], wanted)) for name in MODELS}
+    with open(os.path.join(output, "results", "seconds.tsv"), encoding="utf-8") as file:
+        seconds = {name: float(value) for name, value in (line.split("\t") for line in file)}
+    training = {stage: result(output, stage) for stage in ("train-base", "train-dora") if stage in seconds}
+    decode = decoder(kind, model)
+    return {
+        "questions": len(asked),
+        "exact_answers": exact,
+        "adapted_and_merged_agree": sum(a == b for a, b in zip(said["adapted"], said["merged"])),
+        "held_out_loss": {name: result(output, "eval-" + name)["loss"] for name in MODELS},
+        "training": training,
+        "seconds": seconds,
+        "samples": [
+            {"prompt": decode(asked[k][0]), "wanted": decode(wanted[k])}
+            | {name: decode(said[name][k]) for name in MODELS}
+            for k in range(min(SHOWN, len(asked)))
+        ],
+    }
+
+
+def in_one_line(text):
+    text = " ".join(text.split()) or "(nothing)"
+    return text if len(text) <= LINE else text[: LINE - 1] + "…"
+
+
+def show(found, kind, output):
+    for sample in found["samples"]:
+        print()
+        print(" ", in_one_line(sample["prompt"]))
+        for name in MODELS:
+            print(f"    {name:8} {in_one_line(sample[name])}")
+    print()
+    row = "  {:28}{:>14}{:>14}{:>14}".format
+    print(row("", *MODELS))
+    print(row(f"exact answers of {found['questions']}", *(found["exact_answers"][name] for name in MODELS)))
+    print(row("held-out loss", *(f"{found['held_out_loss'][name]:.4f}" for name in MODELS)))
+    print()
+    for stage, summary in found["training"].items():
+        trained, total = summary["trained_parameters"], summary["total_parameters"]
+        print(
+            f"  {stage:28}{trained:,} of {total:,} parameters ({trained / total:.1%}), "
+            f"{summary['tokens_per_second']:,.0f} tokens/s"
+        )
+    print()
+    for name, value in found["seconds"].items():
+        print(f"  {name:28}{value:8.1f} s")
+    print(f"  {'together':28}{sum(found['seconds'].values()):8.1f} s")
+    print()
+    places = [
+        ("adapter (PEFT loads it)", "dora/adapter"),
+        ("merged model (a Hugging Face folder)", "merged"),
+        ("metrics, log, resolved options", "dora"),
+        ("this table as JSON", "results/table.json"),
+    ]
+    if kind == "demo":
+        places.insert(0, ("base model", "base/model"))
+    for what, where in places:
+        print(f"  {what:38}{os.path.join(output, where)}")
+    print("\n  Your own model:  launch/quickstart.sh --model FOLDER --data FILE\n")
+
+
+def missed(found):
+    exact = found["exact_answers"]
+    if exact["base"] > BASE_AT_MOST:
+        return f"the base model answers {exact['base']} questions, expected at most {BASE_AT_MOST}"
+    if exact["adapted"] < ADAPTED_AT_LEAST:
+        return f"the adapted model answers {exact['adapted']} questions, expected at least {ADAPTED_AT_LEAST}"
+    if found["adapted_and_merged_agree"] < AGREE_AT_LEAST:
+        return (
+            f"adapted and merged model say the same {found['adapted_and_merged_agree']} times, "
+            f"expected at least {AGREE_AT_LEAST}"
+        )
+    return None
+
+
+def main(arguments):
+    if len(arguments) != 3 or arguments[0] not in ("demo", "own_model"):
+        raise Error("table: expected demo|own_model MODEL OUTPUT", USAGE)
+    kind, model, output = arguments
+    found = collect(kind, model, output)
+    with open(os.path.join(output, "results", "table.json"), "w", encoding="utf-8") as file:
+        json.dump(found, file, indent=2, ensure_ascii=False)
+    show(found, kind, output)
+    problem = missed(found) if kind == "demo" else None
+    if problem:
+        raise Error(problem, 1)
