@@ -76,15 +76,10 @@ double flops_per_token(const ModelSizes& sizes, std::int64_t length) {
   return (flops.of_sequence(length) + flops.of_targets(length)) / static_cast<double>(length);
 }
 
-// Where so many threads do not have a core each, beside what ran or waited to run in the last minute.
-std::string host_load_warning(int threads) {
-  const auto cores = static_cast<double>(sysconf(_SC_NPROCESSORS_ONLN));
+// Of the last minute.
+double host_load() {
   double load = 0;
-  if (getloadavg(&load, 1) != 1 || load + std::min<double>(threads, cores) <= cores + 0.5) return {};
-  return fmt::format(
-      "the machine is busy (load {:.1f} on {} cores) while it is measured: times may be too long; plan again when it "
-      "is idle",
-      load, cores);
+  return getloadavg(&load, 1) == 1 ? load : 0;
 }
 
 // The fastest that fits, and why.
@@ -111,6 +106,14 @@ void choose_best_split(RunPlan& plan) {
 
 }  // namespace
 
+std::string host_load_warning(double load, int threads, int cores) {
+  if (load + std::min(threads, cores) <= cores + 0.5) return {};
+  return fmt::format(
+      "the machine is busy (load {:.1f} on {} cores) while it is measured: times may be too long; plan again when it "
+      "is idle",
+      load, cores);
+}
+
 std::int64_t RunPlan::trained_parameters() const {
   std::int64_t sum = 0;
   for (const auto& [kind, count] : trained) sum += count;
@@ -124,6 +127,7 @@ RunPlan make_plan(const RunOptions& asked) {
   resolve_dtype(options, on_gpu ? BackendKind::kCuda : BackendKind::kCpu);
   require_divisor(options);
   const int ranks = static_cast<int>(options.plan.devices);
+  const int cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   const int threads =
       options.parallel.threads > 0 ? options.parallel.threads * ranks : static_cast<int>(affinity().size());
   const Planner planner(options, config,
@@ -133,7 +137,7 @@ RunPlan make_plan(const RunOptions& asked) {
                .devices = ranks,
                .tokens_per_step = planner.workload().tokens_per_step(),
                .steps = planner.workload().steps(),
-               .warning = on_gpu ? std::string() : host_load_warning(threads)};
+               .warning = on_gpu ? std::string() : host_load_warning(host_load(), threads, cores)};
   const DryRun whole = planner.dry_run_whole();
   for (const NamedShape& tensor : whole.tensors) plan.parameters += Shape(tensor.shape).elements();
   plan.trained = trained_by_kind(whole.parameters);

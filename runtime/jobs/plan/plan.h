@@ -28,5 +28,8 @@ struct RunPlan {
 
 // options.plan and a training run's options. Throws Error(kUsage) for what cannot be planned.
 RunPlan make_plan(const RunOptions& options);
+// A line where this load of the host (threads that run or wait to run) leaves fewer cores than the measuring's threads
+// use; else empty.
+std::string host_load_warning(double load, int threads, int cores);
 
 }  // namespace shardora

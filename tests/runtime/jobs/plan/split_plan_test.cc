@@ -247,6 +247,17 @@ TEST(Plan, RefusesAnUnknownDeviceWithTheKnownOnes) {
                [] { make_plan(options_of("8B", "h300")); });
 }
 
+TEST(Plan, WarnsWhereOtherWorkTakesCoresThatItMeasuresOn) {
+  EXPECT_EQ(host_load_warning(6.04, 2, 2),
+            "the machine is busy (load 6.0 on 2 cores) while it is measured: times may be too long; plan again when it "
+            "is idle");
+  EXPECT_EQ(host_load_warning(0.4, 2, 2), "");
+  EXPECT_EQ(host_load_warning(0.4, 8, 2), "");  // more threads than cores take turns
+  EXPECT_EQ(host_load_warning(60, 4, 64), "");
+  EXPECT_NE(host_load_warning(61, 4, 64), "");
+  EXPECT_EQ(make_plan(options_of("8B", "h100")).warning, "");  // nothing is measured
+}
+
 TEST(Plan, OfTheLargestModelTakesLessThanASecondAndNoMemory) {
   const auto begin = std::chrono::steady_clock::now();
   RunOptions options = options_of("405B", "b200", 16);
