@@ -13,8 +13,9 @@
 #include "runtime/jobs/generate/generate.h"
 #include "runtime/jobs/inspect/inspect.h"
 #include "runtime/jobs/merge/merge.h"
-#include "runtime/jobs/plan/plan.h"
+#include "runtime/jobs/plan/plan_report.h"
 #include "runtime/system/files.h"
+#include "runtime/train/summary.h"
 #include "runtime/train/train.h"
 
 namespace shardora {

@@ -8,14 +8,14 @@ namespace shardora {
 // The tensor sizes to look at: those that divide the ranks, or the one that was asked for.
 std::vector<int> tensor_sizes(const RunOptions& options, int ranks);
 
-struct Remedy {
-  std::string change;  // "train.recompute = selective", or several, joined
+struct FittingChange {
+  std::string text;  // "train.recompute = selective", or several, joined
   int ranks = 1;
   SplitPlan split;  // with the change made
 };
 
 // The cheapest changes of each sort that let the run fit on so many ranks, or on more of them; none: nothing tried
 // did.
-std::vector<Remedy> find_remedies(const Planner& planner, const RunOptions& options, int ranks);
+std::vector<FittingChange> find_fitting_changes(const Planner& planner, const RunOptions& options, int ranks);
 
 }  // namespace shardora
