@@ -6,7 +6,7 @@ import sys
 from shardora.commands import run
 from shardora.errors import USAGE, Error
 
-STEPS = ("make", "split", "table")
+STEPS = ("gguf_model", "make", "split", "table", "tickets")
 
 
 def main(arguments):
