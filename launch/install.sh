@@ -25,7 +25,7 @@ fuzz_packages=(clang-16 libclang-rt-16-dev)
 python_packages=(python3-venv)
 cuda_packages=(nvidia-cudnn-frontend)  # of the Python index
 package_builder=(flit_core)  # what pip builds launch/pyproject.toml with
-data_packages=(numpy safetensors tokenizers transformers jinja2 ijson tqdm pyyaml)  # of the Python index
+data_packages=(numpy safetensors tokenizers transformers jinja2 tqdm pyyaml)  # of the Python index
 report_packages=(plotly numpy safetensors jinja2 tensorboardX)
 # Debian 12's own clang-tidy, 14, does not know std::source_location. OpenMP's package is for its header alone.
 if grep -qs '^VERSION_ID="12"' /etc/os-release; then

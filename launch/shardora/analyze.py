@@ -25,7 +25,7 @@ import sys
 
 from shardora.atomic_file import write_text
 from shardora.errors import OUTPUT, USAGE, Arguments, Error
-from shardora.program import Program
+from shardora.program import Program, split_flags
 
 METHODS = ("full", "lora", "dora")
 CHECKPOINTS = 4
@@ -314,7 +314,7 @@ def parser():
 
 
 def main(arguments):
-    split = arguments.index("--") if "--" in arguments else len(arguments)
-    options = parser().parse_args(arguments[:split])
-    options.flags = arguments[split + 1 :]
+    own, flags = split_flags(arguments)
+    options = parser().parse_args(own)
+    options.flags = flags
     return {"scatter": scatter, "study": study}[options.command](options)

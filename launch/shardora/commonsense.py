@@ -13,19 +13,89 @@ The two are different measures and never averaged. A question that is too long f
 (scores.jsonl); and commonsense.json. What follows -- goes to the program, --parallel.tensor=2 for one.
 """
 
+import dataclasses
+import itertools
 import json
 import os
+import re
 import sys
 import time
 
+from shardora import dataset_file
 from shardora.atomic_file import write_text
-from shardora.commonsense_tasks import TASKS, extract, read
 from shardora.data import prompts
-from shardora.data.question_files import write_choices, write_prompts
-from shardora.data.samples import Pair
+from shardora.data.options import LONGEST_RECORD
+from shardora.data.records import records
+from shardora.data.samples import Pair, parse
 from shardora.data.tokenizer import Encoder
-from shardora.errors import OUTPUT, USAGE, Arguments, Error, one_line
-from shardora.program import Program
+from shardora.errors import OUTPUT, USAGE, Arguments, Error, one_line, shown
+from shardora.program import Program, add_program_arguments, split_flags
+
+
+def _numbered(word, count):
+    return [f"{word}{k}" for k in range(1, count + 1)]
+
+
+TASKS = {  # folder: the names that its answers may have
+    "boolq": ["true", "false"],
+    "piqa": _numbered("solution", 2),
+    "social_i_qa": _numbered("answer", 5),
+    "hellaswag": _numbered("ending", 4),
+    "winogrande": _numbered("option", 2),
+    "ARC-Easy": _numbered("answer", 5),
+    "ARC-Challenge": _numbered("answer", 5),
+    "openbookqa": _numbered("answer", 5),
+}
+_RESPONSE = "### Response:"
+_FORMAT = re.compile(r"Answer format: *([^\n]*)")
+
+
+@dataclasses.dataclass
+class Question:
+    where: str
+    instruction: str
+    answer: str  # the right one's name
+    names: list  # of the answers that this question offers
+
+
+def read(folder, task, most=None):
+    """The questions of a task's test file, at most so many."""
+    path = os.path.join(folder, task, "test.json")
+    if not os.path.isfile(path):
+        raise Error(f"{path}: no such file, expected LLM-Adapters' test questions of {task}")
+    questions = []
+    for record in records(path, LONGEST_RECORD):
+        if most is not None and len(questions) == most:
+            break
+        questions.append(_question(record, task))
+    return questions
+
+
+def _question(record, task):
+    value = parse(record.value, record.where) if isinstance(record.value, bytes) else record.value
+    if not isinstance(value, dict) or not all(isinstance(value.get(key), str) for key in ("instruction", "answer")):
+        found = ", ".join(map(str, value)) if isinstance(value, dict) else shown(value)
+        wanted = "a record with the texts instruction and answer"
+        raise Error(f"{record.where}: found {one_line(found)}; expected {wanted}")
+    names = offered(value["instruction"], task)
+    if value["answer"] not in names:
+        raise Error(f"{record.where}: its answer is {shown(value['answer'])}, expected one of {', '.join(names)}")
+    return Question(record.where, value["instruction"], value["answer"], names)
+
+
+def offered(instruction, task):
+    """The answers that a question offers: those of its line `Answer format:`, else all of the task."""
+    found = _FORMAT.search(instruction)
+    names = [name.strip() for name in found.group(1).split("/")] if found else []
+    return names if len(names) > 1 and set(names) <= set(TASKS[task]) else TASKS[task]
+
+
+def extract(text, task):
+    """The answer in what a model wrote after the prompt, by the papers' rule: the first name of an answer of this task,
+    before a second "### Response:". None where there is none, which counts as wrong."""
+    found = re.search("|".join(TASKS[task]), text.split(_RESPONSE)[0].strip())
+    return found.group(0) if found else None
+
 
 _NEW_TOKENS, _BEAMS = 32, 4
 _LEAD = "the correct answer is "
@@ -43,8 +113,7 @@ def parser():
     arguments.add_argument("--tasks", nargs="+", metavar="TASK", help="(all that --data has)")
     arguments.add_argument("--scores", nargs="+", choices=_SCORES, default=list(_SCORES))
     arguments.add_argument("--most", type=int, metavar="N", help="the first N questions of each task")
-    arguments.add_argument("--shardora", metavar="PROGRAM", help="(the one on PATH, or build/release/shardora)")
-    arguments.add_argument("--ranks", type=int, default=1, metavar="N", help="processes, started with mpirun (1)")
+    add_program_arguments(arguments)
     return arguments
 
 
@@ -62,7 +131,7 @@ def chosen_tasks(options):
     return found
 
 
-class Asker:
+class Evaluator:
     """Puts questions to one model."""
 
     def __init__(self, options, flags):
@@ -81,14 +150,15 @@ class Asker:
         """(token ids, how many of them come before the option)"""
         pair = Pair(question.instruction, _LEAD + name)
         prompt = self._prompt.text(pair)
-        ids, places = self.encoder.encode(prompt + pair.answer, add_special=True)
+        ids, places = self.encoder.encode_prompt(prompt + pair.answer)
         return ids, next(k for k, (_, end) in enumerate(places) if end > len(prompt))
 
     def generated(self, questions, task, folder):
         """How many are right."""
         path = os.path.join(folder, "prompts.safetensors")
         asked = [self._prompt.ask(Pair(q.instruction, ""), self.encoder, q.where) for q in questions]
-        write_prompts(path, asked, self.encoder)
+        about = {"part": "prompts", "tokenizer_sha256": self.encoder.sha256}
+        dataset_file.write(path, [(ids, [0] * len(ids)) for ids in asked], about)
         result = self._program.run(
             "generate",
             f"--generate.prompts={path}",
@@ -107,22 +177,28 @@ class Asker:
 
     def likeliest(self, questions, _, folder):
         path = os.path.join(folder, "choices.safetensors")
-        asked = [([self._option(q, name) for name in q.names], q.names.index(q.answer)) for q in questions]
-        write_choices(path, asked, self.encoder)
+        options = [self._option(question, name) for question in questions for name in question.names]
+        dataset_file.write(
+            path,
+            [(ids, [0] * prompt + [1] * (len(ids) - prompt)) for ids, prompt in options],
+            {"part": "choices", "tokenizer_sha256": self.encoder.sha256},
+            questions=("I64", itertools.accumulate((len(question.names) for question in questions), initial=0)),
+            answers=("I32", [question.names.index(question.answer) for question in questions]),
+        )
         result = self._program.run(
             "eval", f"--eval.choices={path}", f"--eval.scores={os.path.join(folder, 'scores.jsonl')}"
         )
         return round(result["choices"]["accuracy"] * len(questions))
 
 
-def measure(asker, options, task):
+def measure(evaluator, options, task):
     folder = os.path.join(options.output, task)
     questions = read(options.data, task, options.most)
-    fitting = [question for question in questions if asker.fits(question)]
+    fitting = [question for question in questions if evaluator.fits(question)]
     row = {"task": task, "questions": len(questions), "too_long": len(questions) - len(fitting)}
     row["chance"] = sum(1 / len(question.names) for question in questions) / len(questions)
     os.makedirs(folder, exist_ok=True)
-    for score, ask in (("generated", asker.generated), ("likelihood", asker.likeliest)):
+    for score, ask in (("generated", evaluator.generated), ("likelihood", evaluator.likeliest)):
         if score not in options.scores:
             continue
         begin = time.monotonic()
@@ -143,16 +219,16 @@ def show(rows, scores):
 
 
 def main(arguments):
-    split = arguments.index("--") if "--" in arguments else len(arguments)
-    options = parser().parse_args(arguments[:split])
+    own, flags = split_flags(arguments)
+    options = parser().parse_args(own)
     scores = [score for score in _SCORES if score in options.scores]
     tasks = chosen_tasks(options)
-    asker = Asker(options, arguments[split + 1 :])
+    evaluator = Evaluator(options, flags)
     try:
         os.makedirs(options.output, exist_ok=True)
     except OSError as problem:
         raise Error(f"--output {options.output}: {one_line(problem.strerror)}", OUTPUT) from None
-    rows = [measure(asker, options, task) for task in tasks]
+    rows = [measure(evaluator, options, task) for task in tasks]
     show(rows, scores)
     result = {"model": options.model, "adapter": options.adapter, "tasks": rows}
     write_text(os.path.join(options.output, "commonsense.json"), json.dumps(result, indent=1))

@@ -1,17 +1,36 @@
-"""Shardora's dataset file: one safetensors file with tokens, offsets and loss_mask, written and read with the
-standard library alone."""
+"""Shardora's dataset file: one safetensors file with tokens, offsets and loss_mask, written and read with the standard
+library alone."""
 
 import array
 import json
 import struct
 import sys
 
-_TYPES = {"tokens": ("I32", "i", 4), "offsets": ("I64", "q", 8), "loss_mask": ("U8", "B", 1)}
+from shardora.atomic_file import atomic_file
+from shardora.errors import Error
+
+FORMAT = "shardora.dataset.v1"
+_CODES = {"I64": "q", "I32": "i", "U8": "B"}
+_TYPES = {"offsets": "I64", "tokens": "I32", "loss_mask": "U8"}
 
 
-def write(path, sequences, metadata=None):
-    """Writes sequences, each a pair (tokens, mask) of equal length; mask is 1 where a token is a target."""
-    columns = {"tokens": array.array("i"), "offsets": array.array("q", [0]), "loss_mask": array.array("B")}
+def header(shapes, metadata):
+    """The file's first bytes. `shapes`: name -> (type, count), in the order of the contents, widest first: aligned."""
+    tensors, position = {"__metadata__": {"format": FORMAT, **metadata}}, 0
+    for name, (dtype, count) in shapes.items():
+        end = position + count * array.array(_CODES[dtype]).itemsize
+        tensors[name] = {"dtype": dtype, "shape": [count], "data_offsets": [position, end]}
+        position = end
+    text = json.dumps(tensors, ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
+
+
+def write(path, sequences, metadata=None, **more):
+    """Writes sequences, each a pair (tokens, mask) of equal length; mask is 1 where a token is a target. `more`: other
+    tensors, name = (type, values)."""
+    columns = {name: array.array(_CODES[dtype]) for name, dtype in _TYPES.items()}
+    columns["offsets"].append(0)
     for tokens, mask in sequences:
         if len(tokens) != len(mask):
             raise ValueError(f"{path}: a sequence has {len(tokens)} tokens and a mask of {len(mask)}")
@@ -20,19 +39,12 @@ def write(path, sequences, metadata=None):
         columns["tokens"].extend(tokens)
         columns["loss_mask"].extend(mask)
         columns["offsets"].append(len(columns["tokens"]))
-
-    header = {"__metadata__": {"format": "shardora.dataset.v1", **(metadata or {})}}
-    position = 0
-    for name in ("offsets", "tokens", "loss_mask"):  # widest first keeps every tensor aligned
-        values = columns[name]
-        length = len(values) * _TYPES[name][2]
-        header[name] = {"dtype": _TYPES[name][0], "shape": [len(values)], "data_offsets": [position, position + length]}
-        position += length
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for name in ("offsets", "tokens", "loss_mask"):
+    columns |= {name: array.array(_CODES[dtype], values) for name, (dtype, values) in more.items()}
+    types = _TYPES | {name: dtype for name, (dtype, _) in more.items()}
+    names = sorted(columns, key=lambda name: -columns[name].itemsize)
+    with atomic_file(path) as name, open(name, "wb") as file:
+        file.write(header({name: (types[name], len(columns[name])) for name in names}, metadata or {}))
+        for name in names:
             file.write(_little_endian(columns[name]).tobytes())
 
 
@@ -40,18 +52,18 @@ def read(path):
     """The sequences of a dataset file, as pairs (tokens, mask)."""
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
+        tensors = json.loads(file.read(length))
         body = file.read()
-    if header.get("__metadata__", {}).get("format") != "shardora.dataset.v1":
-        raise ValueError(f"{path} is not a dataset file: its metadata lacks format = shardora.dataset.v1")
+    if tensors.get("__metadata__", {}).get("format") != FORMAT:
+        raise ValueError(f"{path} is not a dataset file: its metadata lacks format = {FORMAT}")
     columns = {}
-    for name, (dtype, code, _) in _TYPES.items():
-        if name == "loss_mask" and name not in header:
+    for name, dtype in _TYPES.items():
+        if name == "loss_mask" and name not in tensors:
             continue
-        if header[name]["dtype"] != dtype:
-            raise ValueError(f"{path}: {name} is {header[name]['dtype']}, expected {dtype}")
-        begin, end = header[name]["data_offsets"]
-        columns[name] = _little_endian(array.array(code, body[begin:end]))
+        if tensors[name]["dtype"] != dtype:
+            raise ValueError(f"{path}: {name} is {tensors[name]['dtype']}, expected {dtype}")
+        begin, end = tensors[name]["data_offsets"]
+        columns[name] = _little_endian(array.array(_CODES[dtype], body[begin:end]))
     sequences = []
     for begin, end in zip(columns["offsets"], columns["offsets"][1:]):
         tokens = list(columns["tokens"][begin:end])
@@ -59,6 +71,18 @@ def read(path):
         mask = list(columns["loss_mask"][begin:end]) if "loss_mask" in columns else absent
         sequences.append((tokens, mask))
     return sequences
+
+
+def read_metadata(path):
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            metadata = json.loads(file.read(min(length, 1 << 27)))["__metadata__"]
+    except (struct.error, ValueError, KeyError, TypeError):
+        raise Error(f"{path}: not a dataset file, expected one that shardora-prepare wrote") from None
+    if metadata.get("format") != FORMAT:
+        raise Error(f"{path}: its metadata says format {metadata.get('format')}, expected {FORMAT}")
+    return metadata
 
 
 def _little_endian(values):

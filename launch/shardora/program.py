@@ -39,3 +39,14 @@ class Program:
             return json.loads(done.stdout.decode("utf-8", "replace").strip().splitlines()[-1])
         except (IndexError, ValueError) as problem:
             raise Error(f"shardora {command}: its result cannot be read: {one_line(problem)}") from None
+
+
+def add_program_arguments(parser):
+    parser.add_argument("--shardora", metavar="PROGRAM", help="(the one on PATH, or build/release/shardora)")
+    parser.add_argument("--ranks", type=int, default=1, metavar="N", help="processes, started with mpirun (1)")
+
+
+def split_flags(arguments):
+    """What stands before -- is a command's own; what follows goes to the program."""
+    split = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:split], arguments[split + 1 :]

@@ -8,8 +8,10 @@ from shardora.convert.settings import (
     convert,
     copy,
     leave,
+    lowest_share,
     names,
     optimizer,
+    packing,
     real,
     schedule,
     text,
@@ -21,7 +23,8 @@ from shardora.errors import Error, shown
 MARKS = {"base_model", "datasets", "sequence_len", "micro_batch_size", "num_epochs", "lora_r", "lora_target_linear"}
 _QUANTIZED = leave("the base is not quantized; a model that does not fit one device is cut by parallel.tensor")
 _PERIODS = leave("a number of times an epoch is not there; give steps: train.eval_every, output.checkpoint_every")
-_NOT_NEEDED = leave("not needed: nothing is padded, and packed sequences never see each other")
+_NOT_NEEDED = leave("not needed: nothing is padded")
+_DEFAULTS = {"num_epochs": 1, "lr_scheduler": "cosine", "sequence_len": 512}
 _FORMS = {
     "alpaca": "instruction",
     "sharegpt": "chat",
@@ -59,7 +62,8 @@ _TABLE = {
     "load_in_8bit": _QUANTIZED,
     "evals_per_epoch": _PERIODS,
     "saves_per_epoch": _PERIODS,
-    "sample_packing": _NOT_NEEDED,
+    "sample_packing": packing,
+    "cosine_min_lr_ratio": lowest_share,
     "eval_sample_packing": _NOT_NEEDED,
     "pad_to_sequence_len": _NOT_NEEDED,
     "chat_template": leave("the tokenizer's own is used; --prompt FILE of shardora-prepare gives another"),
@@ -78,9 +82,9 @@ _TABLE = {
             "micro_batch_size",
             "datasets",
             "gradient_accumulation_steps",
+            "batch_size",
             "val_set_size",
             "train_on_inputs",
-            "cosine_min_lr_ratio",
             "model_type",
             "tokenizer_type",
             "rl",
@@ -95,24 +99,34 @@ def to_settings(source, folder, devices, settings):
         raise Error(f"rl is {shown(source['rl'])}; Shardora does supervised fine-tuning: take the key out")
     if method not in ("lora", "qlora", "full"):
         raise Error(f"adapter is {shown(method)}, expected lora, qlora, or nothing for all weights")
-    given = {
-        "num_epochs": 1,
-        "lr_scheduler": "cosine",
-        **{key: value for key, value in source.items() if value is not None},
-    }
+    given = {**_DEFAULTS, **{key: value for key, value in source.items() if value is not None}}
+    if "warmup_steps" in given:
+        given.pop("warmup_ratio", None)
     if method == "full":
         given = {key: value for key, value in given.items() if not key.startswith(("lora", "peft"))}
+    if not {"warmup_steps", "warmup_ratio"} & set(given):
+        _default_warmup(given, settings)
     convert(given, _TABLE, settings)
     _method(source, method, settings)
     each = whole("micro_batch_size", source.get("micro_batch_size") or 1)
-    settings.set(
-        "train.global_batch",
-        each * whole("gradient_accumulation_steps", source.get("gradient_accumulation_steps") or 1) * devices,
+    accumulated = (
+        source.get("gradient_accumulation_steps") or whole("batch_size", source.get("batch_size") or each) // each
     )
-    if source.get("cosine_min_lr_ratio"):
-        lowest = real("cosine_min_lr_ratio", source["cosine_min_lr_ratio"]) * settings.values["train.learning_rate"]
-        settings.set("train.min_learning_rate", lowest)
-    _data(source, settings)
+    settings.set("train.global_batch", each * whole("gradient_accumulation_steps", accumulated) * devices)
+    _data(given, settings)
+
+
+def _default_warmup(given, settings):
+    """3 % of the steps, rounded down, at most 100; one step becomes two."""
+    steps = whole("max_steps", given.get("max_steps") or 0)
+    if steps > 0:
+        found = min(3 * steps // 100, 100)
+        given["warmup_steps"] = 2 if found == 1 else found
+    else:
+        given["warmup_steps"] = 0.03
+        settings.note(
+            "warmup_steps", "Axolotl warms up for 3 % of the steps, at most 100: a number of steps from 3,334 on"
+        )
 
 
 def _method(source, method, settings):
@@ -120,6 +134,11 @@ def _method(source, method, settings):
         settings.set("adapter.method", "full")
         return
     adapter(settings, source.get("peft_use_dora"))
+    for key, ours in (("lora_r", "rank"), ("lora_alpha", "alpha")):
+        if source.get(key) is None:
+            settings.note(key, f"the file does not say it; without adapter.{ours} the program's own default is taken")
+    if not source.get("lora_target_modules") and not source.get("lora_target_linear"):
+        settings.note("lora_target_modules", "the file does not say it; all linear modules are taken")
     if source.get("lora_target_linear"):
         settings.set("adapter.target_modules", "all-linear")
     if method == "qlora":

@@ -3,7 +3,7 @@
 import json
 import os
 
-from shardora.convert.settings import COMMON, adapter, convert, copy, leave, names, real, text, whole, yes
+from shardora.convert.settings import COMMON, adapter, convert, copy, leave, names, packing, real, text, whole, yes
 from shardora.errors import Error, shown
 
 MARKS = {"model_name_or_path", "finetuning_type", "stage", "cutoff_len", "lora_target", "lora_rank", "dataset_dir"}
@@ -38,8 +38,9 @@ _TABLE = {
     "overwrite_output_dir": copy("output.overwrite", yes),
     "loraplus_lr_embedding": leave("embeddings are not adapted"),
     "optim": leave("AdamW is used"),
-    "packing": leave("not needed: nothing is padded, and packed sequences never see each other"),
+    "packing": packing,
     "neat_packing": leave("not needed: packed sequences never see each other"),
+    "eval_dataset": leave("make a dataset file of it with shardora-prepare, and name that in data.eval"),
     "quantization_bit": leave(
         "the base is not quantized; a model that does not fit one device is cut by parallel.tensor"
     ),
@@ -60,7 +61,6 @@ _TABLE = {
             "gradient_accumulation_steps",
             "dataset",
             "dataset_dir",
-            "eval_dataset",
             "val_size",
             "mask_history",
             "train_on_prompt",
@@ -78,6 +78,8 @@ def to_settings(source, folder, devices, settings):
     rank = source.get("lora_rank") or _DEFAULTS["lora_rank"]
     given = {**_DEFAULTS, "lora_alpha": 2 * whole("lora_rank", rank)}
     given.update({key: value for key, value in source.items() if value is not None})
+    given.setdefault("packing", source.get("stage") == "pt")
+    given.pop("warmup_ratio" if given.get("warmup_steps") else "warmup_steps", None)
     if method == "full":
         given = {key: value for key, value in given.items() if not key.startswith(("lora", "use_rslora"))}
     convert(given, _TABLE, settings)

@@ -13,6 +13,7 @@ class Settings:
 
     def __init__(self):
         self.values, self.notes, self.commands = {}, [], []
+        self.lowest_share = None  # (their key, the lowest rate over the learning rate)
 
     def set(self, key, value):
         self.values[key] = value
@@ -103,7 +104,8 @@ def leave(reason):
 
 
 def schedule(key, value, settings):
-    known = {"cosine": "cosine", "linear": "linear", "constant": "constant", "constant_with_warmup": "constant"}
+    known = {"cosine": "cosine", "cosine_with_min_lr": "cosine", "linear": "linear"}
+    known |= {"constant": "constant", "constant_with_warmup": "constant"}
     if value not in known:
         settings.note(key, f"{shown(value)} is not there; cosine is taken (also: linear, constant)")
     settings.set("train.schedule", known.get(value, "cosine"))
@@ -112,6 +114,14 @@ def schedule(key, value, settings):
 def optimizer(key, value, settings):
     if not str(value).startswith(("adamw", "OptimizerNames.ADAMW")):
         settings.note(key, f"{shown(value)} is not there; AdamW is used")
+
+
+def warmup_steps(key, value, settings):
+    """Below 1 a share of all steps, as here."""
+    steps = real(key, value)
+    if steps < 0:
+        raise Error(f"{key} is {shown(value)}, expected 0 or more")
+    settings.set("train.warmup_steps", steps if 0 < steps < 1 else whole(key, value))
 
 
 def share_of_steps(key, value, settings):
@@ -148,10 +158,33 @@ def max_steps(key, value, settings):
         settings.set("train.steps", whole(key, value))
 
 
+def scheduler_options(key, value, settings):
+    given = value if isinstance(value, dict) else {str(value): None}
+    for name in sorted(set(map(str, given)) - {"min_lr", "min_lr_rate"}):
+        settings.note(f"{key}.{name}", "not known here")
+    if given.get("min_lr") is not None:
+        settings.set("train.min_learning_rate", real(f"{key}.min_lr", given["min_lr"]))
+    if given.get("min_lr_rate") is not None:
+        settings.lowest_share = f"{key}.min_lr_rate", real(f"{key}.min_lr_rate", given["min_lr_rate"])
+
+
+def lowest_share(key, value, settings):
+    settings.lowest_share = key, real(key, value)
+
+
+def packing(key, value, settings):
+    settings.note(
+        key,
+        "nothing is padded, and packed sequences never see each other; but a batch is of packs there and of sequences "
+        "here: multiply train.global_batch by the sequences in a pack",
+    )
+
+
 COMMON = {  # transformers' own names, which both tools pass on
     "learning_rate": copy("train.learning_rate", real),
     "lr_scheduler_type": schedule,
-    "warmup_steps": copy("train.warmup_steps", whole),
+    "lr_scheduler_kwargs": scheduler_options,
+    "warmup_steps": warmup_steps,
     "warmup_ratio": share_of_steps,
     "weight_decay": copy("train.weight_decay", real),
     "adam_beta1": copy("train.beta1", real),
@@ -190,6 +223,15 @@ def convert(source, table, settings):
             table[key](key, value, settings)
         else:
             settings.note(key, "not known here")
+    rate = settings.values.get("train.learning_rate")
+    if rate is None:
+        settings.note("learning_rate", "the file does not say it; give it as a flag")
+    if settings.lowest_share and rate is None:
+        settings.note(settings.lowest_share[0], "a share of learning_rate: give train.min_learning_rate as a flag, too")
+    elif settings.lowest_share:
+        settings.set("train.min_learning_rate", settings.lowest_share[1] * rate)
+    if "constant" in (source.get("lr_scheduler_type"), source.get("lr_scheduler")):  # which there has no warm-up
+        settings.values.pop("train.warmup_steps", None)
 
 
 def adapter(settings, dora):

@@ -4,17 +4,19 @@ A turn's answer begins where the conversation before it, rendered with the gener
 conversation up to it ends. Both are checked against the whole rendered text, which is tokenized once. A template that
 marks its answers itself, with {% generation %}, is taken at its word."""
 
+import contextlib
 import dataclasses
 import json
 
-from shardora.data.samples import Pair
+from shardora.data.samples import Conversation, Pair
 from shardora.errors import Error, one_line
 
+_SOME_TOOL = {"type": "function", "function": {"name": "a", "description": "a", "parameters": {"type": "object"}}}
 _ADVICE = "where it is not the last turn, use --train-on last; else a template with {% generation %} by --prompt FILE"
 
 
 @dataclasses.dataclass
-class Lesson:
+class TrainingExample:
     tokens: list
     turns: list  # (begin, end) of the tokens that are learned, one an answer; none: the sample is empty
     asked: str  # what stands before the first answer: samples that share it belong together
@@ -24,21 +26,39 @@ class Lesson:
 @dataclasses.dataclass
 class ChatPrompt:
     name: str
-    template: str
+    template: object  # a text, or name -> text
     encoder: object
     options: dict = None
 
     def __post_init__(self):
         self.options = self.options or {}
-        self._marks_answers = "generation %}" in self.template.replace("-%}", " %}").replace("  ", " ")
-        self._generation_prompt = None  # as it was seen last
-        self._marks_answers = self._marks_answers and "endgeneration" in self.template
+        self._generation_prompt = {}  # template -> as it was seen last
+
+    @property
+    def kind(self):
+        return "chat" if isinstance(self.template, str) else "named chat"
 
     def describe(self):
-        return self.template
+        return self.template if isinstance(self.template, str) else json.dumps(self.template, ensure_ascii=False)
+
+    def template_for(self, tools, where):
+        """As transformers chooses: tool_use where there are tools, if it is there, else default."""
+        if isinstance(self.template, str):
+            return self.template
+        name = "tool_use" if tools and "tool_use" in self.template else "default"
+        if name not in self.template:
+            names, kind = ", ".join(sorted(self.template)), "with tools" if tools else "without tools"
+            raise Error(
+                f"{where}: the tokenizer's chat templates are {names}; a conversation {kind} needs default"
+                f"{' or tool_use' * bool(tools)}: give a template with --prompt FILE"
+            )
+        return self.template[name]
 
     def learn(self, sample, encoder, where, train_on="completion"):
-        """The sample as a Lesson."""
+        """The sample as a TrainingExample."""
+        return _with_arguments(sample, lambda sample: self._learn(sample, encoder, where, train_on))
+
+    def _learn(self, sample, encoder, where, train_on):
         messages, tools, wanted = _turns_of(sample)
         text = self.render(messages, tools, where)
         tokens, places = encoder.encode(text, add_special=False)
@@ -49,7 +69,7 @@ class ChatPrompt:
             wanted = [k for k in wanted if k == answers[-1]]
         if train_on == "all":
             turns = [_tokens_of((0, len(text)), tokens, ends, text, encoder)]
-        elif self._marks_answers:
+        elif _marks_answers(self.template_for(tools, where)):
             marked = self._marked(messages, tools, where)
             turns = [turn for k, turn in zip(answers, marked) if k in wanted]
         else:
@@ -58,10 +78,13 @@ class ChatPrompt:
         if turns and (answers if train_on == "all" else wanted)[-1:] == [len(messages) - 1]:
             tokens, turns = _end_last(tokens, turns, encoder)
         if train_on == "all":
-            return Lesson(tokens, [(0, len(tokens))], asked)
-        return Lesson(tokens, [turn for turn in turns if turn[0] < turn[1]], asked)
+            return TrainingExample(tokens, [(0, len(tokens))], asked)
+        return TrainingExample(tokens, [turn for turn in turns if turn[0] < turn[1]], asked)
 
     def ask(self, sample, encoder, where):
+        return _with_arguments(sample, lambda sample: self._ask(sample, encoder, where))
+
+    def _ask(self, sample, encoder, where):
         messages, tools, _ = _turns_of(sample)
         if messages and messages[-1]["role"] == "assistant":
             messages = messages[:-1]
@@ -69,8 +92,11 @@ class ChatPrompt:
 
     def end_tokens(self, encoder):
         """What ends an answer of this template: it may be another token than the tokenizer's own."""
-        lesson = self.learn(Pair("a", "b"), encoder, f"--prompt {self.name}")
-        ends = [lesson.tokens[end - 1] for _, end in lesson.turns]
+        sample = Pair("a", "b")
+        if not isinstance(self.template, str) and "default" not in self.template:
+            sample = Conversation(sample.messages(), [_SOME_TOOL])
+        example = self.learn(sample, encoder, f"--prompt {self.name}")
+        ends = [example.tokens[end - 1] for _, end in example.turns]
         return ends + [encoder.end] * (encoder.end is not None and encoder.end not in ends)
 
     def render(self, messages, tools, where, asking=False):
@@ -81,7 +107,7 @@ class ChatPrompt:
 
         try:
             return self.encoder.tokenizer.apply_chat_template(
-                messages, tools=tools, chat_template=self.template, **self.options, **how
+                messages, tools=tools, chat_template=self.template_for(tools, where), **self.options, **how
             )
         except jinja2.TemplateSyntaxError as problem:
             raise Error(
@@ -120,24 +146,26 @@ class ChatPrompt:
 
     def _begin(self, text, messages, k, tools, where):
         asked = self.render(messages[:k], tools, where, asking=True)
-        if self._generation_prompt and asked.endswith(self._generation_prompt) and text.startswith(asked):
+        template = self.template_for(tools, where)
+        known = self._generation_prompt.get(template)
+        if known and asked.endswith(known) and text.startswith(asked):
             return len(asked)  # a rendering saved
-        told = self.render(messages[:k], tools, where)
-        if asked == told:
+        without_prompt = self.render(messages[:k], tools, where)
+        if asked == without_prompt:
             # Some templates end a user's turn with what starts the answer. Others start it in the answer's own turn.
-            if text.startswith(told) and _starts_with(text[len(told) :], _visible(messages[k])):
-                return len(told)
+            if text.startswith(without_prompt) and _starts_with(text[len(without_prompt) :], _visible(messages[k])):
+                return len(without_prompt)
             raise Error(
                 f"{where}: the chat template has no generation prompt (add_generation_prompt changes nothing), "
                 "so that the answer's start is unknown; give one that has it with --prompt FILE"
             )
         if text.startswith(asked):
-            self._generation_prompt = asked.removeprefix(told)
+            self._generation_prompt[template] = asked.removeprefix(without_prompt)
             return len(asked)
         # A generation prompt may close the thinking that an answer has: what both share is the prompt.
         begin = _common(asked, text)
         thinks = "reasoning_content" in messages[k] or "</think>" in (messages[k].get("content") or "")
-        if not thinks or not text.startswith(told) or begin <= len(told):
+        if not thinks or not text.startswith(without_prompt) or begin <= len(without_prompt):
             raise Error(
                 f"{where}: the chat template renders the conversation before this turn otherwise once the turn "
                 f"follows; {_ADVICE}"
@@ -157,6 +185,23 @@ class ChatPrompt:
         if not answer or answer not in shared:
             raise Error(f"{where}: the chat template renders this turn otherwise once others follow; {_ADVICE}")
         return begin + len(shared)
+
+
+def _marks_answers(template):
+    return "generation %}" in template.replace("-%}", " %}").replace("  ", " ") and "endgeneration" in template
+
+
+def _with_arguments(sample, use):
+    """use(sample) with its calls' arguments as objects; some templates join them to text, and get them as they are."""
+    parsed = sample.parsed() if isinstance(sample, Conversation) else sample
+    try:
+        return use(parsed)
+    except Error:
+        if parsed is sample:
+            raise
+        with contextlib.suppress(Error):
+            return use(sample)
+        raise
 
 
 def _turns_of(sample):

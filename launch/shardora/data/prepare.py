@@ -30,12 +30,12 @@ import sys
 import time
 
 from shardora.data import prompts
-from shardora.data.counts import Tally, tell
+from shardora.data.counts import Tally, print_summary
 from shardora.data.options import fields_of, json_or_text, named_values, parser, resolve
 from shardora.data.records import records
 from shardora.data.samples import Reader
-from shardora.data.sequences import Maker, Rules
-from shardora.data.spool import Workplace, place
+from shardora.data.sequences import Rules, SequenceBuilder
+from shardora.data.spool import SpoolFolder, place
 from shardora.data.tokenizer import Encoder
 from shardora.data.workers import ordered
 from shardora.errors import USAGE, Error
@@ -43,7 +43,7 @@ from shardora.errors import USAGE, Error
 _BATCH_RECORDS, _BATCH_BYTES = 256, 1 << 20
 
 
-def make_maker(options):
+def make_builder(options):
     fields = fields_of(options)
     encoder = Encoder(options.tokenizer, options.model)
     prompt = prompts.choose(
@@ -55,7 +55,7 @@ def make_maker(options):
     if options.sequence_length is None:
         options.sequence_length = encoder.longest
     rules = Rules(options.train_on, options.sequence_length, options.overlong, options.eval_fraction, options.seed)
-    return Maker(encoder, Reader(options.format, fields), prompt, rules)
+    return SequenceBuilder(encoder, Reader(options.format, fields), prompt, rules)
 
 
 def batches(options):
@@ -72,12 +72,12 @@ def batches(options):
             yield batch
 
 
-def convert(options, maker, train, held_out, tally):
+def convert(options, builder, train, held_out, tally):
     import tqdm
 
     total = sum(os.path.getsize(path) for path in options.input)
     with tqdm.tqdm(total=total, unit="B", unit_scale=True, disable=not sys.stderr.isatty(), file=sys.stderr) as bar:
-        for batch in ordered(maker.batch, batches(options), options.processes):
+        for batch in ordered(builder.batch, batches(options), options.processes):
             tally.add(batch)
             in_part = batch.held_out.repeat(batch.lengths)
             for spool, one, each in ((train, ~batch.held_out, ~in_part), (held_out, batch.held_out, in_part)):
@@ -86,18 +86,17 @@ def convert(options, maker, train, held_out, tally):
             bar.update(batch.size)
 
 
-def metadata(options, maker, tally):
-    prompt, given = maker.prompt, vars(options)
+def metadata(options, builder, tally):
+    prompt, given = builder.prompt, vars(options)
     given = {name: value for name, value in given.items() if name not in ("processes", "output", "eval_output")}
     return {
-        "format": "shardora.dataset.v1",
-        "tokenizer_sha256": maker.encoder.sha256,
+        "tokenizer_sha256": builder.encoder.sha256,
         "source": ", ".join(os.path.basename(path) for path in options.input),
         "prompt": prompt.name,
-        "prompt_kind": "chat" if hasattr(prompt, "options") else "text",
+        "prompt_kind": prompt.kind,
         "prompt_template": prompt.describe(),
         "template_options": json.dumps(getattr(prompt, "options", {})),
-        "end_tokens": json.dumps(sorted(tally.ends | {maker.encoder.end} - {None})),
+        "end_tokens": json.dumps(sorted(tally.ends | {builder.encoder.end} - {None})),
         "arguments": json.dumps(given, ensure_ascii=False),
     }
 
@@ -114,19 +113,19 @@ def _check_parts(options, spools, tally):
             )
 
 
-def finish(options, maker, workplace, spools, tally):
+def finish(options, builder, folder, spools, tally):
     """Duplicates, checks, and the files. Returns [(path, spool)] of what was written, and the number of duplicates."""
-    repeated = [spool.repeated() for spool in spools]
+    duplicates = [spool.duplicates() for spool in spools]
     if options.drop_duplicates:
         spools = [
-            spool.without(again, workplace.spool()) if again.any() else spool for spool, again in zip(spools, repeated)
+            spool.without(again, folder.spool()) if again.any() else spool for spool, again in zip(spools, duplicates)
         ]
     _check_parts(options, spools, tally)
-    about = metadata(options, maker, tally)
+    about = metadata(options, builder, tally)
     parts = [(options.output, spools[0], "train"), (options.eval_output, spools[1], "eval")]
     parts = parts[: 1 + bool(options.eval_fraction)]
     place([(spool.whole({**about, "part": part}), path) for path, spool, part in parts])
-    return [(path, spool) for path, spool, _ in parts], int(sum(again.sum() for again in repeated))
+    return [(path, spool) for path, spool, _ in parts], int(sum(again.sum() for again in duplicates))
 
 
 def main(arguments):
@@ -135,9 +134,9 @@ def main(arguments):
     resolve(options)
 
     sys.stdout.reconfigure(errors="backslashreplace")
-    maker, tally = make_maker(options), Tally()
-    with Workplace(options.output) as workplace:
-        spools = [workplace.spool(), workplace.spool()]
-        convert(options, maker, *spools, tally)
-        parts, duplicates = finish(options, maker, workplace, spools, tally)
-        tell(maker, tally, parts, duplicates, options.drop_duplicates, time.monotonic() - begin)
+    builder, tally = make_builder(options), Tally()
+    with SpoolFolder(options.output) as folder:
+        spools = [folder.spool(), folder.spool()]
+        convert(options, builder, *spools, tally)
+        parts, duplicates = finish(options, builder, folder, spools, tally)
+        print_summary(builder, tally, parts, duplicates, options.drop_duplicates, time.monotonic() - begin)

@@ -13,7 +13,7 @@ import dataclasses
 import json
 import os
 
-from shardora.data.chat_template import ChatPrompt, Lesson
+from shardora.data.chat_template import ChatPrompt, TrainingExample
 from shardora.data.samples import Conversation, Document
 from shardora.errors import USAGE, Error
 
@@ -50,6 +50,7 @@ class TextPrompt:
     name: str
     with_input: str
     without_input: str
+    kind = "text"
 
     def describe(self):
         return json.dumps({"with_input": self.with_input, "without_input": self.without_input}, ensure_ascii=False)
@@ -63,24 +64,24 @@ class TextPrompt:
         return _fill(self.with_input, instruction, pair.input)
 
     def learn(self, sample, encoder, where, train_on="completion"):
-        """The sample as a Lesson. A token with characters of both prompt and answer belongs to the answer."""
+        """The sample as a TrainingExample. A token with characters of both prompt and answer belongs to the answer."""
         if isinstance(sample, Document):
             tokens = _ended(encoder.ids(sample.text, add_special=True), encoder)
-            return Lesson(tokens, [(0, len(tokens))] if sample.text.strip() else [], asked=sample.text)
+            return TrainingExample(tokens, [(0, len(tokens))] if sample.text.strip() else [], asked=sample.text)
         pair = sample.pair(where) if isinstance(sample, Conversation) else sample
         prompt = self.text(pair)
         if not pair.answer.strip():
-            return Lesson([], [], asked=prompt)
+            return TrainingExample([], [], asked=prompt)
         tokens, places = encoder.encode(prompt + pair.answer, add_special=True)
         first = next(k for k, (_, end) in enumerate(places) if end > len(prompt))
         joined = places[first][0] < len(prompt)
         tokens = _ended(tokens, encoder)
         begin = 0 if train_on == "all" else first
-        return Lesson(tokens, [(begin, len(tokens))], asked=prompt, joined=joined)
+        return TrainingExample(tokens, [(begin, len(tokens))], asked=prompt, joined=joined)
 
     def ask(self, sample, encoder, where):
         pair = sample.pair(where) if isinstance(sample, Conversation) else sample
-        return encoder.ids(self.text(pair), add_special=True)
+        return encoder.encode_prompt(self.text(pair))[0]
 
     def end_tokens(self, encoder):
         return [encoder.end_token()]
@@ -107,7 +108,7 @@ def choose(name, form, encoder, options=None):
     if name == "chat":
         if not encoder.tokenizer.chat_template:
             raise Error("--prompt chat: the tokenizer has no chat template; take alpaca, or a template's FILE", USAGE)
-        return ChatPrompt("chat", encoder.tokenizer.get_chat_template(), encoder, options)
+        return ChatPrompt("chat", encoder.tokenizer.chat_template, encoder, options)
     if options and name in _NAMED:
         raise Error(f"--template-option is for chat templates, but the prompt is {name}", USAGE)
     if name in _NAMED:
@@ -143,7 +144,8 @@ def stored(metadata, encoder):
     name, text = metadata.get("prompt"), metadata.get("prompt_template")
     if name is None or text is None:
         raise Error("the dataset does not say which prompt it was made with; name it with --prompt")
-    if metadata.get("prompt_kind") == "chat":
-        return ChatPrompt(name, text, encoder, json.loads(metadata.get("template_options", "{}")))
+    if metadata.get("prompt_kind") in ("chat", "named chat"):
+        template = text if metadata["prompt_kind"] == "chat" else json.loads(text)
+        return ChatPrompt(name, template, encoder, json.loads(metadata.get("template_options", "{}")))
     parts = json.loads(text)
     return TextPrompt(name, parts["with_input"], parts["without_input"])

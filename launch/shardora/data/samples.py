@@ -1,6 +1,7 @@
 """What a record says: a document, an instruction with its answer, or a conversation. The names that are understood are
 those of Alpaca, LLM-Adapters, OpenAI and ShareGPT; --field maps others onto them."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -60,6 +61,19 @@ class Pair:
 class Conversation:
     messages: list
     tools: object = None
+
+    def parsed(self):
+        """The same with objects for arguments and parameters that are the JSON text of one: OpenAI's format has them so,
+        and most templates want objects. Itself where there is nothing to parse."""
+        messages = [_parsed_message(message) for message in self.messages]
+        tools = self.tools and [_parsed_function(tool) for tool in self.tools]
+        return self if (messages, tools) == (self.messages, self.tools) else Conversation(messages, tools)
+
+    def has_nulls(self):
+        """Whether tools or calls have null: of JSON that Arrow wrote, it may stand for a key that was not there."""
+        return _has_null(self.tools or []) or any(
+            _has_null(message.get("tool_calls") or []) for message in self.messages
+        )
 
     def texts(self):
         return [message["content"] or "" for message in self.messages]
@@ -157,6 +171,7 @@ class Reader:
         turns = _from_cell(value[name], f"{where}, {name}")
         if not isinstance(turns, list):
             raise Error(f"{where}: {name} is {shown(turns)}, expected a list of turns")
+        turns = [_without_nulls(turn, f"{where}, {name}[{k}]") for k, turn in enumerate(turns)]
         messages = [_message(turn, f"{where}, {name}[{k}]") for k, turn in enumerate(turns)]
         styles = ["role and content" if "role" in turn else "from and value" for turn in turns]
         for k, style in enumerate(styles):
@@ -168,6 +183,7 @@ class Reader:
         tools = _from_cell(value.get(self._name("tools")) or None, f"{where}, tools")
         if tools is not None and not isinstance(tools, list):
             raise Error(f"{where}: tools is {shown(tools)}, expected a list of functions")
+        tools = tools and [_from_cell(tool, f"{where}, tools") for tool in tools]
         if not turns:
             raise Error(f"{where}: {name} is empty, expected turns")
         return Conversation(messages, tools), f"{name} with {styles[0]}"
@@ -201,9 +217,40 @@ def _clean(text, where):
     return text
 
 
-def _message(turn, where):
+def _without_nulls(turn, where):
+    """A key of a turn whose value is null counts as absent: Arrow gives all turns the keys of each."""
     if not isinstance(turn, dict):
         raise Error(f"{where}: {shown(turn)}, expected an object with role and content, or from and value")
+    return {key: value for key, value in turn.items() if value is not None}
+
+
+def _has_null(value):
+    if isinstance(value, (dict, list)):
+        return any(map(_has_null, value.values() if isinstance(value, dict) else value))
+    return value is None
+
+
+def _parsed_message(message):
+    parsed = {key: _parsed_function(value) for key, value in message.items() if key == "function_call"}
+    calls = message.get("tool_calls")
+    if isinstance(calls, list):
+        parsed["tool_calls"] = [_parsed_function(call) for call in calls]
+    return {**message, **parsed}
+
+
+def _parsed_function(value):
+    """Of a call its arguments, of a tool its parameters; either may stand inside its `function`."""
+    if not isinstance(value, dict):
+        return value
+    parsed = {**value, "function": _parsed_function(value["function"])} if "function" in value else {**value}
+    for key in {"arguments", "parameters"} & set(value):
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            found = json.loads(value[key])
+            parsed[key] = found if isinstance(found, dict) else value[key]
+    return parsed
+
+
+def _message(turn, where):
     if "role" in turn:
         return _openai_message(turn, where)
     if "from" not in turn or "value" not in turn:
@@ -223,7 +270,9 @@ def _openai_message(turn, where):
     content = message.get("content")
     if isinstance(content, list):
         content = "".join(_part(part, where) for part in content)
-    if content is None and not message.get("tool_calls"):
+    if "tool_calls" in message:
+        message["tool_calls"] = _from_cell(message["tool_calls"], f"{where}, tool_calls")
+    if content is None and not message.get("tool_calls") and not message.get("function_call"):
         raise Error(f"{where}: no content; its fields are {_listed(map(str, turn))}")
     if content is not None and not isinstance(content, str):
         raise Error(f"{where}: content is {shown(content)}, expected a text")

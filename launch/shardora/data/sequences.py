@@ -6,6 +6,7 @@ import hashlib
 
 import numpy
 
+from shardora.data.samples import Conversation
 from shardora.errors import Error
 
 KEPT, CUT, TOO_LONG, EMPTY, NO_TARGET = range(5)
@@ -22,7 +23,7 @@ class Rules:
 
 @dataclasses.dataclass
 class Batch:
-    """What became of some records, in their order: `fates`, `wheres`, `shapes` and `marked` have one entry
+    """What became of some records, in their order: `outcomes`, `wheres`, `shapes` and `marked` have one entry
     a record, the arrays one a sequence or a token."""
 
     tokens: object  # int32
@@ -30,7 +31,8 @@ class Batch:
     lengths: object  # int64
     hashes: object  # uint64 [sequences, 2]: of tokens and mask
     held_out: object  # bool
-    fates: list
+    outcomes: list
+    nulls: int  # records with null in tools or calls
     joined: int  # sequences in which a token has characters of both prompt and answer
     marked: list  # for each record: whether the text of a special token is in it
     ends: set  # special tokens that end answers
@@ -40,31 +42,33 @@ class Batch:
     size: int  # bytes of input
 
 
-class Maker:
+class SequenceBuilder:
     def __init__(self, encoder, reader, prompt, rules):
         self.encoder, self._reader, self.prompt, self.rules = encoder, reader, prompt, rules
 
     def batch(self, records):
-        fates, shapes, marked, held_out, sequences, joined, ends = [], [], [], [], [], 0, set()
+        outcomes, shapes, marked, held_out, sequences, joined, nulls, ends = [], [], [], [], [], 0, 0, set()
         for record in records:
             sample, shape = self._reader.sample(record)
-            lesson = self.prompt.learn(sample, self.encoder, record.where, self.rules.train_on)
-            fate, made = self._sequences(lesson, record.where)
+            example = self.prompt.learn(sample, self.encoder, record.where, self.rules.train_on)
+            outcome, made = self._sequences(example, record.where)
             shapes.append(shape)
-            marked.append(any(map(self.encoder.has_mark, sample.texts())))
-            fates.append(fate)
+            marked.append(any(map(self.encoder.has_special_text, sample.texts())))
+            outcomes.append(outcome)
+            nulls += isinstance(sample, Conversation) and sample.has_nulls()
             sequences += made
-            held_out += [self._is_held_out(lesson.asked)] * len(made)
-            joined += lesson.joined and bool(made)
-            ends.update(lesson.tokens[end - 1] for _, end in lesson.turns[-1:])
+            held_out += [self._is_held_out(example.asked)] * len(made)
+            joined += example.joined and bool(made)
+            ends.update(example.tokens[end - 1] for _, end in example.turns[-1:])
         return Batch(
             tokens=_joined([tokens for tokens, _ in sequences], numpy.int32),
             mask=_joined([mask for _, mask in sequences], numpy.uint8),
             lengths=numpy.array([len(tokens) for tokens, _ in sequences], numpy.int64),
             hashes=numpy.array([_hash(*sequence) for sequence in sequences], numpy.uint64).reshape(-1, 2),
             held_out=numpy.array(held_out, bool),
-            fates=fates,
+            outcomes=outcomes,
             joined=joined,
+            nulls=nulls,
             marked=marked,
             ends=ends & self.encoder.special,
             unknown=sum(tokens.count(self.encoder.unknown) for tokens, _ in sequences),
@@ -73,15 +77,15 @@ class Maker:
             size=sum(record.size for record in records),
         )
 
-    def _sequences(self, lesson, where):
-        """(fate, [(tokens, mask)])"""
-        if not lesson.turns:
+    def _sequences(self, example, where):
+        """(outcome, [(tokens, mask)])"""
+        if not example.turns:
             return EMPTY, []
-        self.encoder.check(lesson.tokens, where)
-        mask = _mask(len(lesson.tokens), lesson.turns)
+        self.encoder.check(example.tokens, where)
+        mask = _mask(len(example.tokens), example.turns)
         if self.rules.longest is None or len(mask) <= self.rules.longest:
-            return (KEPT, [(lesson.tokens, mask)]) if any(mask) else (NO_TARGET, [])
-        return self._overlong(lesson.tokens, mask, where)
+            return (KEPT, [(example.tokens, mask)]) if any(mask) else (NO_TARGET, [])
+        return self._overlong(example.tokens, mask, where)
 
     def _overlong(self, tokens, mask, where):
         longest = self.rules.longest

@@ -8,9 +8,10 @@ shardora inspect --data.train=FILE.
 
 import sys
 
-from shardora.data import showing
 from shardora.data.tokenizer import Encoder
 from shardora.errors import USAGE, Arguments, Error, one_line
+
+_MOST = 1500  # characters
 
 
 def parser():
@@ -61,6 +62,35 @@ def numbers(options, count):
     return options.sequence or sorted({k * count // some for k in range(some)})
 
 
+def marked_text(encoder, tokens, mask, colour=None):
+    """One decoded sequence with its mask: targets in colour on a terminal, in brackets elsewhere."""
+    colour = sys.stdout.isatty() if colour is None else colour
+    on, off = ("\033[32m", "\033[0m") if colour else ("⟦", "⟧")
+    text, begin, before = "", 0, ""
+    while begin < len(tokens):
+        end = begin
+        while end < len(tokens) and mask[end] == mask[begin]:
+            end += 1
+        # By what it adds to the text before: a tokenizer may treat a text's first blank in its own way.
+        now = encoder.decode(tokens[:end])
+        piece = _harmless(now[len(before) :])
+        text += f"{on}{piece}{off}" if mask[begin] else piece
+        begin, before = end, now
+    return _shortened(text, off if colour else "")
+
+
+def _harmless(text):
+    """What a user's data says must not steer the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+def _shortened(text, end):
+    if len(text) <= _MOST:
+        return text
+    half = _MOST // 2
+    return f"{text[:half]}{end} … {len(text) - 2 * half} characters left out … {text[-half:]}{end}"
+
+
 def main(arguments):
     sys.stdout.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
@@ -72,4 +102,4 @@ def main(arguments):
     for number in chosen:
         tokens, mask = sequence(number)
         print(f"sequence {number}: {len(tokens)} tokens, {sum(mask)} learned")
-        print(showing.sequence(encoder, tokens, mask))
+        print(marked_text(encoder, tokens, mask))

@@ -2,21 +2,19 @@
 together from them at the end, under its name only when it is whole."""
 
 import contextlib
-import json
 import os
 import shutil
-import struct
 import tempfile
 
 import numpy
 
+from shardora import dataset_file
 from shardora.errors import OUTPUT, Error, one_line
 
-_TYPES = {"offsets": ("I64", "<i8"), "tokens": ("I32", "<i4"), "loss_mask": ("U8", "u1")}  # widest first: aligned
 _BLOCK = 1 << 22
 
 
-class Workplace:
+class SpoolFolder:
     """A folder beside the output and the spools in it, gone at the end whatever happens."""
 
     def __init__(self, output):
@@ -53,7 +51,7 @@ class Spool:
         self.sequences = self.tokens = self.targets = 0
 
     def close(self):
-        with contextlib.suppress(OSError):  # of what was not written to a full disk, which has been told
+        with contextlib.suppress(OSError):  # of what was not written to a full disk, which has been without_prompt
             for file in self._files.values():
                 file.close()
 
@@ -73,7 +71,7 @@ class Spool:
         self._files[part].flush()
         return numpy.fromfile(f"{self._path}.{part}", dtype)
 
-    def repeated(self):
+    def duplicates(self):
         """True for every sequence that was there before. 16 bytes of memory a sequence."""
         hashes = self.read("hashes", "<u8").reshape(-1, 2)
         order = numpy.lexsort((hashes[:, 1], hashes[:, 0]))  # stable: the first of equals stays first
@@ -110,7 +108,12 @@ class Spool:
         """Writes the dataset file beside the spool and returns its path."""
         whole = f"{self._path}.safetensors"
         with open(whole, "wb") as file:
-            file.write(self._header(metadata))
+            shapes = {
+                "offsets": ("I64", self.sequences + 1),
+                "tokens": ("I32", self.tokens),
+                "loss_mask": ("U8", self.tokens),
+            }
+            file.write(dataset_file.header(shapes, metadata))
             lengths = self.read("lengths", "<i8")
             file.write(b"\0" * 8)
             numpy.cumsum(lengths, dtype=numpy.int64).astype("<i8").tofile(file)
@@ -122,17 +125,6 @@ class Spool:
             os.fsync(file.fileno())
         return whole
 
-    def _header(self, metadata):
-        header, position = {"__metadata__": metadata}, 0
-        counts = {"offsets": self.sequences + 1, "tokens": self.tokens, "loss_mask": self.tokens}
-        for name, (dtype, stored) in _TYPES.items():
-            size = counts[name] * numpy.dtype(stored).itemsize
-            header[name] = {"dtype": dtype, "shape": [counts[name]], "data_offsets": [position, position + size]}
-            position += size
-        text = json.dumps(header, ensure_ascii=False).encode()
-        text += b" " * (-len(text) % 8)
-        return struct.pack("<Q", len(text)) + text
-
 
 def place(made):
     """Gives files their names. `made`: (path, name) of each, written whole."""
@@ -141,17 +133,3 @@ def place(made):
             os.replace(path, name)
         except OSError as problem:
             raise Error(f"{name}: cannot be written: {one_line(problem.strerror)}", OUTPUT) from None
-
-
-def metadata_of(path):
-    """The metadata of a dataset file."""
-    try:
-        with open(path, "rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, 1 << 27)))
-        metadata = header["__metadata__"]
-    except (struct.error, ValueError, KeyError, TypeError):
-        raise Error(f"{path}: not a dataset file, expected one that shardora-prepare wrote") from None
-    if metadata.get("format") != "shardora.dataset.v1":
-        raise Error(f"{path}: its metadata says format {metadata.get('format')}, expected shardora.dataset.v1")
-    return metadata

@@ -15,14 +15,14 @@ import os
 import sys
 import tempfile
 
-from shardora.data import prompts, question_files
+from shardora import dataset_file
+from shardora.data import prompts
 from shardora.data.options import FORMATS, LONGEST_RECORD, json_or_text, named_values
 from shardora.data.records import TEXT, kind_of, records
 from shardora.data.samples import Pair, Reader
-from shardora.data.spool import metadata_of
 from shardora.data.tokenizer import Encoder
 from shardora.errors import OUTPUT, USAGE, Arguments, Error, one_line
-from shardora.program import Program
+from shardora.program import Program, add_program_arguments, split_flags
 
 
 def parser():
@@ -32,8 +32,7 @@ def parser():
     generate.add_argument("--model", required=True, metavar="FOLDER")
     generate.add_argument("--adapter", metavar="FOLDER", help="a PEFT adapter folder or a checkpoint")
     generate.add_argument("--tokenizer", metavar="FOLDER", help="where it is not the model's")
-    generate.add_argument("--shardora", metavar="PROGRAM", help="(the one on PATH, or build/release/shardora)")
-    generate.add_argument("--ranks", type=int, default=1, metavar="N", help="processes, started with mpirun (1)")
+    add_program_arguments(generate)
     encode = commands.add_parser("encode", help="questions to a dataset file of prompts")
     encode.add_argument("--tokenizer", required=True, metavar="FOLDER")
     encode.add_argument("--output", required=True, metavar="FILE")
@@ -60,7 +59,7 @@ def _question_arguments(command):
 
 
 @dataclasses.dataclass
-class Way:
+class QuestionFormat:
     """How questions are put to the model."""
 
     prompt: object
@@ -69,16 +68,16 @@ class Way:
     ends: list  # tokens that end an answer
 
 
-def way_of(options, encoder):
+def question_format(options, encoder):
     fields = named_values(options.field, "--field")
     if not options.like:
         form = options.format or "instruction"
         chosen = named_values(options.template_option, "--template-option", json_or_text)
         prompt = prompts.choose(options.prompt, form, encoder, chosen)
-        return Way(prompt, form, fields, prompt.end_tokens(encoder))
+        return QuestionFormat(prompt, form, fields, prompt.end_tokens(encoder))
     if options.prompt or options.template_option:
         raise Error("--like and --prompt (or --template-option) both say what the prompt is; give one", USAGE)
-    metadata = metadata_of(options.like)
+    metadata = dataset_file.read_metadata(options.like)
     if metadata.get("tokenizer_sha256") not in (None, encoder.sha256):
         raise Error(f"--like {options.like}: made with another tokenizer than this; give that one with --tokenizer")
     given = json.loads(metadata.get("arguments", "{}"))
@@ -86,13 +85,13 @@ def way_of(options, encoder):
     form = options.format or ("instruction" if learned == "text" else learned)
     if not fields and form == learned:
         fields = named_values(given.get("field", []), "--field")
-    return Way(prompts.stored(metadata, encoder), form, fields, json.loads(metadata.get("end_tokens", "[]")))
+    return QuestionFormat(prompts.stored(metadata, encoder), form, fields, json.loads(metadata.get("end_tokens", "[]")))
 
 
-def questions(options, way):
+def questions(options, question_form):
     """(where, sample) of all questions."""
     yield from ((f"question {k}", Pair(text, "")) for k, text in enumerate(options.question, 1))
-    reader = Reader(way.form, way.fields, asking=True)
+    reader = Reader(question_form.form, question_form.fields, asking=True)
     for path in options.input:
         is_text = kind_of(path) == TEXT
         for record in records(path, LONGEST_RECORD, separator="\n" if is_text else None):
@@ -102,11 +101,11 @@ def questions(options, way):
                 yield record.where, Pair(record.value.rstrip("\r"), "")
 
 
-def encode_questions(options, way, encoder):
+def encode_questions(options, question_form, encoder):
     """Token ids of all questions."""
     found = []
-    for where, sample in questions(options, way):
-        tokens = way.prompt.ask(sample, encoder, where)
+    for where, sample in questions(options, question_form):
+        tokens = question_form.prompt.ask(sample, encoder, where)
         if not tokens:
             raise Error(f"{where}: the prompt has no token, expected a question")
         encoder.check(tokens, where)
@@ -116,9 +115,10 @@ def encode_questions(options, way, encoder):
     return found
 
 
-def write_prompts(path, found, encoder, way):
-    ends = json.dumps(way.ends)
-    question_files.write_prompts(path, found, encoder, prompt=way.prompt.name, end_tokens=ends)
+def write_prompts(path, found, encoder, question_form):
+    about = {"part": "prompts", "tokenizer_sha256": encoder.sha256, "prompt": question_form.prompt.name}
+    sequences = [(tokens, [0] * len(tokens)) for tokens in found]
+    dataset_file.write(path, sequences, {**about, "end_tokens": json.dumps(question_form.ends)})
 
 
 def answers(text, encoder):
@@ -160,12 +160,12 @@ def generate(options, flags):
     adapter = [f"--adapter.path={options.adapter}"] if options.adapter else []
     program = Program(options.shardora, options.ranks, [f"--model.path={options.model}", *adapter, *flags])
     encoder = Encoder(options.tokenizer or options.model, options.model)
-    way = way_of(options, encoder)
-    found = encode_questions(options, way, encoder)
+    question_form = question_format(options, encoder)
+    found = encode_questions(options, question_form, encoder)
     with tempfile.TemporaryDirectory(prefix="prompts-") as folder:
         path = os.path.join(folder, "prompts.safetensors")
-        write_prompts(path, found, encoder, way)
-        stops = ",".join(map(str, way.ends))
+        write_prompts(path, found, encoder, question_form)
+        stops = ",".join(map(str, question_form.ends))
         result = program.run("generate", f"--generate.prompts={path}", f"--generate.stop_tokens={stops}")
     show(texts_of(result, encoder), options.json)
 
@@ -174,12 +174,17 @@ def encode(options, _):
     encoder = Encoder(options.tokenizer)
     if os.path.isdir(options.output):
         raise Error(f"{options.output}: is a folder, expected a file's name", OUTPUT)
-    way = way_of(options, encoder)
-    found = encode_questions(options, way, encoder)
-    write_prompts(options.output, found, encoder, way)
+    question_form = question_format(options, encoder)
+    found = encode_questions(options, question_form, encoder)
+    write_prompts(options.output, found, encoder, question_form)
     print(
         json.dumps(
-            {"output": options.output, "sequences": len(found), "tokens": sum(map(len, found)), "stop_tokens": way.ends}
+            {
+                "output": options.output,
+                "sequences": len(found),
+                "tokens": sum(map(len, found)),
+                "stop_tokens": question_form.ends,
+            }
         )
     )
 
@@ -195,9 +200,8 @@ def decode(options, _):
 
 def main(arguments):
     sys.stdout.reconfigure(errors="backslashreplace")
-    split = arguments.index("--") if "--" in arguments else len(arguments)
-    options = parser().parse_args(arguments[:split])
-    flags = arguments[split + 1 :]
+    own, flags = split_flags(arguments)
+    options = parser().parse_args(own)
     if flags and options.command != "generate":
         raise Error("what follows -- is for the program, which only generate runs", USAGE)
     return {"generate": generate, "encode": encode, "decode": decode}[options.command](options, flags)

@@ -22,15 +22,16 @@ class Encoder:
         added = self._backend.get_added_tokens_decoder()
         self.special = {id for id, token in added.items() if token.special} | {self.end}
         self.unknown = _unknown(self._backend)
+        self._appended = appended(self._backend)
         marks = [token.content for token in added.values() if token.special and token.content]
-        self._marks = re.compile("|".join(map(re.escape, marks)) or r"(?!)")
+        self._special_text = re.compile("|".join(map(re.escape, marks)) or r"(?!)")
         config = _config(model or folder, needed=model is not None)
         self.vocabulary = config.get("vocab_size")
         self.longest = config.get("max_position_embeddings")
 
-    def has_mark(self, text):
+    def has_special_text(self, text):
         """Whether the text of a special token is in it, which is read as that token wherever it comes from."""
-        return self._marks.search(text) is not None
+        return self._special_text.search(text) is not None
 
     def ids(self, text, add_special):
         return self._encoded(text, add_special).ids
@@ -40,6 +41,12 @@ class Encoder:
         have (0, 0)."""
         encoded = self._encoded(text, add_special)
         return encoded.ids, encoded.offsets
+
+    def encode_prompt(self, text):
+        """(ids, places) of a text that goes on: with what the tokenizer adds before it, without what it adds behind."""
+        encoded = self._encoded(text, add_special=True)
+        end = len(encoded.ids) - (self._appended if any(encoded.special_tokens_mask) else 0)
+        return encoded.ids[:end], encoded.offsets[:end]
 
     def _encoded(self, text, add_special):
         # A template that writes the beginning token itself must not get a second one.
@@ -65,6 +72,12 @@ class Encoder:
                 f"{where}: token {self.tokenizer.convert_ids_to_tokens(wrong)!r} has id {wrong}, outside the "
                 f"model's vocabulary of {self.vocabulary}; is this the model's own tokenizer?"
             )
+
+
+def appended(backend):
+    """How many tokens a tokenizer adds to the end of every text."""
+    mask = backend.encode("a").special_tokens_mask
+    return mask[::-1].index(0) if 0 in mask else 0
 
 
 def _load(folder):

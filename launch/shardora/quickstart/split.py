@@ -11,6 +11,7 @@ import struct
 import sys
 
 from shardora import dataset_file
+from shardora.data.tokenizer import appended
 from shardora.errors import USAGE, Error, shown
 from shardora.quickstart import questions
 
@@ -83,12 +84,12 @@ def from_json_lines(path, model):
     from tokenizers import Tokenizer  # from build/venv; not needed for dataset files
 
     tokenizer = Tokenizer.from_file(os.path.join(model, "tokenizer.json"))
+    added = appended(tokenizer)
     sequences = []
     for where, prompt_text, answer in samples:
         prompt = tokenizer.encode(prompt_text).ids
+        prompt = prompt[: len(prompt) - added]  # some tokenizers end every text; here the answer follows
         completion = tokenizer.encode(answer, add_special_tokens=False).ids
-        if prompt and prompt[-1] == end:  # some tokenizers end every text; here the answer follows
-            prompt.pop()
         if not prompt:
             raise Error(f"{where}: the prompt is empty, expected at least one token before the answer")
         tokens = prompt + completion + [end]

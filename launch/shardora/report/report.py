@@ -13,8 +13,8 @@ import time
 
 from shardora.atomic_file import write_text
 from shardora.errors import USAGE, Arguments, Error
-from shardora.report import comparison, single, tensorboard_files, verdict
-from shardora.report.run_data import NoStepYet, read_run
+from shardora.report import page, summary, tensorboard
+from shardora.report.run_folder import NoStepYet, read_run
 
 
 def parse(arguments):
@@ -43,20 +43,19 @@ def parse(arguments):
 def report_once(options):
     """Writes everything once; the states of the runs."""
     runs = [read_run(folder, time.time()) for folder in options.dirs]
-    states = [verdict.state_of(one) for one in runs]
+    states = [summary.state_of(one) for one in runs]
     refresh = math.ceil(options.watch) if options.watch and goes_on(states) else 0
     write_text(
-        options.output,
-        comparison.render(runs, refresh) if options.compares else single.render(runs[0], states[0], refresh),
+        options.output, page.of_several(runs, refresh) if options.compares else page.of_run(runs[0], states[0], refresh)
     )
     if options.tensorboard:
-        for one, name in zip(runs, comparison.unique_names(runs)):
-            tensorboard_files.write(one, name, options.tensorboard)
+        for one, name in zip(runs, page.unique_names(runs)):
+            tensorboard.write(one, name, options.tensorboard)
     return states
 
 
 def goes_on(states):
-    return any(state.kind == verdict.RUNNING for state in states)
+    return any(state.kind == summary.RUNNING for state in states)
 
 
 def wait_for_first_step(options):

@@ -14,9 +14,8 @@ import os
 import time
 
 from shardora.errors import INPUT_OUTPUT, USAGE, Arguments, Error
-from shardora.report import metrics_file
-from shardora.report.config_file import read_config
-from shardora.report.growing_file import GrowingFile
+from shardora.report import metrics
+from shardora.report.run_folder import read_config
 
 
 def parse(arguments):
@@ -47,7 +46,7 @@ def flat(line, prefix=""):
 
 def record(line):
     """What W&B gets of a line: an evaluation's numbers under its name, a step's under train."""
-    prefix = "train/" if metrics_file.kind_of(line) == metrics_file.STEP else f"{line.get('eval_name') or 'eval'}/"
+    prefix = "train/" if metrics.kind_of(line) == metrics.STEP else f"{line.get('eval_name') or 'eval'}/"
     return {"step": line["step"], **{prefix + name: value for name, value in flat(line)}}
 
 
@@ -56,7 +55,7 @@ class Follower:
 
     def __init__(self, folder, send):
         self._path = os.path.join(folder, "metrics.jsonl")
-        self._file, self._send, self._sent = GrowingFile(self._path), send, set()
+        self._file, self._send, self._sent = metrics.GrowingFile(self._path), send, set()
 
     def poll(self):
         """How many were sent."""
@@ -68,14 +67,14 @@ class Follower:
         for number, raw in lines:
             if raw.strip():
                 where = f"{self._path}:{number}"
-                self._take(metrics_file.parse(metrics_file.decode(raw, where), where))
+                self._take(metrics.parse(metrics.decode(raw, where), where))
         return len(self._sent) - before
 
     def close(self):
         self._file.close()
 
     def _take(self, line):
-        key = (line["step"], metrics_file.kind_of(line), line.get("eval_name"))
+        key = (line["step"], metrics.kind_of(line), line.get("eval_name"))
         if key not in self._sent:
             self._sent.add(key)
             self._send(record(line))

@@ -8,7 +8,7 @@ import unittest
 import tiny
 
 if not tiny.MISSING:
-    from shardora import commonsense_tasks
+    from shardora import commonsense
 
 # Task, what a model wrote after "### Response:", the answer found in it.
 WRITTEN = [
@@ -53,13 +53,13 @@ def question(answer, names, text="What?"):
 class Extraction(unittest.TestCase):
     def test_the_first_name_of_the_task_is_the_answer(self):
         for task, text, found in WRITTEN:
-            self.assertEqual(commonsense_tasks.extract(text, task), found, (task, text))
+            self.assertEqual(commonsense.extract(text, task), found, (task, text))
 
     def test_a_question_offers_what_its_last_line_says(self):
-        self.assertEqual(commonsense_tasks.offered("Q\n\nAnswer format: answer1/answer2/answer3", "ARC-Easy"), ["answer1", "answer2", "answer3"])
-        self.assertEqual(commonsense_tasks.offered("Q\n\nAnswer format: true/false", "boolq"), ["true", "false"])
-        self.assertEqual(commonsense_tasks.offered("no such line", "piqa"), ["solution1", "solution2"])
-        self.assertEqual(commonsense_tasks.offered("Answer format: yes/no", "boolq"), ["true", "false"])
+        self.assertEqual(commonsense.offered("Q\n\nAnswer format: answer1/answer2/answer3", "ARC-Easy"), ["answer1", "answer2", "answer3"])
+        self.assertEqual(commonsense.offered("Q\n\nAnswer format: true/false", "boolq"), ["true", "false"])
+        self.assertEqual(commonsense.offered("no such line", "piqa"), ["solution1", "solution2"])
+        self.assertEqual(commonsense.offered("Answer format: yes/no", "boolq"), ["true", "false"])
 
 
 @tiny.needs_packages
@@ -150,7 +150,7 @@ class Commonsense(tiny.Case):
 
     def test_tasks_are_those_that_are_there(self):
         for task in ("winogrande", "hellaswag"):
-            names = commonsense_tasks.TASKS[task]
+            names = commonsense.TASKS[task]
             self.questions(task, question(names[0], names))
         result, output = self.result("--scores", "likelihood", given={"accuracy": 1})
         self.assertEqual([row["task"] for row in result["tasks"]], ["hellaswag", "winogrande"])

@@ -125,12 +125,71 @@ class ConvertConfig(Case):
                 "train.learning_rate": "0.0002",
                 "train.min_learning_rate": "2e-05",
                 "train.schedule": "cosine",
+                "train.warmup_steps": "0.03",
                 "train.global_batch": "16",
                 "output.dir": "run",
             },
         )
         self.assertRegex(said, r"(?m)^shardora-convert: evals_per_epoch: ")
         self.assertNotRegex(said, "load_in_4bit|wandb_project")
+
+    def test_warm_up_is_a_share_or_steps_as_there(self):
+        def warmup(content, lines):
+            return self.converted(content.replace("warmup_ratio: 0.1\n", "") + lines)[0].get("train.warmup_steps")
+
+        for content in (FACTORY, AXOLOTL):
+            self.assertEqual(warmup(content, "warmup_steps: 0.1\n"), "0.1")
+            self.assertEqual(warmup(content, "warmup_steps: 10\n"), "10")
+            self.assertEqual(warmup(content, "warmup_steps: 10\nwarmup_ratio: 0.2\n"), "10")
+            self.assertEqual(warmup(content, "warmup_ratio: 0.2\nwarmup_steps: 10\n"), "10")
+            self.assertEqual(warmup(content, "warmup_ratio: 0.2\n"), "0.2")
+        self.assertEqual(warmup(FACTORY, "warmup_ratio: 0.2\nwarmup_steps: 0\n"), "0.2")  # as transformers
+        self.assertEqual(warmup(AXOLOTL, "warmup_ratio: 0.2\nwarmup_steps: 0\n"), "0")
+        self.assertIsNone(warmup(FACTORY, ""))
+        self.refused(65, "warmup_steps is 10.5, expected a whole number", FACTORY + "warmup_steps: 10.5\n")
+        self.refused(65, "warmup_steps is -1, expected 0 or more", FACTORY + "warmup_steps: -1\n")
+        for scheduler, found in (("constant", None), ("constant_with_warmup", "0.1")):
+            keys, _ = self.converted(FACTORY + f"lr_scheduler_type: {scheduler}\n")
+            self.assertEqual((keys["train.schedule"], keys.get("train.warmup_steps")), ("constant", found))
+
+    def test_axolotl_warms_up_unless_told_otherwise(self):
+        keys, said = self.converted(AXOLOTL)
+        self.assertEqual(keys["train.warmup_steps"], "0.03")
+        self.assertRegex(said, "(?m)^shardora-convert: warmup_steps: .* 3 % of the steps, at most 100")
+        for steps, found in ((200, "6"), (50, "2"), (20, "0"), (10000, "100")):
+            self.assertEqual(self.converted(AXOLOTL + f"max_steps: {steps}\n")[0]["train.warmup_steps"], found)
+
+    def test_axolotls_other_defaults(self):
+        keys, said = self.converted(AXOLOTL.replace("sequence_len: 256\n", "").replace("lora_alpha: 8\n", ""))
+        self.assertEqual(keys["data.sequence_length"], "512")
+        self.assertRegex(said, "(?m)^shardora-convert: lora_alpha: the file does not say it")
+        self.assertNotRegex(said, "lora_r:|lora_target")
+        _, said = self.converted(AXOLOTL.replace("lora_target_linear: true\n", ""))
+        self.assertRegex(said, "(?m)^shardora-convert: lora_target_modules: the file does not say it")
+        batch = AXOLOTL.replace("gradient_accumulation_steps: 2\n", "batch_size: 8\n")
+        self.assertEqual(self.converted(batch)[0]["train.global_batch"], "8")
+
+    def test_a_rate_that_is_not_there_is_said(self):
+        content = AXOLOTL.replace("learning_rate: 2e-4\n", "")
+        keys, said = self.converted(content)
+        self.assertFalse({"train.learning_rate", "train.min_learning_rate"} & set(keys))
+        self.assertRegex(said, "(?m)^shardora-convert: learning_rate: the file does not say it")
+        self.assertRegex(said, "(?m)^shardora-convert: cosine_min_lr_ratio: .*train.min_learning_rate")
+
+    def test_the_lowest_rate_of_transformers_own_schedule(self):
+        content = FACTORY + "lr_scheduler_type: cosine_with_min_lr\nlr_scheduler_kwargs:\n"
+        for line, found in (("min_lr: 1e-5", "1e-05"), ("min_lr_rate: 0.2", "2e-05")):
+            keys, said = self.converted(content + f"  {line}\n  odd: 1\n")
+            self.assertEqual((keys["train.schedule"], keys["train.min_learning_rate"]), ("cosine", found))
+            self.assertRegex(said, "(?m)^shardora-convert: lr_scheduler_kwargs.odd: ")
+            self.assertNotRegex(said, "min_lr|cosine")
+
+    def test_packed_batches_and_sets_to_evaluate_are_said(self):
+        for content in (AXOLOTL, FACTORY + "packing: true\n", FACTORY.replace("stage: sft", "stage: pt")):
+            _, said = self.converted(content)
+            self.assertRegex(said, "(?m)^shardora-convert: (sample_)?packing: .*train.global_batch")
+        _, said = self.converted(FACTORY + "eval_dataset: other\n")
+        self.assertRegex(said, "(?m)^shardora-convert: eval_dataset: .*data.eval")
 
     def test_full_fine_tuning_has_no_adapter(self):
         for content in (

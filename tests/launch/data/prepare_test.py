@@ -250,10 +250,10 @@ class Counts(Case):
 
     def test_metadata_says_what_was_asked(self):
         from shardora import dataset_file
-        from shardora.data.spool import metadata_of
+        from shardora.dataset_file import read_metadata
 
         self.prepared(self.words, self.path, "completion", "--overlong", "drop")
-        about = metadata_of(self.output)
+        about = read_metadata(self.output)
         self.assertEqual(
             (about["format"], about["source"], about["prompt"]), ("shardora.dataset.v1", "a.jsonl", "none")
         )

@@ -20,7 +20,7 @@ SHARED = pathlib.Path(os.environ.get("SHARDORA_TEST_DATA", ROOT / "../shared/dat
 MINIMIND = SHARED / "tokenizers" / "minimind"
 PROGRAM = pathlib.Path(os.environ.get("SHARDORA_PROGRAM", ROOT / "build/release/shardora"))
 STORIES = SHARED / "models" / "stories260K"
-NEEDED = ("numpy", "tokenizers", "transformers", "jinja2", "ijson", "tqdm")
+NEEDED = ("numpy", "tokenizers", "transformers", "jinja2", "tqdm")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
 COMMANDS = pathlib.Path(sys.executable).parent  # where the package is installed, so are its console commands
 needs_packages = unittest.skipIf(MISSING, f"Python packages are missing (launch/install.sh data): {', '.join(MISSING)}")
@@ -34,8 +34,9 @@ CHATML = (
 )
 
 
-def tokenizer_folder(folder, template=None, begin=True, config=None):
-    """Writes a tokenizer with <s>, </s> and the marks of chats; begin: it starts every text with <s>."""
+def tokenizer_folder(folder, template=None, begin=True, end=None, config=None):
+    """Writes a tokenizer with <s>, </s> and the marks of chats; begin: it starts every text with <s>; end: the token that
+    it adds to every text's end. `template`: one text, or the texts of named templates."""
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers, processors
 
@@ -47,8 +48,10 @@ def tokenizer_folder(folder, template=None, begin=True, config=None):
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<s>", "</s>", "<|im_start|>", "<|im_end|>"])
     trimming = processors.ByteLevel(trim_offsets=True)  # as most byte-level tokenizers do
-    begins = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))])
-    tokenizer.post_processor = processors.Sequence([trimming, begins]) if begin else trimming
+    added = ["<s>"] * begin + [end] * bool(end)
+    single = " ".join(["<s>"] * begin + ["$A"] + [end] * bool(end))
+    adds = processors.TemplateProcessing(single=single, special_tokens=[(one, tokenizer.token_to_id(one)) for one in added])
+    tokenizer.post_processor = processors.Sequence([trimming, adds]) if added else trimming
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -58,7 +61,8 @@ def tokenizer_folder(folder, template=None, begin=True, config=None):
         "model_max_length": 10**30,
     }
     if template is not None:
-        settings["chat_template"] = template
+        named = template.items() if isinstance(template, dict) else []
+        settings["chat_template"] = [{"name": name, "template": text} for name, text in named] or template
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
     if config is not None:
         (folder / "config.json").write_text(json.dumps(config), "utf-8")

@@ -7,13 +7,13 @@ import unittest
 
 import made_run
 
-ABSENT = made_run.needs("numpy", "plotly", "safetensors")
+ABSENT = made_run.needs("numpy", "plotly", "safetensors", "jinja2")
 if not ABSENT:
     import numpy as np
     from safetensors.numpy import save_file
 
     from shardora.errors import Error
-    from shardora.report import drift, run_data
+    from shardora.report import drift, run_folder
 
 MODULES = {
     "model.layers.2.self_attn.q_proj": ([2.0, 4.0], [2.2, 3.0]),  # m0, m; drifts 0.1, 0.25
@@ -49,7 +49,7 @@ class DriftOfCheckpoints(unittest.TestCase):
         self.now = {name: after for name, (_, after) in MODULES.items()}
 
     def found(self):
-        return drift.of_run(run_data.read_run(str(self.folder), 0))
+        return drift.of_run(run_folder.read_run(str(self.folder), 0))
 
     def test_mean_over_outputs_by_layer_and_projection(self):
         write_checkpoint(self.folder, 9, self.initial, self.now)
@@ -71,7 +71,7 @@ class DriftOfCheckpoints(unittest.TestCase):
 
     def test_checkpoint_that_is_removed_meanwhile_is_passed_over(self):
         write_checkpoint(self.folder, 9, self.initial, self.now)
-        run = run_data.read_run(str(self.folder), 0)
+        run = run_folder.read_run(str(self.folder), 0)
         (self.folder / "checkpoints" / "step-9" / "adapter" / "adapter_model.safetensors").unlink()
         self.assertEqual(drift.of_run(run), [])
 

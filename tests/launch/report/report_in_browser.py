@@ -16,7 +16,7 @@ import unittest
 import chromium
 import made_run
 
-ABSENT = made_run.needs("numpy", "plotly", "safetensors") or (
+ABSENT = made_run.needs("numpy", "plotly", "safetensors", "jinja2") or (
     None if chromium.find() else "no Chromium is installed: apt-get install chromium"
 )
 DRAWN = """[...document.querySelectorAll('.plot')].map(plot => ({

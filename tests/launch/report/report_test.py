@@ -16,7 +16,7 @@ import unittest
 
 import made_run
 
-ABSENT = made_run.needs("numpy", "plotly", "safetensors")
+ABSENT = made_run.needs("numpy", "plotly", "safetensors", "jinja2")
 TAGS_THAT_FETCH = ("src", "href", "srcset", "data", "action", "poster")
 
 

@@ -7,7 +7,7 @@ import unittest
 
 import made_run
 
-ABSENT = made_run.needs("numpy", "plotly", "safetensors", "tensorboardX")
+ABSENT = made_run.needs("numpy", "plotly", "safetensors", "jinja2", "tensorboardX")
 NO_READER = ABSENT or made_run.needs("tensorboard")
 
 

@@ -8,8 +8,8 @@ import unittest
 import made_run
 
 from shardora.errors import Error
-from shardora.report import metrics_file
-from shardora.report.growing_file import GrowingFile
+from shardora.report import metrics
+from shardora.report.metrics import GrowingFile
 
 
 class InFolder(unittest.TestCase):
@@ -23,20 +23,20 @@ class Reading(InFolder):
     def refuses(self, text, pattern):
         self.path.write_bytes(text if isinstance(text, bytes) else text.encode())
         with self.assertRaisesRegex(Error, pattern) as caught:
-            metrics_file.read(self.path)
+            metrics.read(self.path)
         self.assertEqual(caught.exception.status, 65)
 
     def test_lines_come_back_as_they_were_written(self):
         written = made_run.lines(7)
         self.path.write_text(made_run.text_of(written))
-        self.assertEqual(metrics_file.read(self.path), written)
+        self.assertEqual(metrics.read(self.path), written)
 
     def test_half_written_last_line_is_not_read(self):
         written = made_run.lines(2)
         whole = made_run.text_of(written)
         for torn in ('{"step": 3, "lo', '{"step": 3, "loss": 1.0}', "\xc3"):
             self.path.write_text(whole + torn)
-            self.assertEqual(metrics_file.read(self.path), written)
+            self.assertEqual(metrics.read(self.path), written)
 
     def test_damage_is_named_by_file_and_line(self):
         good = made_run.text_of(made_run.lines(2))
@@ -54,7 +54,7 @@ class Reading(InFolder):
     def test_what_is_not_finite_becomes_none(self):
         self.path.write_text('{"step":1,"loss":NaN,"gradient_norm":null,"phases":{"data":-Infinity}}\n')
         self.assertEqual(
-            metrics_file.read(self.path), [{"step": 1, "loss": None, "gradient_norm": None, "phases": {"data": None}}]
+            metrics.read(self.path), [{"step": 1, "loss": None, "gradient_norm": None, "phases": {"data": None}}]
         )
 
 

@@ -1,5 +1,6 @@
-"""The answer on top: did it work, is it done, what did it cost."""
+"""Whether a run worked, whether it is done, what it cost: the figures at the top of a page, and what they are made of."""
 
+import math
 import os
 import socket
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shardora.report import units
+from shardora.report.units import figure
 
 RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
 _SILENT_SECONDS = 600  # without a new line a run counts as ended unless its steps are longer than a twentieth of this
@@ -134,3 +136,61 @@ def notices(run):
     if clip > 0 and norm is not None and len(norm) >= 20 and (share := float(np.mean(norm > clip))) > 0.5:
         found.append(f"Gradients were clipped at {units.share(share)} of the steps (train.clip_norm = {clip:g})")
     return found + run.logs.warnings
+
+
+def last_of(run, name):
+    values = run.column(name)
+    return None if values is None else float(values[np.isfinite(values)][-1])
+
+
+def losses(run):
+    first, last = loss_ends(run)
+    yield "Training loss", figure(last), f"from {figure(first)}; means of the first and last 5 % of the steps"
+    for name, one in run.evaluations.items():
+        best = one.best()
+        if best is None:
+            continue
+        detail = (
+            f"perplexity {figure(one.perplexity[-1])}, step {one.step[-1]:,}; best {figure(one.loss[best])} at step "
+            f"{one.step[best]:,}"
+        )
+        yield f"Loss on {name}", figure(one.loss[-1]), detail
+
+
+def costs(run):
+    seconds, ranks = training_seconds(run).sum(), rank_seconds(run)
+    attempts = attempts_of(run)
+    detail = f"{units.duration(ranks)} summed over ranks" if ranks > 0 else ""
+    if len(attempts) > 1:
+        detail += f"; {len(attempts)} starts"
+    yield "Training time", units.duration(seconds), detail
+    yield "Tokens", units.scaled(tokens(run)), f"in {int(run.step[-1]):,} steps"
+    use = last_of(run, "model_flops_utilisation")
+    flops = last_of(run, "model_flops_per_second")
+    detail = f"{units.scaled(flops, 'FLOP/s')} a rank at the end" if flops else ""
+    yield ("Tokens a second", units.scaled(speed(run)), detail + (f", {units.share(use)} of the peak" if use else ""))
+    memory = run.column("peak_memory_bytes")
+    if memory is not None:
+        yield "Peak memory", units.memory(float(np.nanmax(memory))), "of rank 0"
+
+
+def adapter(run):
+    if run.logs.parameters:
+        total, trained = run.logs.parameters
+        method, rank = run.config.get("adapter.method", ""), run.config.get("adapter.rank", "")
+        detail = f"{units.share(trained / total)} of {units.scaled(total)}" if method != "full" else "all weights"
+        yield (
+            "Trained parameters",
+            units.scaled(trained),
+            f"{detail}; {method}" + (f", rank {rank}" if rank and method != "full" else ""),
+        )
+    drift, largest = last_of(run, "magnitude_drift.mean"), last_of(run, "magnitude_drift.max")
+    if drift is not None and largest is not None:
+        yield "Magnitude drift", units.share(drift), f"mean of |m / m0 - 1|; largest {units.share(largest)}"
+
+
+def tiles(run, state):
+    found = [*losses(run), *costs(run), *adapter(run)]
+    if state.kind == RUNNING and math.isfinite(left := seconds_left(run)):
+        found.insert(0, ("Time left", units.duration(left), "at the speed of the last steps"))
+    return found

@@ -8,7 +8,7 @@ import tempfile
 import numpy as np
 
 from shardora.errors import OUTPUT, Error
-from shardora.report import verdict
+from shardora.report import summary
 
 
 def _tag(name):
@@ -18,7 +18,7 @@ def _tag(name):
 
 def _times(run):
     """A clock time of each step: the metrics know durations only, so from the first start on, or up to now."""
-    passed = np.cumsum(verdict.training_seconds(run))
+    passed = np.cumsum(summary.training_seconds(run))
     begin = run.logs.starts[0].begin if run.logs.starts else os.path.getmtime(run.folder) - passed[-1]
     return begin + passed
 

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from shardora.report import series, verdict
-from shardora.report.downsample import MOST_POINTS, kept
-from shardora.report.run_data import PHASES
-from shardora.report.series import Axes, colour, line, raw_and_smooth
+from shardora.report import curves, summary
+from shardora.report.curves import MOST_POINTS, Axes, colour, kept, line, raw_and_smooth
+from shardora.report.run_folder import PHASES
 
 _FEW = 8  # columns of a heatmap that have room for a label each
 BYTES = {"tickformat": ".3~s", "ticksuffix": "B", "rangemode": "tozero"}
@@ -26,7 +25,7 @@ def loss(run, axes):
     values = run.columns.get("loss")
     traces = [] if values is None else raw_and_smooth("training", axes, run.step, values, colour(0))
     traces += [
-        series.evaluation(name, axes, one, colour(1 + k)) for k, (name, one) in enumerate(run.evaluations.items())
+        curves.evaluation(name, axes, one, colour(1 + k)) for k, (name, one) in enumerate(run.evaluations.items())
     ]
     return panel("loss", "Loss", traces, {"title": {"text": "nats a token"}}, wide=True)
 
@@ -47,7 +46,7 @@ def gradient_norm(run, axes):
     values = run.column("gradient_norm")
     if values is None:
         return None
-    clip = verdict.clip_norm(run)
+    clip = summary.clip_norm(run)
     traces = raw_and_smooth("norm", axes, run.step, values, colour(4))
     if clip > 0:
         ends = np.array([run.step[0], run.step[-1]])
@@ -60,7 +59,7 @@ def gradient_norm(run, axes):
                 line={"color": colour(7), "width": 1.5, "dash": "dash"},
             )
         )
-    return panel("gradient_norm", "Gradient norm", traces, series.logarithmic(traces), "before clipping, logarithmic")
+    return panel("gradient_norm", "Gradient norm", traces, curves.logarithmic(traces), "before clipping, logarithmic")
 
 
 def throughput(run, axes):
@@ -130,7 +129,7 @@ def _heatmap(x, y, values):
         "type": "heatmap",
         "x": x,
         "y": y,
-        "z": [series.numbers(row) for row in values],
+        "z": [curves.numbers(row) for row in values],
         "colorscale": "Viridis",
         "colorbar": {"tickformat": ".2~p", "thickness": 10, "outlinewidth": 0},
         "hovertemplate": "%{y}, %{x}: %{z:.3%}<extra></extra>",
@@ -179,7 +178,7 @@ def of_run(run, drifts):
     axes = Axes(run)
     panels = [make(run, axes) for make in (loss, learning_rate, gradient_norm, throughput, memory, phases, drift)]
     panels += [drift_by_layer(run, drifts), drift_by_projection(drifts)]
-    resumed = [attempt.first for attempt in verdict.attempts_of(run) if attempt.first > 0]
+    resumed = [attempt.first for attempt in summary.attempts_of(run) if attempt.first > 0]
     found = [one for one in panels if one is not None]
     for one in found:
         one["marks"] = axes.at(resumed) if "hovermode" not in one["layout"] else None

@@ -1,17 +1,24 @@
-"""What a run's folder says: metrics as columns, configuration, how it went and how it ended."""
+"""What a run's folder says: metrics as columns, configuration, logs, how it went and how it ended."""
 
+import glob
 import json
 import os
+import re
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 
-from shardora.errors import Error
-from shardora.report import metrics_file
-from shardora.report.config_file import read_config, read_text
-from shardora.report.logs import Logs, read_logs
+from shardora.errors import INPUT_OUTPUT, Error
+from shardora.report import metrics
 
 PHASES = ("data", "forward", "backward", "norms", "reductions", "optimizer")
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+[+-]\d\d:\d\d) (.*)")
+_RESUMED = re.compile(r"continues from (.*) at step (\d+) of \d+")
+_HELLO = re.compile(r"(\d+) steps of \d+ sequences, data parallel (\d+) x tensor parallel (\d+)")
+_PARAMETERS = re.compile(r"(\d+) parameters, (\d+) trained")
+_LONGEST = 200  # lines of a log that are shown
+_MOST_WARNINGS = 20
 
 
 class NoStepYet(Error):
@@ -30,6 +37,25 @@ class Evaluations:
         """Index of the lowest loss; None where none is finite."""
         finite = [k for k, loss in enumerate(self.loss) if np.isfinite(loss)]
         return min(finite, key=lambda k: self.loss[k]) if finite else None
+
+
+@dataclass
+class Start:
+    """One attempt at the run."""
+
+    begin: float  # seconds since 1970
+    first_step: int  # the checkpoint's that it continues from; 0: from the start
+    data: int
+    tensor: int
+
+
+@dataclass
+class Logs:
+    starts: list = field(default_factory=list)
+    wanted_steps: int = 0
+    parameters: tuple = ()  # all, trained
+    warnings: list = field(default_factory=list)
+    tails: dict = field(default_factory=dict)  # file's name -> last lines
 
 
 @dataclass
@@ -62,6 +88,74 @@ class Run:
         if steps.isdigit() and int(steps) > 0:
             return int(steps)
         return self.logs.wanted_steps or int(self.step[-1])
+
+
+def read_text(path):
+    """The file's text, None where there is none. Bytes that are no UTF-8 are replaced."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        raise Error(f"{path}: {problem.strerror}", INPUT_OUTPUT) from None
+
+
+def read_config(path):
+    """The INI form of config.resolved.cfg as section.key -> value."""
+    section, config = "", {}
+    for line in (read_text(path) or "").splitlines():
+        line = line.strip()
+        if line.startswith("[") and line.endswith("]"):
+            section = line[1:-1] + "."
+        elif "=" in line and not line.startswith("#"):
+            key, value = line.split("=", 1)
+            config[section + key.strip()] = value.strip()
+    return config
+
+
+def _stamped(line):
+    """(seconds since 1970, text); of a line without a time, (None, "")."""
+    if found := _STAMP.match(line):
+        try:
+            return datetime.fromisoformat(found[1]).timestamp(), found[2]
+        except ValueError:  # digits, but no time
+            pass
+    return None, ""
+
+
+def _read_first_rank(lines, logs):
+    resumed, begin = 0, None
+    for line in lines:
+        time, text = _stamped(line)
+        if found := _RESUMED.search(text):
+            resumed, begin = int(found[2]), time
+        elif found := _PARAMETERS.search(text):
+            begin = begin or time
+            logs.parameters = (int(found[1]), int(found[2]))
+        elif found := _HELLO.search(text):
+            logs.wanted_steps = int(found[1])
+            logs.starts.append(Start(begin or time, resumed, int(found[2]), int(found[3])))
+            resumed, begin = 0, None
+
+
+def read_logs(folder):
+    logs = Logs()
+
+    def rank(path):
+        return int(re.sub(r"\D", "", os.path.basename(path)) or 0)
+
+    for path in sorted(glob.glob(os.path.join(glob.escape(folder), "rank-*.log")), key=rank):
+        try:
+            lines = (read_text(path) or "").splitlines()
+        except Error:  # a log is no condition of a report
+            continue
+        if rank(path) == 0:
+            _read_first_rank(lines, logs)
+        logs.tails[os.path.basename(path)] = "\n".join(lines[-_LONGEST:])
+        told = [line for line in lines if "] warning: " in line or "] error: " in line]
+        logs.warnings += told[-_MOST_WARNINGS:]
+    return logs
 
 
 def _flat(line, prefix=""):
@@ -139,10 +233,9 @@ def _require_rising(steps, path):
 def read_run(folder, now):
     _require_run(folder)
     path = os.path.join(folder, "metrics.jsonl")
-    lines = metrics_file.read(path) if os.path.exists(path) else []
+    lines = metrics.read(path) if os.path.exists(path) else []
     steps, evaluations = (
-        [line for line in lines if metrics_file.kind_of(line) == kind]
-        for kind in (metrics_file.STEP, metrics_file.EVALUATION)
+        [line for line in lines if metrics.kind_of(line) == kind] for kind in (metrics.STEP, metrics.EVALUATION)
     )
     if not steps:
         raise NoStepYet(f"{path}: holds no step yet, expected one line a logged step; wait for the first one")
@@ -155,7 +248,7 @@ def read_run(folder, now):
         columns=columns_of(steps),
         evaluations=evaluations_of(evaluations),
         layer_drift=list(
-            {line["step"]: line[metrics_file.LAYERS] for line in evaluations if metrics_file.LAYERS in line}.items()
+            {line["step"]: line[metrics.LAYERS] for line in evaluations if metrics.LAYERS in line}.items()
         ),
         config=read_config(os.path.join(folder, "config.resolved.cfg")),
         result=read_json(os.path.join(folder, "result.json"), {}),

@@ -3,11 +3,43 @@ page shows the one that the reader chooses."""
 
 import numpy as np
 
-from shardora.report import verdict
-from shardora.report.downsample import kept, smooth
+from shardora.report import summary
 
 COLOURS = ("#3d7eff", "#f0883a", "#2ba471", "#a56be0", "#e5484d", "#12a5b5", "#d6599b", "#8a8f98")
 _MOST_MARKERS = 60  # more would hide their line
+MOST_POINTS = 2000
+
+
+def kept(values, most=MOST_POINTS):
+    """Indices, rising, of at most `most` of the values: the range is cut into equal pieces, and of each piece its lowest
+    and its highest are kept, so that no spike is lost. First and last always stay. One that is not finite counts as the
+    highest of its piece, so that a gap stays a gap."""
+    values = np.asarray(values, dtype=np.float64)
+    count = len(values)
+    if count <= most:
+        return np.arange(count)
+    pieces = (most - 2) // 2
+    edges = np.linspace(1, count - 1, pieces + 1).astype(np.int64)
+    chosen = [0, count - 1]
+    finite = np.isfinite(values)
+    lows, highs = np.where(finite, values, np.inf), np.where(finite, values, np.inf)
+    for begin, end in zip(edges[:-1], edges[1:]):
+        chosen += (begin + int(np.argmin(lows[begin:end])), begin + int(np.argmax(highs[begin:end])))
+    return np.unique(chosen)
+
+
+def smooth(values, half):
+    """Mean over `half` values to either side, over fewer near the ends so that it never lags; what is not finite is
+    passed over."""
+    values = np.asarray(values, dtype=np.float64)
+    finite = np.isfinite(values)
+    sums = np.append(0, np.cumsum(np.where(finite, values, 0)))
+    counts = np.append(0, np.cumsum(finite))
+    at = np.arange(len(values))
+    reach = np.minimum(half, np.minimum(at, len(values) - 1 - at))
+    begin, end = at - reach, at + reach + 1
+    count = counts[end] - counts[begin]
+    return np.where(count > 0, (sums[end] - sums[begin]) / np.maximum(count, 1), np.nan)
 
 
 def colour(index):
@@ -21,7 +53,7 @@ class Axes:
         self.steps = run.step
         counts = np.nan_to_num(run.columns.get("tokens", np.zeros(len(run.step))))
         self.tokens = np.cumsum(counts * np.diff(run.step, prepend=0))
-        self.hours = np.cumsum(verdict.training_seconds(run)) / 3600
+        self.hours = np.cumsum(summary.training_seconds(run)) / 3600
 
     def at(self, steps):
         def others(values):

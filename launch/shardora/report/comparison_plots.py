@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from shardora.report import drift, panels, series
-from shardora.report.run_data import PHASES
-from shardora.report.series import Axes, colour, line
+from shardora.report import curves, drift, plots
+from shardora.report.curves import Axes, colour, line
+from shardora.report.run_folder import PHASES
 
 _PALE_AT_MOST = 3  # with more runs the single steps would hide the curves
 
@@ -21,7 +21,7 @@ class Member:
         values = self.run.column(column)
         if values is None:
             return []
-        found = series.raw_and_smooth(self.name, self.axes, self.run.step, values, self.tint, self.name)
+        found = curves.raw_and_smooth(self.name, self.axes, self.run.step, values, self.tint, self.name)
         return found if pale else found[-1:]
 
 
@@ -31,15 +31,15 @@ def _loss(members, pale):
     for one in members:
         for name, values in one.run.evaluations.items():
             dash = dashes.setdefault(name, ("dash", "dot", "dashdot", "longdash")[len(dashes) % 4])
-            trace = series.evaluation(f"{one.name}: {name}", one.axes, values, one.tint, legendgroup=one.name)
+            trace = curves.evaluation(f"{one.name}: {name}", one.axes, values, one.tint, legendgroup=one.name)
             trace["line"]["dash"] = dash
             traces.append(trace)
-    return panels.panel("loss", "Loss", traces, {"title": {"text": "nats a token"}}, "evaluations broken", wide=True)
+    return plots.panel("loss", "Loss", traces, {"title": {"text": "nats a token"}}, "evaluations broken", wide=True)
 
 
 def _over_each_other(members, name, title, column, axis_of, note):
     traces = [trace for one in members for trace in one.curves(column, pale=False)]
-    return panels.panel(name, title, traces, axis_of(traces), note) if traces else None
+    return plots.panel(name, title, traces, axis_of(traces), note) if traces else None
 
 
 def _plain(members, name, title, column, axis, note=""):
@@ -48,7 +48,7 @@ def _plain(members, name, title, column, axis, note=""):
         for one in members
         if (values := one.run.column(column)) is not None
     ]
-    return panels.panel(name, title, traces, axis, note) if traces else None
+    return plots.panel(name, title, traces, axis, note) if traces else None
 
 
 def _phases(members):
@@ -66,13 +66,13 @@ def _phases(members):
                     "orientation": "h",
                     "name": phase,
                     "y": [one.name for one in members],
-                    "x": series.numbers(means),
+                    "x": curves.numbers(means),
                     "marker": {"color": colour(k)},
                 }
             )
     if not traces:
         return None
-    return panels.panel(
+    return plots.panel(
         "phases",
         "Phases of a step",
         traces,
@@ -92,7 +92,7 @@ def _drift_by_layer(members):
             "mode": "lines+markers",
             "name": f"{one.name}, step {one.drifts[-1].step:,}",
             "x": [str(layer) for layer in one.drifts[-1].layers],
-            "y": series.numbers(one.drifts[-1].by_layer()),
+            "y": curves.numbers(one.drifts[-1].by_layer()),
             "line": {"color": one.tint},
         }
         for one in members
@@ -100,7 +100,7 @@ def _drift_by_layer(members):
     ]
     if not traces:
         return None
-    return panels.panel(
+    return plots.panel(
         "drift_by_layer",
         "Drift by layer",
         traces,
@@ -110,7 +110,8 @@ def _drift_by_layer(members):
     )
 
 
-def panels_of(members):
+def of_several(runs, names):
+    members = [Member(run, name, k) for k, (run, name) in enumerate(zip(runs, names))]
     pale = len(members) <= _PALE_AT_MOST
     found = [
         _loss(members, pale),
@@ -120,7 +121,7 @@ def panels_of(members):
             "gradient_norm",
             "Gradient norm",
             "gradient_norm",
-            series.logarithmic,
+            curves.logarithmic,
             "before clipping, smoothed, logarithmic",
         ),
         _over_each_other(
@@ -131,7 +132,7 @@ def panels_of(members):
             lambda _: {"rangemode": "tozero", "tickformat": "~s"},
             "tokens a second over all ranks, smoothed",
         ),
-        _plain(members, "memory", "Peak memory", "peak_memory_bytes", panels.BYTES, "of rank 0"),
+        _plain(members, "memory", "Peak memory", "peak_memory_bytes", plots.BYTES, "of rank 0"),
         _phases(members),
         _plain(
             members,
@@ -143,4 +144,4 @@ def panels_of(members):
         ),
         _drift_by_layer(members),
     ]
-    return panels.fill([one for one in found if one is not None])
+    return plots.fill([one for one in found if one is not None])
