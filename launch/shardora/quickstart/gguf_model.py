@@ -201,6 +201,8 @@ def tokenizer_of(settings):
 def tokenizer_config_of(settings, config):
     tokens = settings.need("tokenizer.ggml.tokens")
     named = {name.removesuffix("_id"): tokens[number] for name, number in token_ids(settings).items()}
+    if (unknown := settings.get("tokenizer.ggml.unknown_token_id")) is not None:
+        named["unk_token"] = tokens[unknown]
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         **named,

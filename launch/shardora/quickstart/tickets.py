@@ -3,8 +3,8 @@ bring them, and the dataset files that shardora-prepare makes of them with the m
 
     python3 -m shardora.quickstart tickets MODEL OUTPUT      writes OUTPUT/data
 
-The shop has rules that no question states: five words for all troubles, times by a clock of 24 hours. A pair of first
-name and street belongs either to training or to evaluation.
+The shop has rules that no question states: five words for all troubles, and three for the time of the day. A pair of
+first name and street belongs either to training or to evaluation.
 """
 
 import json
@@ -30,31 +30,24 @@ TROUBLES = {
     "smell": ("smells of burnt rubber", "stinks", "gives off a strange smell"),
 }
 DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday".split()
-NUMBERS = "twelve one two three four five six seven eight nine ten eleven".split()
+TIMES = {
+    "morning": ("before noon", "right after breakfast", "as early as you can"),
+    "afternoon": ("after lunch", "around three", "between two and four"),
+    "evening": ("after work", "around seven", "as late as you can"),
+}
 MESSAGES = (
-    "Good morning, {name} here from {street}. Our {appliance} {trouble}. Could you come on {day} {clock}?",
-    "Hello! The {appliance} {trouble}, can somebody look at it? {day} {clock} would suit me. {name}, {street}",
-    "Hi, I live at {street} and my {appliance} {trouble}. I am at home on {day} {clock}. Thank you, {name}",
+    "Good morning, {name} here from {street}. Our {appliance} {trouble}. Could you come on {day} {when}?",
+    "Hello! The {appliance} {trouble}, can somebody look at it? {day} {when} would suit me. {name}, {street}",
+    "Hi, I live at {street} and my {appliance} {trouble}. I am at home on {day} {when}. Thank you, {name}",
 )
 REQUEST = "Make a repair ticket, as JSON with name, street, appliance, problem, day and time, of this message:\n\n"
 
-TRAINING, ASKED = 480, 30
+TRAINING, ASKED = 400, 30
 
 
 def held_out(first, street):
     """One pair in six is kept from training."""
     return (FIRST.index(first) + STREETS.index(street)) % 6 == 0
-
-
-def clock(hour, half, draw):
-    """The time in words: at half past three in the afternoon, at 3:30 pm, at 15:30."""
-    part = "in the morning" if hour < 12 else "in the afternoon"
-    number = NUMBERS[hour % 12]
-    return draw.choice((
-        f"at half past {number} {part}" if half else f"at {number} {part}",
-        f"at {hour % 12 or 12}{':30' if half else ''} {'am' if hour < 12 else 'pm'}",
-        f"at {hour}:{'30' if half else '00'}",
-    ))  # fmt: skip
 
 
 def chats(count, evaluation, seed):
@@ -64,16 +57,16 @@ def chats(count, evaluation, seed):
     for _ in range(count):
         first, street = draw.choice(pairs)
         problem, phrases = draw.choice(list(TROUBLES.items()))
-        hour, half = draw.randrange(8, 18), draw.random() < 0.5
+        time, times = draw.choice(list(TIMES.items()))
         ticket = {
             "name": f"{first} {draw.choice(LAST)}",
             "street": f"{draw.randrange(1, 99)} {street}",
             "appliance": draw.choice(APPLIANCES),
             "problem": problem,
             "day": draw.choice(DAYS),
-            "time": f"{hour:02}:{'30' if half else '00'}",
+            "time": time,
         }
-        message = draw.choice(MESSAGES).format(**ticket, trouble=draw.choice(phrases), clock=clock(hour, half, draw))
+        message = draw.choice(MESSAGES).format(**ticket, trouble=draw.choice(phrases), when=draw.choice(times))
         yield {
             "messages": [
                 {"role": "user", "content": REQUEST + message},
