@@ -7,6 +7,9 @@ from shardora.convert.settings import (
     adapter,
     convert,
     copy,
+    evaluation_parts,
+    handled_elsewhere,
+    held_out,
     leave,
     lowest_share,
     names,
@@ -32,10 +35,6 @@ _FORMS = {
     "completion": "text",
     "pretrain": "text",
 }
-
-
-def _taken(key, value, settings):
-    """Read elsewhere, with the keys that it belongs to."""
 
 
 def _layers(key, value, settings):
@@ -73,23 +72,10 @@ _TABLE = {
     "fsdp_config": leave("not needed"),
     "dataset_prepared_path": leave("the dataset file of shardora-prepare takes its place"),
     "wandb_project": leave("shardora-wandb sends metrics.jsonl there"),
-    **{
-        key: _taken
-        for key in (
-            "adapter",
-            "peft_use_dora",
-            "lora_target_linear",
-            "micro_batch_size",
-            "datasets",
-            "gradient_accumulation_steps",
-            "batch_size",
-            "val_set_size",
-            "train_on_inputs",
-            "model_type",
-            "tokenizer_type",
-            "rl",
-        )
-    },
+    **handled_elsewhere(
+        "adapter peft_use_dora lora_target_linear micro_batch_size datasets gradient_accumulation_steps "
+        "batch_size val_set_size train_on_inputs model_type tokenizer_type rl"
+    ),
 }
 
 
@@ -157,9 +143,7 @@ def _data(source, settings):
         settings.prepare(words + _rules(source, settings, one))
     settings.set("data.train", ",".join(outputs))
     if source.get("val_set_size"):
-        parts = [output.replace(".safetensors", ".eval.safetensors") for output in outputs]
-        named = parts if len(parts) == 1 else [f"{part.partition('.')[0]}={part}" for part in parts]
-        settings.set("data.eval", ",".join(named))
+        settings.set("data.eval", evaluation_parts(outputs))
 
 
 def _form(one):
@@ -188,9 +172,4 @@ def _rules(source, settings, one):
     words += ["--overlong", "split" if _form(one) == "text" else "drop"]  # as Axolotl does
     if source.get("train_on_inputs") and _form(one) != "text":
         words += ["--train-on", "all"]
-    size = real("val_set_size", source.get("val_set_size") or 0)
-    if size >= 1:
-        settings.note(
-            "val_set_size", "a number of samples is not there; 0.05 of them are held out, see --eval-fraction"
-        )
-    return words + (["--eval-fraction", f"{size if size < 1 else 0.05:g}"] if size else [])
+    return words + held_out("val_set_size", source.get("val_set_size"), settings)

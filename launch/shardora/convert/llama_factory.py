@@ -3,7 +3,22 @@
 import json
 import os
 
-from shardora.convert.settings import COMMON, adapter, convert, copy, leave, names, packing, real, text, whole, yes
+from shardora.convert.settings import (
+    COMMON,
+    adapter,
+    convert,
+    copy,
+    evaluation_parts,
+    handled_elsewhere,
+    held_out,
+    leave,
+    names,
+    packing,
+    real,
+    text,
+    whole,
+    yes,
+)
 from shardora.errors import Error, shown
 
 MARKS = {"model_name_or_path", "finetuning_type", "stage", "cutoff_len", "lora_target", "lora_rank", "dataset_dir"}
@@ -20,10 +35,6 @@ _DEFAULTS = {
 
 def _targets(key, value, settings):
     settings.set("adapter.target_modules", "all-linear" if value == "all" else names(key, value))
-
-
-def _taken(key, value, settings):
-    """Read elsewhere, with the keys that it belongs to."""
 
 
 _TABLE = {
@@ -50,24 +61,10 @@ _TABLE = {
     "ddp_timeout": leave("the communicator has its own time-outs"),
     "max_samples": leave("shardora-prepare takes all samples; shorten the file, as with head"),
     **{key: _FILES for key in ("overwrite_cache", "preprocessing_num_workers", "tokenized_path")},
-    **{
-        key: _taken
-        for key in (
-            "stage",
-            "finetuning_type",
-            "use_dora",
-            "per_device_train_batch_size",
-            "do_train",
-            "gradient_accumulation_steps",
-            "dataset",
-            "dataset_dir",
-            "val_size",
-            "mask_history",
-            "train_on_prompt",
-            "template",
-            "disable_gradient_checkpointing",
-        )
-    },
+    **handled_elsewhere(
+        "stage finetuning_type use_dora per_device_train_batch_size do_train gradient_accumulation_steps dataset "
+        "dataset_dir val_size mask_history train_on_prompt template disable_gradient_checkpointing"
+    ),
 }
 
 
@@ -120,12 +117,7 @@ def _data(source, folder, settings):
         settings.prepare(words + _rules(source, settings))
     settings.set("data.train", ",".join(outputs))
     if source.get("val_size"):
-        settings.set("data.eval", ",".join(_named_eval(outputs)))
-
-
-def _named_eval(outputs):
-    parts = [f"{output.removesuffix('.safetensors')}.eval.safetensors" for output in outputs]
-    return parts if len(parts) == 1 else [f"{part.partition('.')[0]}={part}" for part in parts]
+        settings.set("data.eval", evaluation_parts(outputs))
 
 
 def _dataset_info(source, folder):
@@ -175,7 +167,4 @@ def _rules(source, settings):
         words += ["--train-on", "last"]
     if source.get("train_on_prompt"):
         words += ["--train-on", "all"]
-    size = real("val_size", source.get("val_size") or 0)
-    if size >= 1:
-        settings.note("val_size", "a number of samples is not there; 0.05 of them are held out, see --eval-fraction")
-    return words + (["--eval-fraction", f"{size if size < 1 else 0.05:g}"] if size else [])
+    return words + held_out("val_size", source.get("val_size"), settings)

@@ -94,6 +94,25 @@ def copy(to, read):
     return convert
 
 
+def handled_elsewhere(keys):
+    """Keys that are read together with those that they belong to."""
+    return dict.fromkeys(keys.split(), lambda key, value, settings: None)
+
+
+def held_out(key, value, settings):
+    """The words for shardora-prepare that hold out a share; a number of samples there becomes one."""
+    size = real(key, value or 0)
+    if size >= 1:
+        settings.note(key, "a number of samples is not there; 0.05 of them are held out, see --eval-fraction")
+    return ["--eval-fraction", f"{size if size < 1 else 0.05:g}"] if size else []
+
+
+def evaluation_parts(outputs):
+    """data.eval for what is held out of these dataset files."""
+    parts = [output.replace(".safetensors", ".eval.safetensors") for output in outputs]
+    return parts[0] if len(parts) == 1 else ",".join(f"{part.partition('.')[0]}={part}" for part in parts)
+
+
 def leave(reason):
     """A key that has no counterpart here."""
 

@@ -11,14 +11,16 @@ Formats and their fields (other names: --field NAME=THEIRS, as in --field prompt
   chat         messages with role and content (OpenAI), or conversations with from and value (ShareGPT); perhaps tools.
                System, user and tool turns are read, never learned, nor is an assistant's turn with weight 0
 
-Files: JSON (an array, or one object a line), JSON Lines, CSV, Parquet (with pyarrow), by their names' ends; all else is
-text. They may be larger than memory. Output is the same for any number of processes.
+Files: JSON and JSON Lines (an array, or one object a line), CSV, Parquet (with pyarrow), by the ends of their names; all
+else is text. They may be compressed (gzip, bzip2, xz) and larger than memory. A key that is null in a turn or anywhere in
+Parquet counts as absent; arguments of calls may be JSON text. Output is the same for any number of processes.
 
 Learned are the answer's tokens and the token that ends it, not the prompt (--train-on). A token with characters of both
 prompt and answer belongs to the answer. The token that begins a sequence comes from the tokenizer or the chat template,
 once. --prompt none (the usual one for completions) joins prompt and completion as they are; alpaca and llm-adapters are
 those papers' texts, llm-adapters-evaluation is what they ask with; a FILE is a Jinja chat template, or a text with
-{instruction} and perhaps {input}. Instructions and chats take the tokenizer's chat template if it has one, else alpaca.
+{instruction} and perhaps {input}. Instructions and chats take the tokenizer's chat template if it has one, else alpaca;
+of named templates tool_use for conversations with tools, else default.
 
 Nothing is left out silently: records that are too long, empty or without anything to learn are counted and the first of
 them is named. The last line of standard output is a JSON object with all counts.
