@@ -83,7 +83,7 @@ forget_if_changed() {
     if [[ $kind == own_model ]]; then stat -c '%n %s %Y' "$data" "$model"/*; fi
   )
   if [[ ! -f $output/results/key || $(<"$output/results/key") != "$key" ]]; then
-    rm -f "$output"/results/*.seconds "$output"/results/*.begun
+    find "$output/results" '(' -name '*.seconds' -o -name '*.begun' ')' ! -name install.seconds ! -name build.seconds -delete
     echo "$key" >"$output/results/key"
   fi
 }
@@ -100,23 +100,23 @@ stage() {
   fi
   shift 2
   "$@" 2> >(tee "$log" | show_progress "$name") >"$output/results/$name.out" || status=$?
-  wait # for show_progress: its last lines belong before what is said next
+  wait # for show_progress
   if [[ -t 2 ]]; then printf '\r  %-18s%-46s' "$name" "$what" >&2; fi
   if [[ $status != 0 ]]; then
     echo "   failed" >&2
-    die "stage '$name' failed (status $status): $(reason "$log"). Its log is $log" "$status"
+    die "stage '$name' failed (status $status)$(reason "$log"). Its log is $log" "$status"
   fi
   awk -v begin="$begin" -v end="$EPOCHREALTIME" 'BEGIN { printf "%.1f\n", end - begin }' >"$seconds"
   printf '%7.1f s\n' "$(<"$seconds")" >&2
+  { grep -E 'warning: |left out$|missing and cannot be installed' "$log" | grep -vF 'output.overwrite: removed' || true; } |
+    sed 's/^/    /' >&2
 }
 
-# On a terminal, the step that a training or the compilation is at. Warnings and what is left out are shown everywhere.
+# On a terminal, the step that a training or the compilation is at.
 show_progress() {
   local line
   while IFS= read -r line; do
-    if [[ $line =~ (warning: |left out$|missing and cannot be installed) && $line != *"output.overwrite: removed"* ]]; then
-      printf '\n    %s' "$line" >&2
-    elif [[ -t 2 && $line =~ ^(step [0-9]+/[0-9]+ .*|\[[0-9]+/[0-9]+\]) ]]; then
+    if [[ -t 2 && $line =~ ^(step [0-9]+/[0-9]+ .*|\[[0-9]+/[0-9]+\]) ]]; then
       printf '\r  %-18s%-55.55s' "$1" "${BASH_REMATCH[1]}" >&2
     fi
   done
@@ -125,8 +125,11 @@ show_progress() {
 # The program says what went wrong in one line that starts with its name; other tools say it last, in several lines.
 reason() {
   local said
-  said=$(grep -E '^(shardora|quickstart|install|E:)' "$1" | tail -n 1) || said=$'\n'"$(tail -n 15 "$1")"$'\n'
-  echo "$said"
+  if said=$(grep -E '^(shardora|quickstart|install|E:)' "$1"); then
+    echo ": $(tail -n 1 <<<"$said")"
+  else
+    tail -n 15 "$1" >&2
+  fi
 }
 
 install() { ./launch/install.sh build; }
@@ -200,7 +203,7 @@ measure_all() {
 }
 
 # teach CONFIG WHAT: DoRA's training.
-teach() { stage train-dora "$2, with DoRA on $ranks rank(s)" train_dora "$1" "${train_flags[@]}"; }
+teach() { stage train-dora "$2, with DoRA on $ranks rank$( ((ranks == 1)) || echo s)" train_dora "$1" "${train_flags[@]}"; }
 
 demo() {
   stage make-data "sentences, made up here" quickstart make "$output"

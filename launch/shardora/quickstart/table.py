@@ -76,7 +76,7 @@ def paragraph(title, text):
     return textwrap.fill(text, WIDTH, initial_indent=title, subsequent_indent=" " * len(title))
 
 
-def show(found, kind, output):
+def show(found, kind, model, output):
     for sample in found["samples"]:
         print()
         print(paragraph("  ", sample["prompt"]))
@@ -149,7 +149,7 @@ def main(arguments):
     found = collect(kind, model, output)
     with open(os.path.join(output, "results", "table.json"), "w", encoding="utf-8") as file:
         json.dump(found, file, indent=2, ensure_ascii=False)
-    show(found, kind, output)
+    show(found, kind, model, output)
     problem = missed(found) if kind != "own_model" else None
     if problem:
         raise Error(problem, 1)
