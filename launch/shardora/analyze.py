@@ -145,7 +145,7 @@ def add_line(figure, rows, line, column):
 
 
 def draw(tables, projections):
-    """A plotly figure and what its titles say."""
+    """(plotly figure, name -> line)"""
     from plotly.subplots import make_subplots
 
     lines = {name: trend(rows) for name, rows in tables.items()}
@@ -187,9 +187,7 @@ def prepare_folder(options):
         with open(mark, encoding="utf-8") as file:
             if json.load(file) != asked:
                 raise Error(
-                    f"{options.output}: holds a study that was asked for something else ({MARK} says what); "
-                    "choose another folder",
-                    OUTPUT,
+                    f"{options.output}: holds a study with other options (see {MARK}); choose another folder", OUTPUT
                 )
         return
     if os.path.exists(options.output) and os.listdir(options.output):
@@ -249,7 +247,7 @@ def print_table(results):
 
 
 def draw_study(options):
-    """Both plots; without plotly, a word about it."""
+    """Both plots, where plotly is installed."""
     try:
         for name, projections in (("scatter.html", []), ("scatter-q-v.html", ["q_proj", "v_proj"])):
             tables = {method: chosen(os.path.join(options.output, f"{method}.csv"), projections) for method in METHODS}

@@ -1,4 +1,4 @@
-"""The program `shardora`, as scripts start it."""
+"""Starts the program `shardora` and reads its result."""
 
 import json
 import os
@@ -12,7 +12,7 @@ _OWN = ("build/release/shardora", "../../bin/shardora")  # built here; installed
 
 
 class Failed(Error):
-    """The program has said why on standard error; its status goes on."""
+    """The program failed, and printed why on standard error; its status is passed on."""
 
 
 class Program:
@@ -34,7 +34,7 @@ class Program:
         done = subprocess.run(words, stdout=subprocess.PIPE, env=quiet, check=False)
         if done.returncode != 0:
             status = done.returncode if done.returncode > 0 else 128 - done.returncode
-            raise Failed(f"shardora {command} ended with status {status}; it says why above", status)
+            raise Failed(f"shardora {command} ended with status {status}; its message is above", status)
         try:
             return json.loads(done.stdout.decode("utf-8", "replace").strip().splitlines()[-1])
         except (IndexError, ValueError) as problem:

@@ -152,7 +152,7 @@ class Study(unittest.TestCase):
     def test_a_study_goes_on_but_not_as_another_one(self):
         self.study("--steps", "8")
         self.study("--steps", "8")
-        with self.assertRaisesRegex(Error, "asked for something else") as refused:
+        with self.assertRaisesRegex(Error, "with other options") as refused:
             self.study("--steps", "9")
         self.assertEqual(refused.exception.status, 73)
 

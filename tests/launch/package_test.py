@@ -49,6 +49,12 @@ class Package(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr.count("\n")), (69, 1), done.stderr)
         self.assertRegex(done.stderr, "Python package numpy is missing; run launch/install.sh data report")
 
+    def test_the_quickstart_needs_no_package_but_this_one(self):
+        for step in ("make", "split", "table"):
+            words = (sys.executable, "-S", "-m", "shardora.quickstart", step)  # -S: without site-packages
+            done = run(*words, env={**os.environ, "PYTHONPATH": str(LAUNCH)})
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (64, 1), done.stderr)
+
     def test_an_installation_without_the_tree_and_without_an_index_holds_all_files(self):
         with tempfile.TemporaryDirectory() as folder:
             pip = ("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--target", folder)

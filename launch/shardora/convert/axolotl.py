@@ -122,9 +122,9 @@ def _method(source, method, settings):
     adapter(settings, source.get("peft_use_dora"))
     for key, ours in (("lora_r", "rank"), ("lora_alpha", "alpha")):
         if source.get(key) is None:
-            settings.note(key, f"the file does not say it; without adapter.{ours} the program's own default is taken")
+            settings.note(key, f"not in the file; the program's default of adapter.{ours} is taken")
     if not source.get("lora_target_modules") and not source.get("lora_target_linear"):
-        settings.note("lora_target_modules", "the file does not say it; all linear modules are taken")
+        settings.note("lora_target_modules", "not in the file; all linear modules are taken")
     if source.get("lora_target_linear"):
         settings.set("adapter.target_modules", "all-linear")
     if method == "qlora":

@@ -51,7 +51,7 @@ def tool_of(source, asked, path):
     found = {name: len(tool.MARKS & set(source)) for name, tool in tools.items()}
     best = max(found, key=found.get)
     if found[best] == 0 or len(set(found.values())) == 1:
-        raise Error(f"{path}: its keys tell of neither LLaMA-Factory nor Axolotl; say which with --from")
+        raise Error(f"{path}: its keys are those of neither LLaMA-Factory nor Axolotl; give --from")
     return best, tools[best]
 
 
@@ -67,7 +67,7 @@ def main(arguments):
         raise Error(f"{options.source}: {refusal.text}", refusal.status) from None
     for key in ("model.path", "output.dir"):
         if key not in settings.values:
-            settings.note(key, "the file does not say it; give it as a flag")
+            settings.note(key, "not in the file; give it as a flag")
     path = settings.values.get("model.path", "")
     if path and not os.path.isdir(path):
         settings.note("model.path", f"{path} is no folder here; download the model and name its folder")

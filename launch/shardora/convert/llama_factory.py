@@ -71,7 +71,7 @@ _TABLE = {
 def to_settings(source, folder, devices, settings):
     _refuse_other_stages(source)
     method = source.get("finetuning_type", "lora")
-    # Its alpha is twice the rank unless it is given, and it saves memory unless it is told not to.
+    # There alpha defaults to twice the rank, and gradient checkpointing is on.
     rank = source.get("lora_rank") or _DEFAULTS["lora_rank"]
     given = {**_DEFAULTS, "lora_alpha": 2 * whole("lora_rank", rank)}
     given.update({key: value for key, value in source.items() if value is not None})

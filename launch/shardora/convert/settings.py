@@ -227,8 +227,8 @@ COMMON = {  # transformers' own names, which both tools pass on
     "lora_dropout": copy("adapter.dropout", real),
     "bf16": leave("model.dtype = auto takes bfloat16 on GPUs and float32 on CPUs"),
     "fp16": leave("float16 is not there; model.dtype = auto takes bfloat16 on GPUs and float32 on CPUs"),
-    "deepspeed": leave("not needed; parallel.tensor says how many ranks share a copy of the model"),
-    "fsdp": leave("not needed; parallel.tensor says how many ranks share a copy of the model"),
+    "deepspeed": leave("not needed; parallel.tensor is the number of ranks that share a copy of the model"),
+    "fsdp": leave("not needed; parallel.tensor is the number of ranks that share a copy of the model"),
     "report_to": leave("metrics.jsonl has all figures; shardora-report makes pages and TensorBoard files of it"),
 }
 
@@ -244,7 +244,7 @@ def convert(source, table, settings):
             settings.note(key, "not known here")
     rate = settings.values.get("train.learning_rate")
     if rate is None:
-        settings.note("learning_rate", "the file does not say it; give it as a flag")
+        settings.note("learning_rate", "not in the file; give it as a flag")
     if settings.lowest_share and rate is None:
         settings.note(settings.lowest_share[0], "a share of learning_rate: give train.min_learning_rate as a flag, too")
     elif settings.lowest_share:

@@ -2,7 +2,7 @@
 
 A turn's answer begins where the conversation before it, rendered with the generation prompt, ends; it ends where the
 conversation up to it ends. Both are checked against the whole rendered text, which is tokenized once. A template that
-marks its answers itself, with {% generation %}, is taken at its word."""
+marks its answers itself, with {% generation %}, is used as it marks them."""
 
 import contextlib
 import dataclasses
@@ -206,7 +206,7 @@ def _with_arguments(sample, use):
 
 def _turns_of(sample):
     """(messages, tools, wanted): the places of the answers to learn. OpenAI's `weight` 0 takes one out; so does having
-    nothing to say."""
+    an empty answer."""
     if isinstance(sample, Pair):
         messages, tools = sample.messages(), None
     else:

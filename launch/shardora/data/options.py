@@ -3,11 +3,18 @@
 import json
 import os
 
+from shardora.data.prompts import NAMES
 from shardora.data.samples import FIELDS
 from shardora.errors import OUTPUT, USAGE, Arguments, Error
 
 FORMATS = ("text", "completion", "instruction", "chat")
-LONGEST_RECORD = 8 << 20
+TRAIN_ON = ("completion", "last", "all")
+OVERLONG = ("error", "drop", "truncate", "split")
+LONGEST_RECORD = 8 << 20  # bytes; the tokenizer needs some 200 times its memory
+
+
+def add_repeated(parser, name, form, about=None):
+    parser.add_argument(name, action="append", default=[], metavar=form, help=about)
 
 
 def parser(description):
@@ -17,54 +24,28 @@ def parser(description):
     add("--input", required=True, nargs="+", metavar="FILE")
     add("--format", required=True, choices=FORMATS)
     add("--output", required=True, metavar="FILE", help="the dataset file, replaced if it is there")
+    add("--prompt", metavar="NAME|FILE", help=f"{', '.join(NAMES)}, or a template's file")
+    add_repeated(arguments, "--template-option", "NAME=VALUE", "a variable of the chat template: enable_thinking=false")
     add(
-        "--prompt",
-        metavar="NAME|FILE",
-        help="chat, alpaca, llm-adapters, llm-adapters-evaluation, none, or a template's file",
+        "--train-on", choices=TRAIN_ON, help="every answer (completion; the default), a chat's last one, or every token"
     )
     add(
-        "--template-option",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="what the chat template is told, as in enable_thinking=false",
-    )
-    add(
-        "--train-on",
-        choices=("completion", "last", "all"),
-        help="every answer (completion; the default), a chat's last one, or every token but the first (text)",
-    )
-    add(
-        "--model",
-        metavar="FOLDER",
-        help="whose config.json says vocabulary and longest sequence (the tokenizer's folder)",
+        "--model", metavar="FOLDER", help="its config.json has vocabulary and longest sequence (the tokenizer's folder)"
     )
     add("--sequence-length", type=int, metavar="N", help="longest sequence in tokens (the model's limit)")
     add(
         "--overlong",
-        choices=("error", "drop", "truncate", "split"),
-        default="error",
-        help="what becomes of longer ones; split, for text, loses nothing (error)",
+        choices=OVERLONG,
+        default=OVERLONG[0],
+        help="of longer ones; split, for text, loses nothing (error)",
     )
-    add(
-        "--eval-fraction",
-        type=float,
-        default=0.0,
-        metavar="F",
-        help="share held out, chosen by prompt, so that no prompt is in both parts (0)",
-    )
+    add("--eval-fraction", type=float, default=0.0, metavar="F", help="share of prompts held out with all answers (0)")
     add("--eval-output", metavar="FILE", help="where to (OUTPUT with .eval before its end)")
     add("--seed", type=int, default=0, help="of that choice (0)")
     add("--drop-duplicates", action="store_true", help="keep the first of equal sequences; else they are only counted")
-    add("--field", action="append", default=[], metavar="NAME=THEIRS", help="what a field is called in the files")
+    add_repeated(arguments, "--field", "NAME=THEIRS", "what a field is called in the files")
     add("--separator", metavar="TEXT", help="what parts documents in text files; \\n and \\t are known")
-    add(
-        "--max-record-bytes",
-        type=int,
-        default=LONGEST_RECORD,
-        metavar="N",
-        help="longest record that is read; the tokenizer needs some 200 times its memory (8 MiB)",
-    )
+    add("--max-record-bytes", type=int, default=LONGEST_RECORD, metavar="N", help="longest record that is read (8 MiB)")
     add("--processes", type=int, default=0, metavar="N", help="processes that share the work (0: one a core)")
     return arguments
 
@@ -83,7 +64,7 @@ def check(options):
     if options.format == "text" and options.prompt not in (None, "none"):
         raise Error(f"--prompt {options.prompt}: text has no prompt; leave it out", USAGE)
     if options.eval_output and not options.eval_fraction:
-        raise Error("--eval-output needs --eval-fraction, which says how much goes there", USAGE)
+        raise Error("--eval-output needs --eval-fraction, the share that goes there", USAGE)
     if options.separator is not None and options.format != "text":
         raise Error("--separator parts documents, which --format text has", USAGE)
     outputs = [options.output] + ([options.eval_output] if options.eval_fraction else [])

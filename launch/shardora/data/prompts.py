@@ -143,7 +143,7 @@ def stored(metadata, encoder):
     """The prompt that a dataset file was made with."""
     name, text = metadata.get("prompt"), metadata.get("prompt_template")
     if name is None or text is None:
-        raise Error("the dataset does not say which prompt it was made with; name it with --prompt")
+        raise Error("the dataset's metadata has no prompt; name it with --prompt")
     if metadata.get("prompt_kind") in ("chat", "named chat"):
         template = text if metadata["prompt_kind"] == "chat" else json.loads(text)
         return ChatPrompt(name, template, encoder, json.loads(metadata.get("template_options", "{}")))

@@ -51,7 +51,7 @@ def kind_of(path):
 
 @contextlib.contextmanager
 def _open(path):
-    """The file's content, decompressed where its first bytes, not its name, say that it is compressed."""
+    """The file's content, decompressed according to its first bytes, not its name."""
     with open(path, "rb") as file:
         start = file.peek(6)
         name, decompress = next((rest for mark, *rest in _COMPRESSIONS if start.startswith(mark)), (None, None))
@@ -140,7 +140,7 @@ def _array(file, path, longest):
 
     try:
         next_character()
-        at += 1  # the bracket that told the array
+        at += 1  # the opening bracket
         while (mark := next_character()) != "]":
             if number and mark != ",":
                 raise json.JSONDecodeError("Expecting ',' delimiter", text, at)

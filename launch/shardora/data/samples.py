@@ -1,4 +1,4 @@
-"""What a record says: a document, an instruction with its answer, or a conversation. The names that are understood are
+"""What a record is: a document, an instruction with its answer, or a conversation. The names that are understood are
 those of Alpaca, LLM-Adapters, OpenAI and ShareGPT; --field maps others onto them."""
 
 import contextlib
@@ -79,7 +79,7 @@ class Conversation:
         return [message["content"] or "" for message in self.messages]
 
     def pair(self, where):
-        """What a template for one instruction can say of it."""
+        """As a template for one instruction needs it."""
         roles = [message["role"] for message in self.messages]
         system = self.messages[0]["content"] if roles[:1] == ["system"] else ""
         if roles[bool(system) :] != ["user", "assistant"]:

@@ -80,7 +80,7 @@ def marked_text(encoder, tokens, mask, colour=None):
 
 
 def _harmless(text):
-    """What a user's data says must not steer the terminal."""
+    """Control characters in data must not reach the terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 

@@ -1,4 +1,4 @@
-"""Dataset files larger than memory: what comes is put aside in files beside the output, and the dataset file is put
+"""Dataset files larger than memory: sequences are collected in files beside the output, and the dataset file is put
 together from them at the end, under its name only when it is whole."""
 
 import contextlib
@@ -40,7 +40,7 @@ class SpoolFolder:
 
 
 class Spool:
-    """The sequences of one dataset file, on their way."""
+    """The sequences of one dataset file, until it is written."""
 
     def __init__(self, path):
         self._path = path

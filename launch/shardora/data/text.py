@@ -1,4 +1,4 @@
-"""Text in, text out, for `shardora generate`, which speaks in token ids.
+"""Text in, text out, for `shardora generate`, which reads and writes token ids.
 
     shardora-text generate --model MODEL --adapter run/adapter --like train.safetensors "Who was it?" -- --generate.beams=4
     shardora-text encode --tokenizer MODEL --like train.safetensors --input questions.jsonl --output prompts.safetensors
@@ -17,7 +17,7 @@ import tempfile
 
 from shardora import dataset_file
 from shardora.data import prompts
-from shardora.data.options import FORMATS, LONGEST_RECORD, json_or_text, named_values
+from shardora.data.options import FORMATS, LONGEST_RECORD, add_repeated, json_or_text, named_values
 from shardora.data.records import TEXT, kind_of, records
 from shardora.data.samples import Pair, Reader
 from shardora.data.tokenizer import Encoder
@@ -53,9 +53,9 @@ def _question_arguments(command):
     command.add_argument("--input", nargs="+", default=[], metavar="FILE")
     command.add_argument("--like", metavar="DATASET", help="a dataset file of shardora-prepare")
     command.add_argument("--prompt", metavar="NAME|FILE")
-    command.add_argument("--template-option", action="append", default=[], metavar="NAME=VALUE")
+    add_repeated(command, "--template-option", "NAME=VALUE")
     command.add_argument("--format", choices=FORMATS[1:], help="of records (as --like, else instruction)")
-    command.add_argument("--field", action="append", default=[], metavar="NAME=THEIRS")
+    add_repeated(command, "--field", "NAME=THEIRS")
 
 
 @dataclasses.dataclass
@@ -76,7 +76,7 @@ def question_format(options, encoder):
         prompt = prompts.choose(options.prompt, form, encoder, chosen)
         return QuestionFormat(prompt, form, fields, prompt.end_tokens(encoder))
     if options.prompt or options.template_option:
-        raise Error("--like and --prompt (or --template-option) both say what the prompt is; give one", USAGE)
+        raise Error("--like and --prompt (or --template-option) both choose the prompt; give one", USAGE)
     metadata = dataset_file.read_metadata(options.like)
     if metadata.get("tokenizer_sha256") not in (None, encoder.sha256):
         raise Error(f"--like {options.like}: made with another tokenizer than this; give that one with --tokenizer")

@@ -1,5 +1,5 @@
 """One function over a stream of batches, in several processes: results in the order of the stream, and only as many
-batches under way as the processes need."""
+batches in flight as the processes need."""
 
 import collections
 import concurrent.futures
@@ -16,7 +16,7 @@ _work = None  # in a worker: what it was started with, inherited by fork
 def _start(work):
     global _work
     _work = work
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the first process alone speaks
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the first process reports it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no worker outlives a killed first process

@@ -1,1 +1,1 @@
-"""What a run's folder says, as a page, as event files, and as it grows."""
+"""A run's folder as a page, as TensorBoard's event files, and followed while it grows."""

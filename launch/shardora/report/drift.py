@@ -23,7 +23,7 @@ class Drift:
     outputs: np.ndarray  # of which each is the mean; 0 there
 
     def by_layer(self):
-        """Over all outputs of a layer, as evaluation lines tell it."""
+        """Over all outputs of a layer, as in evaluation lines."""
         return np.nansum(self.values * self.outputs, axis=1) / np.maximum(self.outputs.sum(axis=1), 1)
 
 
@@ -36,8 +36,11 @@ def _magnitudes(path, prefix):
 
 def _mean_drift(now, initial):
     """(mean, outputs) over those that began with a magnitude; the program leaves the others out as well."""
-    told = initial != 0
-    return (float(np.mean(np.abs(now[told] / initial[told] - 1))) if told.any() else np.nan, int(told.sum()))
+    counted = initial != 0
+    return (
+        float(np.mean(np.abs(now[counted] / initial[counted] - 1))) if counted.any() else np.nan,
+        int(counted.sum()),
+    )
 
 
 def of_checkpoint(folder, step):

@@ -59,7 +59,7 @@ def goes_on(states):
 
 
 def wait_for_first_step(options):
-    """What report_once says; while nothing has been logged, asks again."""
+    """The states of the runs, once a step has been logged."""
     while True:
         try:
             return report_once(options)

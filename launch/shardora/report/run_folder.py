@@ -1,4 +1,4 @@
-"""What a run's folder says: metrics as columns, configuration, logs, how it went and how it ended."""
+"""Reads a run's folder: metrics as columns, configuration, logs, checkpoints and exit status."""
 
 import glob
 import json
@@ -69,7 +69,7 @@ class Run:
     result: dict  # result.json, {} before the end
     exit: dict  # exit.json, {} where there is none
     attempts: object  # attempts.json, None where there is none
-    holder: dict  # who is at work in the folder; {} where nobody is
+    holder: dict  # content of run.lock; {} where no process runs
     checkpoints: dict  # step -> manifest
     logs: Logs
     age: float  # seconds since the last sign of life: a line, or the start of who is at work
@@ -153,8 +153,8 @@ def read_logs(folder):
         if rank(path) == 0:
             _read_first_rank(lines, logs)
         logs.tails[os.path.basename(path)] = "\n".join(lines[-_LONGEST:])
-        told = [line for line in lines if "] warning: " in line or "] error: " in line]
-        logs.warnings += told[-_MOST_WARNINGS:]
+        found = [line for line in lines if "] warning: " in line or "] error: " in line]
+        logs.warnings += found[-_MOST_WARNINGS:]
     return logs
 
 

@@ -39,7 +39,7 @@ def state_of(run):
     if run.holder or not run.exit:
         return State(
             FAILED,
-            f"Ended without a word at {at}: killed, or its host was lost. "
+            f"Ended without an exit status at {at}: killed, or its host was lost. "
             "The same command continues from the last checkpoint",
         )
     status, reason = run.exit.get("status"), str(run.exit.get("reason", ""))

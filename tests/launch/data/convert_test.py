@@ -162,10 +162,10 @@ class ConvertConfig(Case):
     def test_axolotls_other_defaults(self):
         keys, said = self.converted(AXOLOTL.replace("sequence_len: 256\n", "").replace("lora_alpha: 8\n", ""))
         self.assertEqual(keys["data.sequence_length"], "512")
-        self.assertRegex(said, "(?m)^shardora-convert: lora_alpha: the file does not say it")
+        self.assertRegex(said, "(?m)^shardora-convert: lora_alpha: not in the file")
         self.assertNotRegex(said, "lora_r:|lora_target")
         _, said = self.converted(AXOLOTL.replace("lora_target_linear: true\n", ""))
-        self.assertRegex(said, "(?m)^shardora-convert: lora_target_modules: the file does not say it")
+        self.assertRegex(said, "(?m)^shardora-convert: lora_target_modules: not in the file")
         batch = AXOLOTL.replace("gradient_accumulation_steps: 2\n", "batch_size: 8\n")
         self.assertEqual(self.converted(batch)[0]["train.global_batch"], "8")
 
@@ -173,7 +173,7 @@ class ConvertConfig(Case):
         content = AXOLOTL.replace("learning_rate: 2e-4\n", "")
         keys, said = self.converted(content)
         self.assertFalse({"train.learning_rate", "train.min_learning_rate"} & set(keys))
-        self.assertRegex(said, "(?m)^shardora-convert: learning_rate: the file does not say it")
+        self.assertRegex(said, "(?m)^shardora-convert: learning_rate: not in the file")
         self.assertRegex(said, "(?m)^shardora-convert: cosine_min_lr_ratio: .*train.min_learning_rate")
 
     def test_the_lowest_rate_of_transformers_own_schedule(self):

@@ -129,12 +129,12 @@ class OneRun(InFolder):
         gone = subprocess.Popen(["true"])
         gone.wait()
         (folder / "run.lock").write_text(json.dumps({"host": socket.gethostname(), "process": gone.pid}))
-        self.assertIn("Ended without a word at step 9 of 9", self.report(folder).text)
+        self.assertIn("Ended without an exit status at step 9 of 9", self.report(folder).text)
 
     def test_a_run_that_has_just_been_started_again_is_not_called_dead(self):
         folder = made_run.make(self.folder / "run", status=None)
         os.utime(folder / "metrics.jsonl", (0, 0))
-        self.assertIn("Ended without a word", self.report(folder).text)
+        self.assertIn("Ended without an exit status", self.report(folder).text)
         (folder / "run.lock").write_text(json.dumps({"host": "elsewhere", "process": 1, "started": time.time()}))
         self.assertIn("Running, step 9 of 9", self.report(folder).text)
 
