@@ -1,7 +1,6 @@
 """The quickstart's script: what it shows, what it repeats, and how it fails. The program, mpirun, cmake and the installer
 are stand-ins; make and table are the real ones."""
 
-import json
 import os
 import pathlib
 import re

@@ -39,8 +39,8 @@ def find(source):
     if os.path.isfile(source):
         return source
     package = importlib.util.find_spec(source) if source.isidentifier() else None
-    found = [path for root in (package.submodule_search_locations or [] if package else [])
-             for path in glob.glob(os.path.join(root, "*.gguf"))]
+    roots = (package.submodule_search_locations or []) if package else []
+    found = [path for root in roots for path in glob.glob(os.path.join(root, "*.gguf"))]
     if len(found) != 1:
         raise Error(f"{source}: expected a GGUF file, or an installed package that has one; found {len(found)}")
     return found[0]

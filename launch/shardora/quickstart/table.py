@@ -62,8 +62,7 @@ def collect(kind, model, output):
         "training": training,
         "seconds": seconds,
         "samples": [
-            {"prompt": prompts[k], "wanted": decode(wanted[k])}
-            | {name: decode(said[name][k]) for name in MODELS}
+            {"prompt": prompts[k], "wanted": decode(wanted[k])} | {name: decode(said[name][k]) for name in MODELS}
             for k in range(min(SHOWN, len(asked)))
         ],
     }
@@ -112,7 +111,8 @@ def show(found, kind, model, output):
     if kind == "smollm2":
         print(FURTHER.format(output=os.path.relpath(output)))
     else:
-        print("\n  Your own model:  launch/quickstart.sh --model FOLDER --data FILE\n")
+        print("\n  A real model:    launch/quickstart.sh --smollm2")
+        print("  Your own model:  launch/quickstart.sh --model FOLDER --data FILE\n")
 
 
 FURTHER = """
