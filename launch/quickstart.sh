@@ -235,7 +235,7 @@ main() {
   cd "$root"
   prepare_environment
   echo "Everything is written to $output; its folder logs has what each stage says." >&2
-  rm -f "$output"/results/{install,build}.seconds # they find by themselves what there is to do
+  rm -f "$output"/results/{install*,build}.seconds # they find by themselves what there is to do
   stage install "Debian packages that are missing" install
   stage build "the program" build
   forget_if_changed
