@@ -72,6 +72,10 @@ prepare_environment() {
   export OMP_WAIT_POLICY=passive OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_btl_vader_single_copy_mechanism=none
   export HWLOC_HIDE_ERRORS=2 # a container without /sys is no fault
   mkdir -p "$output/results" "$output/logs"
+  # The program, which the signal reaches as well, saves its training. A stage's standard error is its log.
+  exec 3>&2
+  trap 'exec 2>&3; echo >&2; die "interrupted; the same command continues" 130' INT
+  trap 'exec 2>&3; echo >&2; die "terminated; the same command continues" 143' TERM
 }
 
 # Stages that are done stay done while this text is the same: what the results depend on.

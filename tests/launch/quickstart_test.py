@@ -13,11 +13,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 FILES = ("launch/quickstart.sh", "launch/shardora", "configs")
 
 PROGRAM = """#!/usr/bin/env python3
-import json, os, pathlib, sys
+import json, os, pathlib, signal, sys
 command, flags = sys.argv[1], dict(word[2:].split("=", 1) for word in sys.argv[2:] if "=" in word)
 with open("calls", "a") as file:
     print(command, "overwrite=" + flags.get("output.overwrite", ""), "tensor=" + flags.get("parallel.tensor", ""), file=file)
 print("shardora: [rank 0] (parallel.backend = auto: rank 0 says: no CUDA)\\nstep 1/2  loss 0.5", file=sys.stderr)
+if command == os.environ.get("INTERRUPTS"):
+    os.killpg(0, signal.SIGINT)
 if command == os.environ.get("FAILS"):
     sys.exit(print("shardora: [rank 0] x.cfg: no such thing; expected another", file=sys.stderr) or 65)
 print("shardora: [rank 0] warning: output.overwrite: removed logs", file=sys.stderr)
@@ -62,7 +64,7 @@ class Quickstart(unittest.TestCase):
     def run_it(self, *words, **environment):
         (self.tree / "calls").unlink(missing_ok=True)
         path = f"{self.tree}/bin:{os.path.dirname(sys.executable)}:{os.environ['PATH']}"
-        done = subprocess.run([self.tree / "launch/quickstart.sh", *words], capture_output=True, text=True, check=False,
+        done = subprocess.run([self.tree / "launch/quickstart.sh", *words], capture_output=True, text=True, check=False, start_new_session=True,
                               env={**os.environ, "PATH": path, **environment})  # fmt: skip
         calls = self.tree / "calls"
         return done, calls.read_text().splitlines() if calls.exists() else []
@@ -99,6 +101,11 @@ class Quickstart(unittest.TestCase):
         self.assertEqual(calls, ["train overwrite=false tensor="])
         _, calls = self.run_it("--ranks", "3", FAILS="train")
         self.assertEqual(calls, ["train overwrite=true tensor="])
+
+    def test_an_interrupted_call_says_that_the_same_command_continues(self):
+        done, _ = self.run_it(INTERRUPTS="train")
+        self.assertEqual((done.returncode, done.stderr.splitlines()[-1]),
+                         (130, "quickstart: interrupted; the same command continues"))  # fmt: skip
 
     def test_another_tool_that_fails_is_quoted(self):
         self.program("bin/cmake", "#!/bin/sh\necho 'CMake Error at x'\necho '  no compiler'\nexit 3\n")
