@@ -13,7 +13,7 @@
 #include "runtime/observe/model_flops.h"
 #include "runtime/system/printable.h"
 #include "runtime/system/proc.h"
-#include "runtime/train/start_table.h"
+#include "runtime/train/run_report.h"
 
 namespace shardora {
 namespace {
