@@ -21,8 +21,9 @@ struct ModelFiles {
   std::string fingerprint;              // of the base model, for the handshake and for resuming
   std::string adapter_fingerprint;      // of adapter.path
 };
-// Throws Error naming the file. A checkpoint folder is taken for the adapter (or, under full, the model) in it.
-ModelFiles open_model_files(const RunOptions& options);
+// Collective over the world: AgreedError naming the file. A checkpoint folder is taken for the adapter (or, under full,
+// the model) in it. What of model and adapter is not used as it stands is said in the log.
+ModelFiles open_model_files(const RunOptions& options, const Context& context);
 
 class LoadedModel {
  public:

@@ -15,9 +15,9 @@ TrainInputs open_inputs(const RunOptions& options, const Context& context) {
   Communicator& world = *context.grid.world;
   TrainInputs inputs{.packing = {options.train.micro_batch_tokens, options.data.packing}};
   std::string data_fingerprint;
+  agree(world, [&] { require_profiler_ranges(options.train.profile_ranges); });
+  inputs.files = open_model_files(options, context);
   agree(world, [&] {
-    require_profiler_ranges(options.train.profile_ranges);
-    inputs.files = open_model_files(options);
     for (const DataSource& source : options.data.train) {
       inputs.train_sets.push_back(open_dataset(source, inputs.files.config, options.data));
       data_fingerprint += inputs.train_sets.back().fingerprint() + fmt::format(":{} ", source.share);
@@ -93,7 +93,7 @@ std::unique_ptr<LoadedModel> load_model(const RunOptions& options, const Context
   if (!checkpoint.empty()) {
     (full ? from.model.path : from.adapter.path) = checkpoint;
     if (full) from.model.init = "load";
-    agree(*context.grid.world, [&] { inputs.files = open_model_files(from); });
+    inputs.files = open_model_files(from, context);
   }
   const ModelUse use = training_plan(inputs.train_views, inputs.eval_views, options.train.global_batch, inputs.packing);
   auto model = std::make_unique<LoadedModel>(from, context, inputs.files, use);

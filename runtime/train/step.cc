@@ -17,16 +17,6 @@ const Decoder::LayerDone kAllAtOnce;
 // A start, three a micro-batch of at least one sequence, and what follows them.
 std::int64_t most_phases(std::int64_t global_batch) { return 3 * global_batch + 5; }
 
-ModelFlops::Training training_of(LoadedModel& model) {
-  if (model.adapter() == nullptr) return {.full = true};
-  ModelFlops::Training training{.lowest_layer = model.decoder().lowest_trained_layer()};
-  for (const Parameter& parameter : model.parameters().all()) {
-    if (parameter.kind == ParameterKind::kMagnitude) continue;
-    training.adapter_elements += Shape(parameter.logical_shape).elements();
-  }
-  return training;
-}
-
 }  // namespace
 
 TrainStep::TrainStep(const Parts& parts)
@@ -34,7 +24,7 @@ TrainStep::TrainStep(const Parts& parts)
       packer_(parts.datasets, parts.context.grid.data.rank, parts.context.grid.data.size, parts.packing),
       clock_(parts.context.backend, most_phases(parts.options.global_batch), parts.options.profile_ranges),
       sums_(parts.context.backend, parts.context.grid, parts.model.parameters()),
-      model_flops_(parts.model.decoder().config(), training_of(parts.model)) {
+      model_flops_(model_sizes(parts.model.decoder(), parts.model.adapter())) {
   packer_.reserve(parts.options.global_batch);
   if (finishes_by_layer()) layer_done_ = [this](std::int64_t layer) { finish_layer(layer); };
 }

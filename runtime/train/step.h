@@ -8,7 +8,7 @@
 #pragma once
 
 #include "runtime/data/batch.h"
-#include "runtime/observe/model_flops.h"
+#include "runtime/observe/cost_model.h"
 #include "runtime/observe/phases.h"
 #include "runtime/session/loaded_model.h"
 #include "runtime/train/gradients.h"
