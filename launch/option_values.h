@@ -207,18 +207,23 @@ OptionValue pattern(std::vector<std::pair<std::string, Number>>& at, const std::
 
 // file, or file:share, file:share
 inline OptionValue training_sources(std::vector<DataSource>& at) {
-  const auto append = [](const std::string& part, std::vector<DataSource>& sources) {
-    const std::size_t colon = part.rfind(':');
-    const auto [path, number] = cut(part, colon);
-    const auto share = parse_number<double>(number, {-std::numeric_limits<double>::infinity()});
-    // Without a number it is a colon of the path's own.
-    sources.push_back({.name = "", .path = share ? path : part, .share = share.value_or(1)});
-    return !part.empty() && sources.back().share > 0 && !(share && colon == 0);
+  // Without a number it is a colon of the path's own.
+  const auto share_of = [](const std::string& part) {
+    return parse_number<double>(cut(part, part.rfind(':')).second, {-std::numeric_limits<double>::infinity()});
+  };
+  const auto append = [share_of](const std::string& part, std::vector<DataSource>& sources) {
+    const auto share = share_of(part);
+    const std::string path = share ? cut(part, part.rfind(':')).first : part;
+    sources.push_back({.name = "", .path = path, .share = share.value_or(1)});
+    return !path.empty() && sources.back().share > 0;
   };
   OptionValue value = list(at, "a dataset file, or file:share, file:share with shares above 0", append, kAnyItems,
                            [](const auto& one) { return fmt::format("{}:{}", one.path, one.share); });
   const auto print = value.print;
-  value.print = [&at, print] { return at.size() == 1 && at[0].share == 1 ? at[0].path : print(); };
+  value.print = [&at, print, share_of] {
+    const bool alone = at.size() == 1 && at[0].share == 1 && !share_of(at[0].path);
+    return alone ? at[0].path : print();
+  };
   return value;
 }
 
