@@ -7,7 +7,7 @@ namespace {
 
 const fs::path kEarlier = fs::path(SHARDORA_SOURCE_DIR) / "tests/end_to_end/earlier_version";
 
-Words words_of(const std::string& method, const fs::path& output) {
+Words earlier_words(const std::string& method, const fs::path& output) {
   Words words = {"train",
                  "--model.path=" + kModel.string(),
                  "--data.train=" + kData.string(),
@@ -33,7 +33,7 @@ TEST_P(EarlierVersion, ItsCheckpointIsContinuedAsItWouldHaveBeen) {
     const fs::path run = folder / "run";
     fs::create_directories(run / "checkpoints");
     fs::copy(kEarlier / method / "step-3", run / "checkpoints/step-3", fs::copy_options::recursive);
-    must_run(split, words_of(method, run));
+    must_run(split, earlier_words(method, run));
     for (const char* key : {"loss", "gradient_norm", "tokens"}) {
       const std::vector<double> got = values(run, key);
       ASSERT_EQ(got.size(), 4U) << "steps 4 to 7";
