@@ -3,7 +3,6 @@
 
 #include "launch/options.h"
 #include "runtime/comm/mpi_session.h"
-#include "runtime/jobs/doctor/deadline.h"
 #include "runtime/session/context.h"
 
 namespace shardora {
@@ -18,7 +17,7 @@ ExitStatus run_plan(const RunOptions& options, const Context& context);  // on o
 ExitStatus run_analyze(const RunOptions& options, const Context& context);
 ExitStatus run_inspect(const RunOptions& options, const Context& context);  // on one rank
 
-// Before there is a Machine: it looks at what makes one.
-ExitStatus run_doctor(MpiSession& session, const Invocation& invocation, Deadline& deadline);
+// Before there is a Context: it looks at what makes one.
+ExitStatus run_doctor(MpiSession& session, const RunOptions& options, Watchdog& watchdog);
 
 }  // namespace shardora

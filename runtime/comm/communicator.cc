@@ -26,10 +26,10 @@ std::string Communicator::broadcast(const std::string& text, int root) {
 void wait_on_host(Backend& backend, const Event& event, std::span<Communicator* const> groups) {
   constexpr auto kBetweenLooks = std::chrono::microseconds(20);
   while (!backend.passed(event)) {
-    for (Communicator* group : groups) group->check();
+    for (Communicator* group : groups) group->check(true);
     std::this_thread::sleep_for(kBetweenLooks);
   }
-  for (Communicator* group : groups) group->wait_is_over();
+  for (Communicator* group : groups) group->check(false);
 }
 
 }  // namespace shardora

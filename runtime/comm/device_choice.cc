@@ -1,9 +1,8 @@
 #include "runtime/comm/device_choice.h"
 
-#include <unistd.h>
+#include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <sstream>
 
@@ -12,12 +11,6 @@
 
 namespace shardora {
 namespace {
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
-  return text;
-}
 
 // Who has taken a device of a host.
 using Taken = std::map<std::string, std::size_t>;  // identifier -> rank of the world
@@ -35,7 +28,7 @@ using Taken = std::map<std::string, std::size_t>;  // identifier -> rank of the 
       "parallel.backend = cuda: no device is left on host {} for rank {}, one of {} there: it sees {} ({}); start one "
       "rank a device, show each rank its own (CUDA_VISIBLE_DEVICES, or --gpus-per-node with --gpu-bind=none), or "
       "set parallel.share_devices = true to compute on shared ones",
-      mine.host_name, rank, on_host, mine.identifiers.size(), joined(held));
+      mine.host_name, rank, on_host, mine.identifiers.size(), fmt::join(held, ", "));
 }
 
 std::string packed(const RankDevices& mine) {

@@ -67,15 +67,15 @@ DeviceGroups::DeviceGroups(const ProcessGrid& grid, Backend& backend, const Devi
 
 // One axis of the grid at a time. Within it, groups have no rank in common and each waits for its own, within bounds.
 void DeviceGroups::make_nccl(const ProcessGrid& hosts, Backend& backend, const DeviceGroupsPlan& plan) {
-  const auto make = [&](Communicator& host, const char* name, GroupKind kind, GroupKind host_kind) {
-    const DeviceRecord told{.record = plan.record, .kind = kind, .host_kind = host_kind};
+  const auto make = [&](Communicator& host, const char* name, GroupKind kind) {
     std::unique_ptr<Communicator> made;
-    agree(*hosts.world,
-          [&] { made = std::make_unique<NcclCommunicator>(*library_, backend, host, name, plan.limits, told); });
+    agree(*hosts.world, [&] {
+      made = std::make_unique<NcclCommunicator>(*library_, backend, host, name, plan.limits, plan.observer, kind);
+    });
     return made;
   };
-  tensor_group_ = make(*hosts.tensor_group, "tensor group", GroupKind::kDeviceTensor, GroupKind::kTensor);
-  data_group_ = make(*hosts.data_group, "data group", GroupKind::kDeviceData, GroupKind::kData);
+  tensor_group_ = make(*hosts.tensor_group, "tensor group", GroupKind::kDeviceTensor);
+  data_group_ = make(*hosts.data_group, "data group", GroupKind::kDeviceData);
   grid_.tensor_group = tensor_group_.get();
   grid_.data_group = data_group_.get();
 }

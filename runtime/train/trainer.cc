@@ -72,7 +72,7 @@ TrainSummary Trainer::loop() {
   std::optional<Progress> progress(std::in_place, writes(), step + 1, steps_);
   while (step < steps_ && stopped == Stop::kNo && !enough) {
     ++step;
-    context_.grid.world->at(fmt::format("step {}", step));
+    context_.set_activity(fmt::format("step {}", step));
     const double waited = waited_seconds();
     const TrainStep::Result done = run_step(step);
     counters_.step = step;
@@ -141,7 +141,7 @@ std::optional<double> Trainer::utilisation(double flops_per_second) const {
 
 void Trainer::evaluate_all(std::int64_t step) {
   evaluations_.clear();
-  context_.grid.world->at(fmt::format("evaluation after step {}", step));
+  context_.set_activity(fmt::format("evaluation after step {}", step));
   double total = 0, targets = 0;
   const std::vector<double> drift = eval_sets_.empty() ? std::vector<double>() : drift_by_layer();
   for (std::size_t i = 0; i < eval_sets_.size(); ++i) {

@@ -84,7 +84,7 @@ void Trainer::save(std::int64_t step) {
   if (saved_step_ == step) return;
   wait_for_save();
   const double begin = monotonic_seconds();
-  context_.grid.world->at(fmt::format("saving step {}", step));
+  context_.set_activity(fmt::format("saving step {}", step));
   check_memory(step);
   const auto snapshot = std::make_shared<Snapshot>(gather_snapshot());
   const auto write = [this, snapshot, begin] {
@@ -112,7 +112,7 @@ void Trainer::wait_for_save() {
   if (!options_.output.background_save) return;
   agree(*context_.grid.world, [&] {
     if (!writing_.pending()) return;
-    save_seconds_ = writing_.wait([this] { context_.grid.world->at("waiting for the last save to end"); });
+    save_seconds_ = writing_.wait([this] { context_.set_activity("waiting for the last save to end"); });
   });
 }
 
@@ -168,7 +168,7 @@ TrainSummary Trainer::finish(std::int64_t step, Stop stopped) {
   summary.evaluations = evaluations_;
   if (options_.output.checkpoint_every != 0) save(step);
   wait_for_save();
-  context_.grid.world->at("writing the result");
+  context_.set_activity("writing the result");
   check_memory(step);
   Values values = gather_values();
   agree(*context_.grid.world, [&] {

@@ -15,14 +15,13 @@ namespace shardora {
 namespace fs = std::filesystem;
 
 void Trainer::start() {
-  Communicator& world = *context_.grid.world;
-  world.at("opening the inputs");
+  context_.set_activity("opening the inputs");
   open_inputs();
   choose_steps();
-  world.at("opening output.dir");
+  context_.set_activity("opening output.dir");
   open_output();
   if (earlier_) return;
-  world.at("loading the weights");
+  context_.set_activity("loading the weights");
   load_model();
   if (!resume_from_.empty()) resume();
 }

@@ -9,9 +9,9 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/random.h"
-#include "launch/compute.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/mpi_session.h"
+#include "runtime/session/compute.h"
 #include "runtime/system/proc.h"
 #include "runtime/train/step.h"
 #include "tests/bench/product_floor.h"
@@ -247,8 +247,7 @@ void print_table(const Json& report) {
 void measure(MpiSession& session, const TrainArguments& arguments) {
   const ProcessGrid& grid = session.make_grid(arguments.options.parallel);
   const Binding binding = bind_cores(session, arguments.options.parallel);
-  const CommandInfo train{.name = "train", .bit = kTrain, .summary = {}};
-  Compute compute(session, train, arguments.options, grid, binding);
+  Compute compute(session, arguments.options, grid, binding);
   Log log(session.world().rank(), true);
   const std::atomic<bool> stop = false;
   const Context context{.backend = compute.backend(),

@@ -3,16 +3,15 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
 #include "runtime/system/printable.h"
+#include "runtime/system/proc.h"
 
 namespace shardora {
 namespace {
@@ -82,10 +81,8 @@ class FolderTest {
     const File file(own_ / "written", O_WRONLY | O_CREAT | O_EXCL);
     if (!file.is_open()) return;  // said above
     const std::vector<char> piece(kPiece, 'x');
-    const auto begin = std::chrono::steady_clock::now();
-    const auto seconds = [&] {
-      return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    };
+    const double begin = monotonic_seconds();
+    const auto seconds = [begin] { return monotonic_seconds() - begin; };
     double bytes = 0;
     for (std::size_t i = 0; i < kPieces && seconds() < kLongest; ++i) {
       const ssize_t written = write(file.get(), piece.data(), kPiece);
@@ -142,17 +139,16 @@ fs::path nearest_folder(fs::path path) {
 }
 
 std::string own_name(const char* what) {
-  return fmt::format(".shardora-doctor-{}-{}-{}", what, getpid(),
-                     std::chrono::steady_clock::now().time_since_epoch().count());
-}
-
-std::int64_t free_bytes(const fs::path& folder) {
-  struct statvfs place {};
-  if (statvfs(folder.c_str(), &place) != 0) return 0;
-  return static_cast<std::int64_t>(place.f_bavail) * static_cast<std::int64_t>(place.f_frsize);
+  return fmt::format(".shardora-doctor-{}-{}-{:.9f}", what, getpid(), monotonic_seconds());
 }
 
 }  // namespace
+
+std::int64_t free_bytes(const fs::path& folder) {
+  std::error_code failed;
+  const fs::space_info space = fs::space(folder, failed);
+  return failed ? 0 : static_cast<std::int64_t>(space.available);
+}
 
 FolderFacts test_folder(const fs::path& output, const std::string& host) {
   const fs::path folder = nearest_folder(output);

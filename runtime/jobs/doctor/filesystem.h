@@ -19,6 +19,8 @@ struct FolderFacts {
   Findings findings;
 };
 
+std::int64_t free_bytes(const std::filesystem::path& folder);  // for this user; 0: not known
+
 // In a folder of its own below `output`, removed again. `host` is for the words.
 FolderFacts test_folder(const std::filesystem::path& output, const std::string& host);
 

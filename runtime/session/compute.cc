@@ -1,4 +1,4 @@
-#include "launch/compute.h"
+#include "runtime/session/compute.h"
 
 #include <fmt/format.h>
 
@@ -25,9 +25,6 @@ std::string reason_of(const std::string& refusal) {
   return refusal.starts_with(prefix) ? refusal.substr(prefix.size()) : refusal;
 }
 
-// What reads files and writes them.
-bool on_host(const CommandInfo& command) { return (command.bit & (kMerge | kAnalyze | kInspect | kPlan)) != 0; }
-
 struct Choice {
   BackendKind kind = BackendKind::kCpu;
   std::vector<CudaDevice> devices = {};  // that this rank sees; CUDA only
@@ -35,8 +32,8 @@ struct Choice {
 };
 
 // All ranks alike: auto is CUDA where every rank sees a device.
-Choice choose(Communicator& world, const CommandInfo& command, const ParallelOptions& options) {
-  if (options.backend == "cpu" || on_host(command)) return {};
+Choice choose(Communicator& world, const ParallelOptions& options) {
+  if (options.backend == "cpu") return {};
   Choice cuda{.kind = BackendKind::kCuda};
   if (options.backend == "cuda") {
     agree(world, [&] { cuda.devices = cuda_devices(); });
@@ -57,10 +54,9 @@ Choice choose(Communicator& world, const CommandInfo& command, const ParallelOpt
 
 }  // namespace
 
-Compute::Compute(MpiSession& session, const CommandInfo& command, const RunOptions& options, const ProcessGrid& grid,
-                 const Binding& binding) {
+Compute::Compute(MpiSession& session, const RunOptions& options, const ProcessGrid& grid, const Binding& binding) {
   Communicator& world = session.world();
-  const Choice choice = choose(world, command, options.parallel);
+  const Choice choice = choose(world, options.parallel);
   bool devices_shared = false;
   if (choice.kind == BackendKind::kCuda) {
     devices_shared = make_cuda(session, choice.devices, options);
@@ -74,7 +70,7 @@ Compute::Compute(MpiSession& session, const CommandInfo& command, const RunOptio
                               .devices_shared = devices_shared,
                               .nccl_library = nccl::library_path(),
                               .limits = limits,
-                              .record = &session.record()};
+                              .observer = session.observer()};
   groups_ = std::make_unique<DeviceGroups>(grid, *backend_, plan);
   note_ = fmt::format("{}{}; {}", backend_->description(), choice.why, groups_->description());
 }

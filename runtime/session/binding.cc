@@ -1,4 +1,4 @@
-#include "launch/binding.h"
+#include "runtime/session/binding.h"
 
 #include <fmt/format.h>
 #include <sched.h>

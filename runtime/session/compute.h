@@ -4,19 +4,16 @@
 #include <memory>
 #include <string>
 
-#include "launch/binding.h"
-#include "launch/option_table.h"
 #include "runtime/comm/device_groups.h"
+#include "runtime/session/binding.h"
 
 namespace shardora {
 
 class Compute {
  public:
   // Collective over the world. Throws AgreedError(kUnavailable) on all ranks, with found, needed and remedy, where
-  // parallel.backend = cuda cannot be had; auto takes the CPU then, and says why. merge, inspect and plan are host
-  // work.
-  Compute(MpiSession& session, const CommandInfo& command, const RunOptions& options, const ProcessGrid& grid,
-          const Binding& binding);
+  // parallel.backend = cuda cannot be had; auto takes the CPU then, and says why.
+  Compute(MpiSession& session, const RunOptions& options, const ProcessGrid& grid, const Binding& binding);
 
   Backend& backend() { return *backend_; }
   const ProcessGrid& grid() const { return groups_->grid(); }

@@ -1,4 +1,4 @@
-#include "runtime/comm/host_board.h"
+#include "runtime/watchdog/host_board.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -1,5 +1,5 @@
 // Which cores a rank gets, for hosts that this one is not.
-#include "launch/binding.h"
+#include "runtime/session/binding.h"
 
 #include <gmock/gmock.h>
 

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "runtime/comm/launcher.h"
-#include "runtime/comm/rank_state.h"
+#include "runtime/watchdog/rank_state.h"
 
 namespace shardora {
 
