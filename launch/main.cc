@@ -105,7 +105,7 @@ ExitStatus run_command(MpiSession& session, Reading& reading, Watchdog& watchdog
     }
   });
   RunOptions& options = invocation.options;
-  const bool doctor = invocation.command->bit == kDoctor;  // which tells all that is wrong, not the first of it
+  const bool doctor = invocation.command->bit == kDoctor;  // which reports all that is wrong, not the first of it
   require_agreement(world, {{"program", doctor ? "" : program_identity()},
                             {"command", invocation.command->name},
                             {"configuration", agreed_config(options)}});
@@ -124,10 +124,7 @@ ExitStatus run_command(MpiSession& session, Reading& reading, Watchdog& watchdog
   log.info(fmt::format("shardora {} {}: {} rank{} = {} data x {} tensor; {}; {}", SHARDORA_VERSION,
                        invocation.command->name, world.size(), world.size() == 1 ? "" : "s", grid.data.size,
                        grid.tensor.size, compute.note(), binding.note));
-  // Any rank's, said by the lowest of them to rank 0: the log's other ranks are silent.
-  const std::int64_t warns = binding.warning.empty() ? world.size() : world.rank();
-  const std::int64_t first = world.all_reduce(warns, Reduction::kMin);
-  if (first < world.size()) log.warn(world.broadcast(binding.warning, static_cast<int>(first)));
+  if (const std::string warning = first_text(world, binding.warning); !warning.empty()) log.warn(warning);
   if (!grid.warning.empty()) log.warn(grid.warning);
   const Context context{.backend = compute.backend(),
                         .grid = compute.grid(),

@@ -61,7 +61,7 @@ class CollectiveScope {
   CollectiveScope& operator=(const CollectiveScope&) = delete;
 
  private:
-  CollectiveObserver* observer_;  // not owned; null: nobody observes
+  CollectiveObserver* observer_;  // not owned; null: none
   GroupKind group_;
 };
 

@@ -41,8 +41,9 @@ class Communicator {
   // Small values of the host, complete on return.
   double all_reduce(double value, Reduction reduction);
   std::int64_t all_reduce(std::int64_t value, Reduction reduction);
-  // Any string of rank `root` on all ranks.
+  // Any string of rank `root` on all ranks; any strings of all ranks, in rank order, on rank 0 (empty elsewhere).
   std::string broadcast(const std::string& text, int root);
+  std::vector<std::string> gather_text(const std::string& mine);
 };
 
 // The host waits for an event of the backend and checks the groups meanwhile: a peer that is lost ends the wait.

@@ -37,8 +37,8 @@ std::string packed(const RankDevices& mine) {
   return text;
 }
 
-RankDevices unpacked(const std::vector<std::byte>& bytes) {
-  std::istringstream text(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+RankDevices unpacked(const std::string& packed_text) {
+  std::istringstream text(packed_text);
   RankDevices one;
   text >> one.host >> one.host_name;
   for (std::string identifier; text >> identifier;) one.identifiers.push_back(identifier);
@@ -77,9 +77,8 @@ DeviceChoice choose_device(Communicator& world, Communicator& host_group, const 
                    .host_name = host_name(),
                    .identifiers = {}};
   for (const CudaDevice& device : devices) mine.identifiers.push_back(device.identifier);
-  const std::string text = packed(mine);
   std::vector<RankDevices> ranks;
-  for (const auto& bytes : world.gather(std::as_bytes(std::span(text)), 0)) ranks.push_back(unpacked(bytes));
+  for (const std::string& text : world.gather_text(packed(mine))) ranks.push_back(unpacked(text));
   std::vector<DeviceChoice> choices(static_cast<std::size_t>(world.size()));
   agree(world, [&] {
     if (world.rank() == 0) choices = choose_devices(ranks, share);

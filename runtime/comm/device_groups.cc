@@ -18,9 +18,7 @@ std::string obstacle(Communicator& world, const DeviceGroupsPlan& plan, std::opt
   } catch (const Error& error) {
     mine = error.what();
   }
-  const std::int64_t first =
-      world.all_reduce(std::int64_t{mine.empty() ? world.size() : world.rank()}, Reduction::kMin);
-  if (first < world.size()) return world.broadcast(mine, static_cast<int>(first));
+  if (const std::string first = first_text(world, mine); !first.empty()) return first;
   const std::int64_t oldest = world.all_reduce(std::int64_t{library->version}, Reduction::kMin);
   const std::int64_t newest = world.all_reduce(std::int64_t{library->version}, Reduction::kMax);
   if (oldest == newest) return {};

@@ -1,6 +1,6 @@
 // The grid's groups for the memory of a backend: which kind of communicator, and why.
 //
-//   parallel.communicator   auto: NCCL where it is usable, else through host memory; the reason is said
+//   parallel.communicator   auto: NCCL where it is usable, else through host memory; the reason is logged
 //                           nccl: NCCL, or an error
 //                           host: through host memory
 //
@@ -22,7 +22,7 @@ struct DeviceGroupsPlan {
   bool devices_shared = false;        // DeviceChoice::shared
   std::string nccl_library;           // nccl::library_path()
   nccl::Limits limits;
-  CollectiveObserver* observer = nullptr;  // hears of NCCL's collectives; not owned; null: nobody does
+  CollectiveObserver* observer = nullptr;  // of NCCL's collectives; not owned; null: none
 };
 
 class DeviceGroups {

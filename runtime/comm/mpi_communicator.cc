@@ -88,9 +88,9 @@ Event MpiCommunicator::all_reduce(TensorView values, Reduction reduction, const 
   return {};
 }
 
-// Every element is reduced in one place and then copied to all, so that the result has the same bits on every rank by
-// construction. MPI_Allreduce promises only that for its users' goodwill: its recursive doubling adds a + b here and
-// b + a there, which differ where both are NaN, and picks another operand for max where one is.
+// Every element is reduced on one rank and then copied to all, so the result has the same bits on every rank.
+// MPI_Allreduce only recommends that to its implementations: its recursive doubling adds a + b on one rank and b + a on
+// another, which differ where both are NaN, and max picks another operand where one is.
 void MpiCommunicator::reduce_piece(void* values, int count, MPI_Datatype type, std::int64_t element_bytes,
                                    MPI_Op operation) {
   if (observer_ != nullptr) observer_->progressed();
@@ -188,7 +188,7 @@ void MpiCommunicator::require_same_call(const std::string& call) const {
   SHARDORA_CHECK(MPI_Allgather(&world_rank_, 1, MPI_INT, ranks.data(), 1, MPI_INT, communicator_));
   const auto other = std::find_if(all.begin(), all.end(), [&](const Text& text) { return text != all.front(); });
   if (other == all.end()) return;
-  if (rank_ != 0) std::this_thread::sleep_for(std::chrono::seconds(1));  // one rank says it, and ends the others
+  if (rank_ != 0) std::this_thread::sleep_for(std::chrono::seconds(1));  // one rank reports it and ends the others
   refuse(
       ExitStatus::kMismatch,
       "ranks do not call the same collectives: rank {} calls {}; rank {} calls {}; this is a defect, please report it",

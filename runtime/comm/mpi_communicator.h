@@ -48,7 +48,7 @@ class MpiCommunicator final : public Communicator {
 
   MPI_Comm communicator_;
   std::int64_t piece_;
-  CollectiveObserver* observer_ = nullptr;  // not owned; null: nobody observes, or there is one rank
+  CollectiveObserver* observer_ = nullptr;  // not owned; null: none, or a group of one rank
   GroupKind kind_ = GroupKind::kWorld;
   int rank_ = 0, size_ = 1, world_rank_ = 0;
   std::vector<int> counts_, starts_;  // each rank's share of a piece, in elements

@@ -48,7 +48,7 @@ struct Runtime {
     SHARDORA_CHECK(MPI_Comm_dup(MPI_COMM_WORLD, &world));
     return std::make_unique<MpiCommunicator>(world, observer, GroupKind::kWorld);
   }
-  CollectiveObserver* observer;  // not owned; null: nobody observes
+  CollectiveObserver* observer;  // not owned; null: none
 };
 
 // Hosts are named by the lowest rank on them.

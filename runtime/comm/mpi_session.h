@@ -11,8 +11,8 @@ namespace shardora {
 
 class MpiSession {
  public:
-  // `observer` hears of the collectives from MPI's start to its end; it is not owned and outlives this; null: nobody
-  // does. Throws Error(kUnavailable) where the launcher says more ranks than MPI does (separate one-rank worlds).
+  // `observer` (null: none) is told of all collectives from MPI's start to its end; it is not owned and outlives this.
+  // Throws Error(kUnavailable) where the launcher says more ranks than MPI does (separate one-rank worlds).
   MpiSession(int& argc, char**& argv, CollectiveObserver* observer = nullptr);
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;

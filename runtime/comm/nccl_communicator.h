@@ -3,7 +3,7 @@
 //
 //   queue    wait(after) | begun | all-reduce | ended -> returned
 //
-// A group of one rank has nobody to talk to and never calls NCCL.
+// A group of one rank never calls NCCL.
 #pragma once
 
 #include <array>
@@ -18,9 +18,9 @@ namespace shardora {
 class NcclCommunicator final : public DeviceCommunicator {
  public:
   // Collective over `host`, the same group for host memory, through which NCCL's id travels. Nothing is owned; all
-  // outlive this. `name` is the group's in messages. `observer` (null: none) hears of its collectives as of a group of
-  // that kind. Throws Error(kUnavailable) on the ranks where NCCL does not start; the others' start ends by the time
-  // limit, or sooner.
+  // outlive this. `name` is the group's in messages. `observer` (null: none) observes its collectives as those of a
+  // group of that kind. Throws Error(kUnavailable) on the ranks where NCCL does not start; the others' start ends by
+  // the time limit, or sooner.
   NcclCommunicator(const nccl::Library& library, Backend& backend, Communicator& host, const std::string& name,
                    const nccl::Limits& limits = {}, CollectiveObserver* observer = nullptr,
                    GroupKind kind = GroupKind::kDeviceData);
@@ -56,7 +56,7 @@ class NcclCommunicator final : public DeviceCommunicator {
   // What was queued and had not ended when it was last looked at: a ring, so that a step allocates nothing.
   std::array<InFlight, 64> in_flight_;
   std::size_t first_ = 0, count_ = 0;
-  CollectiveObserver* observer_;  // null: a group of one rank, or nobody observes
+  CollectiveObserver* observer_;  // not owned; null: none
   GroupKind kind_;
   std::int64_t queued_ = 0;
 };

@@ -27,7 +27,7 @@ class Search {
       all_joined = false;
       const double seconds = std::min(ranks_[waiting].still_seconds, ranks_[rank].still_seconds);
       if (seconds < limits_.seconds) continue;
-      if (waits(rank) && !silent(rank)) continue;  // for somebody else
+      if (waits(rank) && !silent(rank)) continue;  // for another rank
       if (ranks_[rank].known || ranks_[rank].near) {
         return not_joined(waiting, rank, silent(rank) ? ", and " + silence_of(rank) : "");
       }
@@ -38,8 +38,8 @@ class Search {
     return not_ended(waiting, newest);
   }
 
-  // All ranks wait, each for another: somebody has left out a collective. That is who has fewer of one group than
-  // another rank in the same collective, or else who is missing where a rank has waited longest.
+  // All ranks wait, each for another: one has left out a collective. It is the rank that has joined fewer of one group
+  // than another rank in the same collective has, or else the one for which a rank has waited longest.
   std::optional<Stall> mismatch() const {
     std::optional<std::pair<std::size_t, std::size_t>> found;  // who waits, and for whom
     for (std::size_t waiting = 0; waiting < ranks_.size(); ++waiting) {

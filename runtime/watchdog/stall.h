@@ -31,7 +31,7 @@ struct StallLimits {
 };
 
 struct Stall {
-  int rank = -1;       // who is late; -1: nobody who could be named
+  int rank = -1;       // who is late; -1: unknown
   double seconds = 0;  // without progress
   std::string why;     // "rank 1 has not joined operation #7 (all_reduce of 17 float32 over the tensor group, step 3)"
 };

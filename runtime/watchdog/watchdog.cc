@@ -84,7 +84,7 @@ struct Watchdog::Impl {
   const WatchdogPlan plan;
   FlightRecord& record;  // not owned
   const int rank;
-  int ranks_here = 0;  // as the launcher says; 0: it does not
+  int ranks_here = 0;  // from the launcher; 0: unknown
   HostBoard board;
   std::vector<RankView> views;
   std::vector<RankStatus> statuses;

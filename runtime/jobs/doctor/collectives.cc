@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "runtime/comm/agreement.h"
 #include "runtime/system/proc.h"
 
 namespace shardora {
@@ -94,9 +95,7 @@ class GroupTester {
       if (found != expected)
         mine = fmt::format("rank {}: element {} is {:g}, expected {:g}", world_.rank(), i, found, expected);
     }
-    const std::int64_t first =
-        world_.all_reduce(std::int64_t{mine.empty() ? world_.size() : world_.rank()}, Reduction::kMin);
-    return first == world_.size() ? "" : world_.broadcast(mine, static_cast<int>(first));
+    return first_text(world_, mine);
   }
 
   Communicator &world_, &group_;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <sstream>
 
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/nccl_library.h"
@@ -61,12 +62,10 @@ std::unique_ptr<Compute> make_compute(MpiSession& session, const RunOptions& opt
   std::string refusal;
   try {
     return std::make_unique<Compute>(session, options, grid, binding);
-  } catch (const AgreedError& error) {  // on all ranks; one of them has the words
+  } catch (const AgreedError& error) {  // on all ranks, with the message on one
     refusal = error.what();
   }
-  const std::int64_t speaker =
-      world.all_reduce(std::int64_t{refusal.empty() ? world.size() - 1 : world.rank()}, Reduction::kMin);
-  refusal = world.broadcast(refusal, static_cast<int>(speaker));
+  refusal = first_text(world, refusal);
   // Missing devices are among the findings already.
   const bool known = std::any_of(findings.begin(), findings.end(),
                                  [&](const Finding& one) { return one.text.find(refusal) != std::string::npos; });
@@ -112,12 +111,9 @@ void test_files(const RunOptions& options, const ProcessGrid& grid, Examination&
   if (first_of_host) mine = test_folder(output, look_at_host().name);
   std::string lines;
   for (const Finding& one : mine.findings) lines += (one.fault ? "!" : " ") + one.text + '\n';
-  for (const auto& bytes : world.gather(std::as_bytes(std::span(lines)), 0)) {
-    std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    for (std::size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
-      seen.findings.push_back({text[0] == '!', std::string(text.substr(1, end - 1))});
-      text.remove_prefix(end + 1);
-    }
+  for (const std::string& text : world.gather_text(lines)) {
+    std::istringstream stream(text);
+    for (std::string line; std::getline(stream, line);) seen.findings.push_back({line[0] == '!', line.substr(1)});
   }
   append(seen.findings, test_sharing(world, output, first_of_host));
   seen.folder = std::move(mine);

@@ -108,10 +108,7 @@ std::string mpi_interfaces() {
 std::vector<RankFacts> gather_facts(Communicator& world, const RankFacts& mine) {
   const std::string text = nlohmann::json(mine).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   std::vector<RankFacts> ranks;
-  for (const auto& bytes : world.gather(std::as_bytes(std::span(text)), 0)) {
-    const auto* const start = reinterpret_cast<const char*>(bytes.data());
-    ranks.push_back(nlohmann::json::parse(start, start + bytes.size()).get<RankFacts>());
-  }
+  for (const std::string& one : world.gather_text(text)) ranks.push_back(nlohmann::json::parse(one).get<RankFacts>());
   return ranks;
 }
 

@@ -11,7 +11,7 @@ namespace shardora {
 
 struct NetworkInterface {
   std::string name, address;
-  std::int64_t megabits = 0;  // per second, as the system says; 0: it does not say
+  std::int64_t megabits = 0;  // per second, 0: unknown
 };
 
 struct HostFacts {

@@ -37,7 +37,7 @@ class File {
   int descriptor_;
 };
 
-// The tests, each with a line for what fails. A test that fails says so once; later ones go on.
+// The tests, each with one finding where it fails; later ones go on.
 class FolderTest {
  public:
   FolderTest(FolderFacts& facts, std::string host, fs::path own)
@@ -79,7 +79,7 @@ class FolderTest {
 
   void writes_through() {
     const File file(own_ / "written", O_WRONLY | O_CREAT | O_EXCL);
-    if (!file.is_open()) return;  // said above
+    if (!file.is_open()) return;  // reported above
     const std::vector<char> piece(kPiece, 'x');
     const double begin = monotonic_seconds();
     const auto seconds = [begin] { return monotonic_seconds() - begin; };
@@ -112,7 +112,7 @@ class FolderTest {
 
   void locks() {
     const File first(own_ / "lock", O_RDWR | O_CREAT), second(own_ / "lock", O_RDWR);
-    if (!first.is_open() || !second.is_open()) return;  // said above
+    if (!first.is_open() || !second.is_open()) return;  // reported above
     if (flock(first.get(), LOCK_EX | LOCK_NB) != 0) {
       facts_.locks = false;
       const int error = errno;
@@ -196,7 +196,7 @@ Findings test_sharing(Communicator& world, const fs::path& folder, bool first_of
   std::string name = (place / own_name("shared")).string();
   const bool made = world.rank() == 0 && File(name, O_WRONLY | O_CREAT | O_EXCL).is_open();
   name = world.broadcast(made ? name : "", 0);
-  if (name.empty()) return {};  // rank 0 cannot write there: said by its own test
+  if (name.empty()) return {};  // rank 0 cannot write there, which its own test reports
   std::error_code ignored;
   const bool seen = !first_of_host || fs::exists(name, ignored);
   const std::int64_t first = world.all_reduce(std::int64_t{seen ? world.size() : world.rank()}, Reduction::kMin);
