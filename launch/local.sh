@@ -6,7 +6,7 @@
 #   launch/local.sh -n 8 --oversubscribe train …             more ranks than cores
 #   launch/local.sh --shardora build/debug/shardora train …  another program than the one on PATH or of this tree
 #
-# Ctrl-C, SIGTERM and SIGUSR1 let a training run save at its next step and end with status 75; the same command
+# Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP (a terminal that is closed; not under nohup) let a training run save at its next step and end with status 75; the same command
 # continues it. The exit status is the program's.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

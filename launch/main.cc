@@ -1,5 +1,7 @@
 // From the shell to a command and back: session, options, command, catch, exit status.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <csignal>
@@ -9,16 +11,12 @@
 #include <memory>
 #include <optional>
 
-#include "launch/build_id.h"
 #include "launch/commands/commands.h"
-#include "launch/help.h"
-#include "launch/options.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/launcher.h"
 #include "runtime/comm/mpi_session.h"
 #include "runtime/jobs/doctor/doctor.h"
-#include "runtime/model/weight_source.h"
-#include "runtime/session/compute.h"
+#include "runtime/session/backend_setup.h"
 
 namespace shardora {
 namespace {
@@ -29,34 +27,25 @@ std::atomic<bool> stop_requested = false;  // the one global: a signal handler r
 static_assert(std::atomic<bool>::is_always_lock_free);
 
 // Only training looks at the flag; other commands have nothing to save and end by the signal itself. Set before MPI is
-// up, which takes a while on many hosts.
+// up, which takes a while on many hosts. Under nohup the end of a terminal ends nothing.
 void stop_on_signals() {
   struct sigaction action {};
   action.sa_handler = [](int) { stop_requested = true; };
   action.sa_flags = SA_RESTART;
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaction(signal, &action, nullptr);
+  struct sigaction hangup {};
+  sigaction(SIGHUP, nullptr, &hangup);
+  if (hangup.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, nullptr);
+}
+
+// A standard stream that is closed would be the next file that is opened. It becomes one that cannot be used, either.
+void fill_standard_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(stream, F_GETFD) == -1) open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
 }
 
 const char* environment(const char* name) { return std::getenv(name); }
-
-CommandFunction function_of(const CommandInfo& command) {
-  switch (command.bit) {
-    case kTrain:
-      return run_train;
-    case kEval:
-      return run_eval;
-    case kMerge:
-      return run_merge;
-    case kGenerate:
-      return run_generate;
-    case kPlan:
-      return run_plan;
-    case kAnalyze:
-      return run_analyze;
-    default:
-      return run_inspect;
-  }
-}
 
 // What can be answered without any rank.
 std::optional<std::string> answer_at_once(const Words& words) {
@@ -93,7 +82,7 @@ WatchdogPlan watchdog_plan(const Words& words, const RunOptions& options) {
   return {.seconds = options.parallel.timeout_seconds, .init_seconds = options.parallel.init_timeout_seconds};
 }
 
-ExitStatus run_command(MpiSession& session, Reading& reading, Watchdog& watchdog) {
+ExitStatus run_on_ranks(MpiSession& session, Reading& reading, Watchdog& watchdog) {
   Communicator& world = session.world();
   watchdog.set_activity("the start of the command");
   Invocation& invocation = reading.invocation;
@@ -115,31 +104,30 @@ ExitStatus run_command(MpiSession& session, Reading& reading, Watchdog& watchdog
   const ProcessGrid& grid = session.make_grid(here);
   if (options.parallel.check_collectives) watchdog.check_collectives();
   const Binding binding = bind_cores(session, here);
-  RunOptions computed = options;
-  if ((invocation.command->bit & (kMerge | kAnalyze | kInspect | kPlan)) != 0) computed.parallel.backend = "cpu";
-  Compute compute(session, computed, grid, binding);
+  const bool host_work = (invocation.command->bit & (kMerge | kAnalyze | kInspect | kPlan)) != 0;
+  BackendSetup setup(session, options, grid, binding, host_work);
   watchdog.start_is_over();
-  resolve_dtype(options, compute.backend().kind());  // a resumed run must find it again
+  resolve_dtype(options, setup.backend().kind());  // a resumed run must find it again
   Log log(world.rank(), false);
   log.info(fmt::format("shardora {} {}: {} rank{} = {} data x {} tensor; {}; {}", SHARDORA_VERSION,
                        invocation.command->name, world.size(), world.size() == 1 ? "" : "s", grid.data.size,
-                       grid.tensor.size, compute.note(), binding.note));
+                       grid.tensor.size, setup.note(), binding.note));
   if (const std::string warning = first_text(world, binding.warning); !warning.empty()) log.warn(warning);
   if (!grid.warning.empty()) log.warn(grid.warning);
-  const Context context{.backend = compute.backend(),
-                        .grid = compute.grid(),
+  const Context context{.backend = setup.backend(),
+                        .grid = setup.grid(),
                         .log = log,
                         .stop_requested = stop_requested,
                         .resolved_config = resolved_config(options),
                         .ranks_on_host = session.host_local_size(),
-                        .ranks_on_device = compute.ranks_on_device(),
+                        .ranks_on_device = setup.ranks_on_device(),
                         .watchdog = &watchdog};
   watchdog.set_activity(invocation.command->name);
-  return function_of(*invocation.command)(options, context);
+  return run_command(*invocation.command, options, context);
 }
 
 int report(int rank, ExitStatus status, const char* message) {
-  if (*message != '\0') fmt::print(stderr, "shardora: [rank {}] {}\n", rank, message);
+  if (*message != '\0') std::fprintf(stderr, "shardora: [rank %d] %s\n", rank, message);
   std::fflush(stderr);
   return static_cast<int>(status);
 }
@@ -153,7 +141,7 @@ int end_all(MpiSession& session, ExitStatus status, const char* message) {
 
 int run(MpiSession& session, Reading& reading, Watchdog& watchdog) {
   try {
-    return static_cast<int>(run_command(session, reading, watchdog));
+    return static_cast<int>(run_on_ranks(session, reading, watchdog));
   } catch (const AgreedError& error) {
     return report(session.world().rank(), error.status(), error.what());
   } catch (...) {
@@ -167,14 +155,15 @@ int run(MpiSession& session, Reading& reading, Watchdog& watchdog) {
 
 int main(int argc, char** argv) {
   using namespace shardora;
+  fill_standard_streams();
+  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe becomes an error where it is written to
   const Words words(argv + (argc > 0 ? 1 : 0), argv + argc);
   const int launched = launched_rank(environment);
   if (const auto answer = answer_at_once(words)) {
-    if (launched == 0) fmt::print("{}", *answer);
+    if (launched == 0) std::fputs(answer->c_str(), stdout);
     return static_cast<int>(ExitStatus::kDone);
   }
   if (!words.empty() && words[0] == "train") stop_on_signals();
-  std::signal(SIGPIPE, SIG_IGN);  // a closed pipe becomes an error where it is written to
   try {
     Reading reading = read_words(words);
     Watchdog watchdog(watchdog_plan(words, reading.invocation.options), environment);  // outlives MPI

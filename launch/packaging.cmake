@@ -11,8 +11,9 @@ install(RUNTIME_DEPENDENCY_SET shardora_libraries
 set(share share/shardora)
 install(FILES ${CMAKE_SOURCE_DIR}/README.md ${CMAKE_SOURCE_DIR}/LICENSE ${CMAKE_SOURCE_DIR}/SECURITY.md DESTINATION ${share})
 install(DIRECTORY ${CMAKE_SOURCE_DIR}/configs DESTINATION ${share})
-install(PROGRAMS install.sh convert_config.py local.sh hosts.sh DESTINATION ${share}/launch)
-install(DIRECTORY analyze common convert data docs eval report slurm DESTINATION ${share}/launch USE_SOURCE_PERMISSIONS PATTERN __pycache__ EXCLUDE)
+install(PROGRAMS install.sh moved.py convert_config.py local.sh hosts.sh DESTINATION ${share}/launch)
+install(FILES pyproject.toml DESTINATION ${share}/launch)
+install(DIRECTORY analyze common data docs eval report shardora slurm DESTINATION ${share}/launch USE_SOURCE_PERMISSIONS PATTERN __pycache__ EXCLUDE)
 
 set(CPACK_GENERATOR TGZ)
 set(CPACK_PACKAGE_NAME shardora)

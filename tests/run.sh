@@ -54,12 +54,21 @@ for name in sys.argv[1:]:
     ast.parse(open(name, encoding="utf-8").read(), name)'
 }
 
-test_scripts() { git ls-files -- 'tests/*_test.py' | xargs -r -n 1 -P "$jobs" build/venv/bin/python; }
+test_scripts() {
+  local log=build/script_tests.log status=0
+  git ls-files -- 'tests/*_test.py' | xargs -r -n 1 -P "$jobs" build/venv/bin/python >"$log" 2>&1 || status=$?
+  cat "$log"
+  # A file without a test, or no file at all, is a fault of this script.
+  awk '/^Ran [0-9]+ test/ { if (!$2) empty++; files++; tests += $2 }
+    END { print "scripts: " tests + 0 " tests in " files + 0 " files"; exit !files || empty }' "$log" || status=1
+  return "$status"
+}
 
-build() { cmake --preset "$1" && cmake --build --preset "$1" -j "$jobs"; }
+# Every option that a part depends on is set: the folder may have been configured otherwise before, as by the quickstart.
+build() { cmake --preset "$1" -DSHARDORA_TESTS=ON -DSHARDORA_COMPILE_TOGETHER=ON && cmake --build --preset "$1" -j "$jobs"; }
 
 run_tests() {
-  local arguments=(--preset "$1" -j $((2 * jobs)))  # many wait for mpirun more than they compute
+  local arguments=(--preset "$1" --no-tests=error -j $((2 * jobs)))  # many wait for mpirun more than they compute
   if ! $long; then arguments+=(-LE long); fi
   ctest "${arguments[@]}"
 }
@@ -69,10 +78,10 @@ has_nvcc() { command -v nvcc >/dev/null || [[ -x /usr/local/cuda/bin/nvcc ]]; }
 
 build_cuda() {
   ./launch/install.sh cuda
-  cmake --preset cuda -DSHARDORA_CUDA_ARCHITECTURES=90a && cmake --build --preset cuda -j "$jobs" --target for_cuda
+  cmake --preset cuda -DSHARDORA_TESTS=ON -DSHARDORA_CUDA_ARCHITECTURES=90a && cmake --build --preset cuda -j "$jobs" --target for_cuda
 }
 
-test_cuda() { ctest --preset cuda -j 2 -L cuda; }
+test_cuda() { ctest --preset cuda --no-tests=error -j 2 -L cuda; }
 
 changed_sources() {
   if $tidy_all; then sources; return; fi
@@ -83,7 +92,7 @@ check_tidy() {
   local files=() compiled tidy
   # A build's files are compiled several at a time; here each has a command line of its own. Headers are checked through
   # their users.
-  cmake --preset release -B build/tidy -DSHARDORA_COMPILE_TOGETHER=OFF >/dev/null
+  cmake --preset release -B build/tidy -DSHARDORA_TESTS=ON -DSHARDORA_COMPILE_TOGETHER=OFF >/dev/null
   compiled=$(python3 -c '
 import json, os
 print("\n".join(os.path.relpath(entry["file"]) for entry in json.load(open("build/tidy/compile_commands.json"))))')

@@ -10,7 +10,7 @@ hosts_and_ranks="" # HOST:RANKS,… where the script knows them
 # of a lost peer. Returns $lost_a_host, or $no_daemon where the run could not begin on every host, or 0.
 tell_launcher_words() {
   local line block="" told=0 ran=false
-  trap '' INT TERM USR1 # which come to a whole terminal
+  trap '' INT TERM USR1 HUP # which come to a whole terminal
   trap 'exit "$told"' USR2
   while IFS= read -r line || [[ -n $line ]]; do
     if [[ $line =~ ^-{40,}$ && -n $block ]]; then

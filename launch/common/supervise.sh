@@ -3,13 +3,13 @@
 # shellcheck shell=bash
 
 script=$(basename "$0")
-say() { echo "$script: $*" >&2; }
+say() { echo "$script: $*" >&2 || true; } # of a terminal that is gone, perhaps
 refuse() { say "$1"; exit "${2:-64}"; }
 # shellcheck source=launch/common/launcher_words.sh
 source "$(dirname "${BASH_SOURCE[0]}")/launcher_words.sh"
 
 stopped=false
-trap 'stopped=true' INT TERM USR1 # from now on, or one that comes early would be lost
+trap 'stopped=true' INT TERM USR1 HUP # from now on, or one that comes early would be lost; not HUP under nohup
 
 # The program: the one named, else the one on PATH, else this tree's own. $1: name or nothing; $2: the launch folder.
 find_program() {
@@ -44,10 +44,16 @@ output_dir() {
     echo "$dir"
     return
   fi
-  awk -F= '{ sub(/#.*/, "") }
-    /^[ \t]*\[/ { gsub(/[][ \t]/, ""); section = $0 "."; next }
-    { key = $1; gsub(/[ \t]/, "", key) }
-    section key == "output.dir" { sub(/^[^=]*=[ \t]*/, ""); sub(/[ \t\r]+$/, ""); print; exit }' "$config"
+  # As runtime/formats/config_file.h has it.
+  awk '{ sub(/\r$/, ""); sub(/^[ \t]+/, "") }
+    /^\[/ { sub(/[ \t]#.*/, ""); gsub(/[][ \t]/, ""); section = $0 "."; next }
+    /^#/ { next }
+    { key = value = $0; sub(/=.*/, "", key); gsub(/[ \t]/, "", key) }
+    section key != "output.dir" { next }
+    { sub(/^[^=]*=/, "", value) }
+    value ~ /^[ \t]*"/ { sub(/^[ \t]*"/, "", value); gsub(/""/, "\001", value); sub(/".*/, "", value)
+      gsub(/\001/, "\"", value); print value; exit }
+    { sub(/[ \t]#.*/, "", value); sub(/^[ \t]+/, "", value); sub(/[ \t]+$/, "", value); print value; exit }' "$config"
 }
 
 # Two stamps differ where the file was written anew between them. No clock is asked: hosts have different ones.
@@ -81,7 +87,7 @@ supervise() {
   watch "$pid" "$dir" "$before"
   status=0
   wait "$pid" 2>/dev/null || status=$?
-  trap '' INT TERM USR1 USR2 ALRM # what is left to do is short, and must be done
+  trap '' INT TERM USR1 USR2 HUP ALRM # what is left to do is short, and must be done
   hear_out "$teller"
   kill -KILL "$ticker" 2>/dev/null || true
   if written_since "$dir" "$before"; then
@@ -121,7 +127,7 @@ written_since() { [[ -n $1 && $(stamp "$1") != "$2" ]]; }
 
 # One a second to this script, as long as it is there.
 ticks() {
-  trap '' INT TERM USR1
+  trap '' INT TERM USR1 HUP
   exec >/dev/null 2>&1
   while sleep 1 && kill -ALRM $$; do :; done
 }

@@ -1,6 +1,7 @@
 #include "runtime/comm/agreement.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <new>
 #include <sstream>
@@ -100,6 +101,7 @@ Failure current_failure() {
   } catch (const std::filesystem::filesystem_error& error) {
     return {ExitStatus::kIo, error.what()};
   } catch (const std::system_error& error) {
+    if (std::ferror(stdout) != 0) return {ExitStatus::kIo, "standard output: " + error.code().message()};
     if (error.code() != std::errc::resource_unavailable_try_again) return {ExitStatus::kInternal, error.what()};
     return {ExitStatus::kOutOfMemory,
             "no memory, or no process number, is left for a thread: see ulimit -v and ulimit -u"};

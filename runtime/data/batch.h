@@ -41,6 +41,7 @@ class Packer {
   // Valid until the next call; null after the last.
   const Batch* next();
   bool at_end() const { return next_ == mine_.size(); }  // the next call is null
+  bool empty() const { return mine_.empty(); }           // nothing of the step is this rank's
 
  private:
   void deal(std::span<const SequenceRef> sequences);

@@ -102,7 +102,22 @@ StepPlan Sampler::plan(std::int64_t step) const {
 }
 
 void Sampler::plan(std::int64_t step, StepPlan& plan) const {
-  SHARDORA_CHECK(step >= 1);
+  draw(step, plan);
+  if (plan.target_count == 0) {
+    refuse(ExitStatus::kBadInput,
+           "step {}: none of its {} sequences has a target token; raise train.global_batch, or remove such sequences",
+           step, plan.sequences.size());
+  }
+}
+
+std::int64_t Sampler::sequences_of(std::int64_t step) const {
+  const std::int64_t left = draws_ - (step - 1) * global_batch_;
+  return draws_ == 0 ? global_batch_ : std::min(global_batch_, left);
+}
+
+void Sampler::draw(std::int64_t step, StepPlan& plan) const {
+  const std::int64_t sequences = sequences_of(step);
+  SHARDORA_CHECK(step >= 1 && sequences >= 1);
   const auto period = static_cast<std::int64_t>(pattern_.size());
   const std::int64_t first = (step - 1) * global_batch_;
   // Of each source, before the next draw.
@@ -114,18 +129,13 @@ void Sampler::plan(std::int64_t step, StepPlan& plan) const {
   plan.sequences.clear();
   plan.sequences.reserve(static_cast<std::size_t>(global_batch_));
   plan.target_count = plan.token_count = 0;
-  for (std::int64_t place = 0; place < global_batch_; ++place) {
+  for (std::int64_t place = 0; place < sequences; ++place) {
     const std::int64_t source = pattern_[static_cast<std::size_t>((first + place) % period)];
     const auto index = static_cast<std::size_t>(source);
     const std::int64_t sequence = pick(source, drawn_[index]++);
     plan.sequences.push_back({source, sequence, place});
     plan.target_count += sources_[index].dataset->target_count(sequence);
     plan.token_count += sources_[index].dataset->length(sequence);
-  }
-  if (plan.target_count == 0) {
-    refuse(ExitStatus::kBadInput,
-           "step {}: none of its {} sequences has a target token; raise train.global_batch, or remove such sequences",
-           step, global_batch_);
   }
 }
 
@@ -142,13 +152,33 @@ std::int64_t Sampler::pick(std::int64_t source, std::int64_t draw) const {
   return order[static_cast<std::size_t>(place)];
 }
 
-std::int64_t Sampler::steps_in(double epochs) const {
+// 1.1 * 10 is a little more than 11: what rounding added must not become a draw.
+std::int64_t Sampler::draws_in(double epochs) const {
   SHARDORA_CHECK(epochs > 0);
   double sequences = 0;
   for (const Source& source : sources_) sequences += static_cast<double>(source.dataset->size());
-  const double steps = epochs * sequences / static_cast<double>(global_batch_);
-  // 1.1 * 10 is a little more than 11: what rounding added must not become a step.
-  return std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(steps * (1 - 1e-12))));
+  return std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(epochs * sequences * (1 - 1e-12))));
+}
+
+std::int64_t Sampler::steps_in(double epochs) const { return (draws_in(epochs) + global_batch_ - 1) / global_batch_; }
+
+std::int64_t Sampler::end_after(double epochs) {
+  draws_ = draws_in(epochs);
+  const std::int64_t steps = steps_in(epochs);
+  StepPlan last;
+  if (steps > 1 && draws_ % global_batch_ != 0) draw(steps, last);
+  const bool nothing_to_learn = !last.sequences.empty() && last.target_count == 0;
+  if (nothing_to_learn) draws_ = (steps - 1) * global_batch_;
+  return steps - (nothing_to_learn ? 1 : 0);
+}
+
+std::vector<double> Sampler::epochs_in(std::int64_t step) const {
+  std::vector<double> epochs(sources_.size(), 0);
+  for (const SequenceRef& ref : plan(step).sequences) {
+    const auto source = static_cast<std::size_t>(ref.dataset);
+    epochs[source] += 1 / static_cast<double>(sources_[source].dataset->size());
+  }
+  return epochs;
 }
 
 }  // namespace shardora

@@ -16,7 +16,7 @@ struct SequenceRef {
 };
 
 struct StepPlan {
-  std::vector<SequenceRef> sequences;  // global_batch of them, in order of place
+  std::vector<SequenceRef> sequences;  // global_batch of them (fewer: end_after), in order of place
   std::int64_t target_count = 0;       // over the whole step: what the loss is divided by; never 0
   std::int64_t token_count = 0;
 };
@@ -39,11 +39,21 @@ class Sampler {
   // Optimizer steps in so many epochs of the (first, for a mixture: whole) set: ceil(epochs * sequences /
   // global_batch).
   std::int64_t steps_in(double epochs) const;
+  // The same number, where the last of these steps has what is left of the epochs, not repeated data. A rest without a
+  // target is left out.
+  std::int64_t end_after(double epochs);
+  void never_end() { draws_ = 0; }
+  // Epochs of each source in a step: more than 1 where it repeats sequences.
+  std::vector<double> epochs_in(std::int64_t step) const;
 
  private:
+  std::int64_t draws_in(double epochs) const;
+  std::int64_t sequences_of(std::int64_t step) const;
+  void draw(std::int64_t step, StepPlan& plan) const;
   std::int64_t pick(std::int64_t source, std::int64_t draw) const;  // the draw-th sequence of a source
   std::vector<Source> sources_;
   std::int64_t global_batch_;
+  std::int64_t draws_ = 0;  // of the whole run; 0: no end
   bool shuffle_;
   std::uint64_t seed_;
   std::vector<std::int64_t> pattern_;  // the interleaving: source of each draw of one period

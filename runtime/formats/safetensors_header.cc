@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr std::size_t kMaxRank = 8;
+constexpr std::size_t kMaxAxes = 8;
 constexpr JsonLimits kHeaderLimits = {.bytes = 100'000'000, .depth = 3, .values = 10'000'000};
 
 // Says of one tensor of one file what is wrong with it.
@@ -67,7 +67,7 @@ TensorEntry parse_entry(const ordered_json& value, const Place& place) {
   if (safetensors_element_bytes(entry.dtype) == 0) place.refuse("has the unknown dtype {}", printable(dtype.dump()));
 
   const ordered_json& shape = field(fields, "shape", place);
-  if (!shape.is_array() || shape.size() > kMaxRank) place.refuse("has no list of at most {} sizes as shape", kMaxRank);
+  if (!shape.is_array() || shape.size() > kMaxAxes) place.refuse("has no list of at most {} sizes as shape", kMaxAxes);
   for (const ordered_json& size : shape) entry.shape.push_back(count(size, "shape", place));
 
   const ordered_json& offsets = field(fields, "data_offsets", place);

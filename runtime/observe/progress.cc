@@ -25,7 +25,8 @@ std::string duration(double seconds) {
 }
 
 void print(bool terminal, const std::string& line) {
-  fmt::print(stderr, "{}{}{}", terminal ? "\r" : "", line, terminal ? "\033[K" : "\n");
+  // Unlike fmt::print, it does not throw where standard error is gone: the line is lost, the run goes on.
+  std::fprintf(stderr, "%s%s%s", terminal ? "\r" : "", line.c_str(), terminal ? "\033[K" : "\n");
   std::fflush(stderr);
 }
 
@@ -40,11 +41,8 @@ Progress::Progress(bool enabled, std::int64_t first_step, std::int64_t last_step
 
 Progress::~Progress() {
   if (!enabled_) return;
-  try {
-    if (!pending_.empty()) print(terminal_, pending_);
-    if (terminal_ && last_print_ > 0) fmt::print(stderr, "\n");
-  } catch (...) {  // standard error is gone: nobody reads this line
-  }
+  if (!pending_.empty()) print(terminal_, pending_);
+  if (terminal_ && last_print_ > 0) std::fputs("\n", stderr);
 }
 
 void Progress::step(std::int64_t step, double loss, double tokens_per_second) {

@@ -35,6 +35,7 @@ RunIdentity run_identity(const RunOptions& options, const std::string& model_fin
                           {"train.clip_norm", text(train.clip_norm)},
                           {"train.seed", text(train.seed)},
                           {"train.deterministic", text(train.deterministic)},
+                          {kLastStep, "what is left"},
                           {"adapter.method", text(static_cast<int>(adapter.method))}};
   if (adapter.method == AdapterMethod::kFull) return identity;
   identity["model.dtype"] = options.model.dtype == "bfloat16" ? "bfloat16" : "float32";

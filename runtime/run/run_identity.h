@@ -9,6 +9,9 @@
 
 namespace shardora {
 
+// Absent in runs that fill the last step of their epochs with repeated data: all that were begun before it was known.
+constexpr const char* kLastStep = "train.epochs (last step)";
+
 using RunIdentity = std::map<std::string, std::string>;
 
 RunIdentity run_identity(const RunOptions& options, const std::string& model_fingerprint,

@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "runtime/formats/config_file.h"
+#include "runtime/run/checkpoints.h"
 #include "runtime/system/files.h"
 
 namespace shardora {
@@ -13,20 +15,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* kConfiguration = "config.resolved.cfg";
-
-std::map<std::string, std::string> read_configuration(const fs::path& file) {
-  std::map<std::string, std::string> values;
-  std::istringstream lines(read_text(file));
-  std::string section;
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with('[') && line.ends_with(']')) section = line.substr(1, line.size() - 2);
-    const std::size_t equals = line.find(" =");
-    if (equals == std::string::npos) continue;
-    const std::size_t begin = line.find_first_not_of(' ', equals + 2);
-    values[section + "." + line.substr(0, equals)] = begin == std::string::npos ? "" : line.substr(begin);
-  }
-  return values;
-}
 
 // The lines of metrics.jsonl, by their steps.
 struct Figures {
@@ -61,14 +49,6 @@ std::int64_t best_step(const Figures& figures) {
   return best;
 }
 
-// step-N -> N.
-std::optional<std::int64_t> step_of(const fs::path& folder) {
-  const std::string name = folder.filename().string();
-  const bool checkpoint = name.starts_with("step-") && name.size() > 5 && name.size() < 20 &&
-                          name.find_first_not_of("0123456789", 5) == std::string::npos;
-  return checkpoint ? std::optional(std::stoll(name.substr(5))) : std::nullopt;
-}
-
 void take_figures(const Figures& figures, RunRecords& records) {
   const auto loss = figures.losses.upper_bound(records.step);
   if (loss != figures.losses.begin()) records.loss = std::prev(loss)->second;
@@ -77,7 +57,10 @@ void take_figures(const Figures& figures, RunRecords& records) {
 }
 
 RunRecords read_records(const fs::path& run, std::optional<std::int64_t> checkpoint) {
-  RunRecords records{.folder = run, .configuration = read_configuration(run / kConfiguration)};
+  RunRecords records{.folder = run};
+  for (auto& [key, value] : parse_config(read_text(run / kConfiguration), kConfiguration)) {
+    records.configuration[key] = std::move(value);
+  }
   if (!fs::exists(run / "metrics.jsonl")) return records;
   const Figures figures = read_figures(run / "metrics.jsonl");
   const bool best = records.value("train.save_best") == "true" && !figures.evaluations.empty();
@@ -99,7 +82,7 @@ std::optional<RunRecords> records_of(const fs::path& adapter) {
     fs::path folder = fs::canonical(adapter);
     std::optional<std::int64_t> checkpoint;
     for (int level = 0; level < 3; ++level, folder = folder.parent_path()) {
-      if (!checkpoint) checkpoint = step_of(folder);
+      if (!checkpoint) checkpoint = Checkpoints::step_of(folder);
       if (fs::exists(folder.parent_path() / kConfiguration)) return read_records(folder.parent_path(), checkpoint);
     }
   } catch (const std::exception&) {  // unreadable records are none: they decide nothing

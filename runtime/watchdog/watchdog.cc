@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <mutex>
@@ -203,7 +204,7 @@ void Watchdog::Impl::end_all(ExitStatus status, const std::function<std::string(
         std::this_thread::sleep_for(Seconds(kLastSeconds / 4));  // until the one that reports has done so
       }
     } catch (const std::exception& error) {
-      fmt::print(stderr, "shardora: {}\n", error.what());
+      std::fprintf(stderr, "shardora: %s\n", error.what());
     }
     if (abort) MPI_Abort(MPI_COMM_WORLD, code);
     ::_exit(code);

@@ -1,5 +1,8 @@
 // A run that is stopped and continued is the run that was never stopped: to the bit at one split, to rounding at
 // another.
+#include <algorithm>
+#include <numeric>
+
 #include "kernels/backend.h"
 #include "tests/end_to_end/small_run.h"
 
@@ -46,6 +49,90 @@ INSTANTIATE_TEST_SUITE_P(Splits, Resume, ::testing::Values(Split{1, 1}, Split{2,
                          [](const auto& parameter) {
                            return std::to_string(parameter.param.ranks) + "x" + std::to_string(parameter.param.tensor);
                          });
+
+// kData has 11 sequences: 4, 4, and 3 that are left.
+Words one_epoch(const fs::path& output) {
+  Words words = train_words(output) + Words{"--adapter.target_modules=q_proj", "--train.epochs=1"};
+  std::replace(words.begin(), words.end(), std::string("--train.global_batch=6"),
+               std::string("--train.global_batch=4"));
+  std::replace(words.begin(), words.end(), std::string("--adapter.rank=4"), std::string("--adapter.rank=1"));
+  return words;
+}
+
+TEST(AnEpochsLastStep, HoldsWhatIsLeftAtEverySplit) {
+  const TemporaryFolder folder;
+  must_run({1, 1}, one_epoch(folder / "one"));
+  const std::vector<double> tokens = values(folder / "one", "tokens"), loss = losses(folder / "one");
+  std::int64_t all = 0;
+  TensorMap data = read_safetensors(kData);
+  all = data.at("tokens").shape.at(0);
+  EXPECT_EQ(tokens.size(), 3U);
+  EXPECT_EQ(std::accumulate(tokens.begin(), tokens.end(), 0.0), static_cast<double>(all));
+  for (const Split& split : {Split{2, 1}, Split{4, 1}, Split{2, 2}, Split{4, 2}}) {  // at 4, a rank has nothing to do
+    const fs::path run = folder / to_string(split);
+    must_run(split, one_epoch(run));
+    EXPECT_EQ(values(run, "tokens"), tokens);
+    for (std::size_t i = 0; i < loss.size(); ++i) EXPECT_NEAR(losses(run).at(i), loss[i], 1e-5) << to_string(split);
+  }
+  const ProgramRun stopped = run_program({1, 1}, one_epoch(folder / "stopped") + Words{"--train.stop_at=1"});
+  EXPECT_EQ(stopped.status, kStoppedEarly);
+  must_run({1, 1}, one_epoch(folder / "stopped"));
+  EXPECT_EQ(adapter_bytes(folder / "stopped"), adapter_bytes(folder / "one"));
+}
+
+// Gradients that are summed layer by layer: a rank without a sequence takes part.
+TEST(AnEpochsLastStep, SumsLargeGradientsWithARankThatHasNothingToDo) {
+  const TemporaryFolder folder;
+  const auto run = [&](const std::string& name, const Split& split) {
+    Words words = one_epoch(folder / name) + Words{"--adapter.method=lora", "--output.checkpoint_every=0"};
+    std::replace(words.begin(), words.end(), std::string("--adapter.rank=1"), std::string("--adapter.rank=20000"));
+    must_run(split, words + (split.ranks > 1 ? Words{"--parallel.check_collectives=true"} : Words{}));
+    return values(folder / name, "gradient_norm");
+  };
+  const std::vector<double> one = run("one", {1, 1}), four = run("four", {4, 1});
+  ASSERT_EQ(one.size(), four.size());
+  for (std::size_t i = 0; i < one.size(); ++i) EXPECT_NEAR(four[i] / one[i], 1, 1e-4);
+}
+
+TEST(AnEpochsLastStep, IsFilledWithRepeatedDataInARunBegunSo) {
+  const TemporaryFolder folder;
+  const fs::path old =
+      fs::path(SHARDORA_SOURCE_DIR) / "tests/end_to_end/old_checkpoint";  // of step 2, by such a program
+  const auto expect_filled = [&](const fs::path& run) {
+    EXPECT_EQ(values(run, "tokens"), std::vector<double>{51});
+    EXPECT_NEAR(losses(run).at(0), 5.44454143802135, 1e-5);
+  };
+  for (const Split& split : {Split{1, 1}, Split{2, 1}}) {
+    const fs::path run = folder / to_string(split);
+    must_run(split, one_epoch(run) + Words{"--output.resume=" + old.string(), "--output.checkpoint_every=1"});
+    expect_filled(run);
+  }
+  // And what it saves is of such a run.
+  const fs::path first = folder / "first", next = folder / "next",
+                 saved = folder / "1 ranks, tensor 1/checkpoints/step-3";
+  EXPECT_THAT(text_of(saved / "manifest.json"), Not(HasSubstr("last step")));
+  must_run({1, 1}, one_epoch(first) + Words{"--output.checkpoint_every=1"});
+  EXPECT_THAT(text_of(first / "checkpoints/step-3/manifest.json"), HasSubstr("last step"));
+}
+
+TEST(AStep, ThatRepeatsSequencesIsWarnedOf) {
+  const TemporaryFolder folder;
+  const auto said = [&](const std::string& name, const Words& more) {
+    Words words = one_epoch(folder / name) + more;
+    std::replace(words.begin(), words.end(), std::string("--train.global_batch=4"),
+                 std::string("--train.global_batch=32"));
+    const ProgramRun run = run_program({2, 1}, words);
+    EXPECT_EQ(run.status, 0) << run.errors;
+    return run.errors;
+  };
+  EXPECT_THAT(said("epoch", {}), Not(HasSubstr("it repeats them")));
+  Words words = one_epoch(folder / "steps");
+  words.back() = "--train.steps=1";
+  std::replace(words.begin(), words.end(), std::string("--train.global_batch=4"),
+               std::string("--train.global_batch=32"));
+  EXPECT_THAT(run_program({1, 1}, words).errors,
+              HasSubstr("train.global_batch = 32 holds 2.9 epochs of the 11 sequences of " + kData.string()));
+}
 
 TEST(ResumeElsewhere, ContinuesAtAnySplitWithinRounding) {
   const TemporaryFolder folder;

@@ -40,8 +40,8 @@ class Archive(unittest.TestCase):
 
     def test_scripts_configurations_and_pages_are_there(self):
         share = self.tree / "share/shardora"
-        for name in ("README.md", "LICENSE", "configs/finetune.cfg", "launch/install.sh", "launch/data/prepare.py",
-                     "launch/eval/commonsense.py", "launch/report/page/page.js", "launch/docs/keys.md"):
+        for name in ("README.md", "LICENSE", "configs/finetune.cfg", "launch/install.sh", "launch/pyproject.toml",
+                     "launch/shardora/data/prepare.py", "launch/shardora/report/templates/page.js", "launch/docs/keys.md"):
             self.assertTrue((share / name).is_file(), name)
         self.assertEqual(list(share.rglob("__pycache__")), [])
 

@@ -106,13 +106,23 @@ class ExitStatus(Scripts):
 
     def test_finds_the_folder_where_the_program_does(self):
         config = self.folder / "run.cfg"
-        for text in ("[output]\ndir = DIR # here\n", "output.dir=DIR\n", "[data]\ndir = no\n[ output ]\n keep=1\n\tdir=DIR  \n"):
+        for text in ("[output]\ndir = DIR # here\n", "output.dir=DIR\n", "[data]\ndir = no\n[ output ]\n keep=1\n\tdir=DIR  \n",
+                     '[output] # here\n# dir = no\ndir = "DIR" # "here"\r\n'):
             config.write_text(text.replace("DIR", str(self.run_folder)))
             (self.run_folder / "exit.json").unlink(missing_ok=True)
             # The program of this test writes into FAKE/run without being told.
             self.assertEqual(self.status("--config", config, FAKE_STATUS="1", FAKE_WRITES="66"), 66, text)
             self.assertEqual(self.status(f"--config={config}", FAKE_STATUS="1", FAKE_WRITES="65"), 65, text)
             self.assertEqual(self.status("--config", config, "--output.dir", "/else", FAKE_STATUS="1", FAKE_WRITES="66"), 1)
+
+    def test_reads_a_configuration_as_the_program_does(self):
+        config = self.folder / "run.cfg"
+        for value, folder in (("run#1", "run#1"), ("run #1", "run"), ("#1", ""), ('"run #1"', "run #1"), ('"a ""b"""', 'a "b"'),
+                              ('"a" # "b"', "a"), ("a=b", "a=b"), ('a "b"', 'a "b"')):
+            config.write_text(f"[output]\ndir = {value}\n")
+            text = f"source {LAUNCH}/common/supervise.sh; output_dir --config={config}"
+            done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True)
+            self.assertEqual(done.stdout, folder + "\n", value)
 
     def test_a_signal_before_the_program_could_take_it(self):
         self.assertEqual(self.status(f"--output.dir={self.run_folder}", FAKE_STATUS="138"), 138)  # none came to us
@@ -166,7 +176,7 @@ class LauncherWords(Scripts):
 class Signals(Scripts):
     def test_all_become_the_one_that_mpirun_passes_on(self):
         signal.signal(signal.SIGINT, signal.default_int_handler)  # what is ignored here is ignored by what we start
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP):
             for name in ("waits", "signals"):
                 (self.folder / name).unlink(missing_ok=True)
             command = ["bash", LAUNCH / "local.sh", "train", f"--output.dir={self.run_folder}"]

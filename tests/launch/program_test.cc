@@ -8,7 +8,8 @@
 #include <cstdlib>
 #include <string>
 
-#include "launch/commands/result.h"
+#include "launch/commands/commands.h"
+#include "tests/support/temporary_folder.h"
 
 namespace shardora {
 namespace {
@@ -132,7 +133,9 @@ TEST(Program, InspectRefusesSeveralRanks) {
 }
 
 TEST(Program, ATerminalIsSparedTheLineForScriptsBelowAReport) {
-  if (shell("command -v script").status != 0) GTEST_SKIP() << "needs script, of util-linux, for a terminal";
+  if (shell("script -qec true /dev/null </dev/null").status != 0) {
+    GTEST_SKIP() << "script, of util-linux, is missing, or this system has no pseudo-terminals";
+  }
   for (const std::string words : {"plan --plan.shape=8B --plan.device=h100",
                                   "inspect --model.path=" SHARDORA_SOURCE_DIR "/tests/parity/golden/models/qwen2"}) {
     std::string command = kProgram;
@@ -144,6 +147,54 @@ TEST(Program, ATerminalIsSparedTheLineForScriptsBelowAReport) {
     EXPECT_THAT(script.output, HasSubstr("\n{\"command\":")) << words;
     EXPECT_THAT(terminal.output, AllOf(HasSubstr("param"), Not(HasSubstr("{\"command\":")))) << words;
   }
+}
+
+const std::string kGolden = SHARDORA_SOURCE_DIR "/tests/parity/golden";
+const std::string kTrain = kProgram + " train --model.path=" + kGolden + "/models/qwen2 --data.train=" + kGolden +
+                           "/data/101-train.safetensors --train.global_batch=6 --adapter.rank=2 --parallel.threads=1 ";
+
+TEST(Program, LosesLinesThatCannotBeWrittenAndGoesOn) {
+  const TemporaryFolder folder;
+  for (const std::string streams : {">/dev/null 2>/dev/full", "2>&1 >/dev/null | true", ">/dev/null 2>&-",
+                                    ">/dev/full 2>&1", ">&- 2>/dev/null", "<&- >&- 2>&-"}) {
+    const std::string run = folder / "run";
+    std::filesystem::remove_all(run);
+    shell(kTrain + "--train.steps=30 --output.dir=" + run + " " + streams);  // the status of a pipe is its reader's
+    EXPECT_THAT(shell("cat " + run + "/exit.json").output, AllOf(HasSubstr("\"status\": 0"), HasSubstr("\"step\": 30")))
+        << streams;
+    EXPECT_EQ(shell("wc -l < " + run + "/metrics.jsonl").output, "30\n") << streams;
+    EXPECT_EQ(shell("grep -c . " + run + "/result.json").output, "1\n") << streams;
+  }
+  EXPECT_EQ(shell(kProgram + " --help >/dev/full").status, 0);
+  EXPECT_EQ(shell(kProgram + " train --adapter.rnk=3 2>/dev/full").status, 64);
+  EXPECT_EQ(shell(kProgram + " train --adapter.rnk=3 2>&-").status, 64);
+}
+
+TEST(Program, EndsWith74WhereItsWholeProductCannotBeWritten) {
+  const std::string data = kGolden + "/data/101-train.safetensors";
+  std::string ten = data;
+  for (int i = 0; i < 9; ++i) ten += "," + data;
+  for (const std::string& words :
+       {std::string("plan --plan.shape=8B --plan.device=h100"), "inspect --data.train=" + data,
+        "inspect --data.train=" + ten}) {  // the last one fills more than a buffer
+    for (const char* const stream : {" 2>&1 >/dev/full", " 2>&1 >&-"}) {
+      const Outcome outcome = shell(kProgram + " " + words + stream);
+      EXPECT_EQ(outcome.status, 74) << outcome.output;
+      EXPECT_THAT(outcome.output, HasSubstr("standard output"));
+    }
+  }
+}
+
+TEST(Program, AHangUpIsAStopUnlessItIsIgnored) {
+  const TemporaryFolder folder;
+  const auto hang_up = [&](const std::string& name, const std::string& before, const std::string& steps) {
+    const std::string run = folder / name;
+    return shell("(" + before + " exec " + kTrain + "--train.steps=" + steps + " --output.dir=" + run +
+                 " >/dev/null 2>&1) & while kill -0 $! && [ ! -s " + run +
+                 "/metrics.jsonl ]; do sleep 0.02; done; kill -HUP $!; wait $!");
+  };
+  EXPECT_EQ(hang_up("asked", "", "100000").status, 75);
+  EXPECT_EQ(hang_up("nohup", "trap '' HUP;", "1500").status, 0);
 }
 
 TEST(Program, ALauncherThatLendsItATerminalStillGetsTheLineForScripts) {

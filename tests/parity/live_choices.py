@@ -2,7 +2,7 @@
 
     python tests/parity/live_choices.py --model MODEL [--adapter FOLDER] --choices CHOICES --scores SCORES
 
-CHOICES is what launch/eval/commonsense.py made, SCORES what `shardora eval --eval.scores` wrote of it. Needs PyPI's
+CHOICES is what shardora-commonsense made, SCORES what `shardora eval --eval.scores` wrote of it. Needs PyPI's
 torch, transformers, peft, safetensors. Exits with 1 where two differ by more than 1e-4.
 """
 import argparse

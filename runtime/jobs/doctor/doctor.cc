@@ -11,7 +11,7 @@
 #include "runtime/comm/nccl_library.h"
 #include "runtime/jobs/doctor/judge.h"
 #include "runtime/observe/device_table.h"
-#include "runtime/session/compute.h"
+#include "runtime/session/backend_setup.h"
 #include "runtime/system/proc.h"
 
 namespace shardora {
@@ -56,12 +56,12 @@ RankFacts look_at_rank(const ProcessGrid& grid, const Binding& binding, const Pa
 }
 
 // As a run would compute. Where it would be refused, the reason becomes a finding, and the CPU serves the tests.
-std::unique_ptr<Compute> make_compute(MpiSession& session, const RunOptions& options, const ProcessGrid& grid,
-                                      const Binding& binding, Findings& findings) {
+std::unique_ptr<BackendSetup> make_setup(MpiSession& session, const RunOptions& options, const ProcessGrid& grid,
+                                         const Binding& binding, Findings& findings) {
   Communicator& world = session.world();
   std::string refusal;
   try {
-    return std::make_unique<Compute>(session, options, grid, binding);
+    return std::make_unique<BackendSetup>(session, options, grid, binding);
   } catch (const AgreedError& error) {  // on all ranks, with the message on one
     refusal = error.what();
   }
@@ -73,7 +73,7 @@ std::unique_ptr<Compute> make_compute(MpiSession& session, const RunOptions& opt
   RunOptions on_cpu = options;
   on_cpu.parallel.backend = "cpu";
   on_cpu.parallel.communicator = "auto";
-  return std::make_unique<Compute>(session, on_cpu, grid, binding);
+  return std::make_unique<BackendSetup>(session, on_cpu, grid, binding);
 }
 
 // The interface that carries MPI: the one it is configured with, else the fastest. Its figures are rank 0's.
@@ -131,13 +131,13 @@ Examination run_tests(MpiSession& session, const RunOptions& options, const std:
   if (!grid.warning.empty()) seen.findings.push_back({false, grid.warning});
   if (!binding.warning.empty()) seen.findings.push_back({false, binding.warning});
   watchdog.set_activity("the start of devices and their communicator");
-  const std::unique_ptr<Compute> compute = make_compute(session, options, grid, binding, seen.findings);
-  seen.compute = compute->note();
+  const std::unique_ptr<BackendSetup> setup = make_setup(session, options, grid, binding, seen.findings);
+  seen.compute = setup->note();
   watchdog.set_activity("copies in memory");
   seen.copies = measure_copies(world);
   seen.groups =
-      test_collectives(compute->grid(), compute->backend(), [&](const auto& what) { watchdog.set_activity(what); });
-  const LinkFacts links = links_of(seen, compute->backend(), session.host_local_size());
+      test_collectives(setup->grid(), setup->backend(), [&](const auto& what) { watchdog.set_activity(what); });
+  const LinkFacts links = links_of(seen, setup->backend(), session.host_local_size());
   for (GroupTest& test : seen.groups) expect(test, links);
   append(seen.findings, judge_collectives(seen.groups));
   watchdog.set_activity("the file system of output.dir");

@@ -245,12 +245,13 @@ class Minimind(Case):
         self.assertTrue(marked.endswith(self.GOLDEN.partition("user\n")[2]))
 
     def test_tokens_are_those_of_transformers(self):
-        import dataset
         from transformers import AutoTokenizer
+
+        from shardora import dataset_file
 
         self.prepared(tiny.MINIMIND, self.file("a.jsonl", [{"messages": self.MESSAGES}]), "chat")
         expected = AutoTokenizer.from_pretrained(tiny.MINIMIND).apply_chat_template(self.MESSAGES, return_dict=True)
-        self.assertEqual(dataset.read(self.output)[0][0], expected["input_ids"])
+        self.assertEqual(dataset_file.read(self.output)[0][0], expected["input_ids"])
 
 
 if __name__ == "__main__":

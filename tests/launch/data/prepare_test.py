@@ -1,12 +1,11 @@
-"""prepare.py: what every format's sequences and masks are, and what it counts, splits and says."""
+"""shardora-prepare: what every format's sequences and masks are, and what it counts, splits and says."""
 
 import json
 import subprocess
-import sys
 import unittest
 
 import tiny
-from tiny import ROOT, Case
+from tiny import Case
 
 PAIR = {"prompt": "Say the", "completion": " ok"}
 HEAD = "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
@@ -250,17 +249,17 @@ class Counts(Case):
         self.refused(65, "nothing is left to learn from: 0 kept, 1 dropped as empty", self.words, path, "completion")
 
     def test_metadata_says_what_was_asked(self):
-        import dataset
-        from writing import metadata_of
+        from shardora import dataset_file
+        from shardora.dataset_file import read_metadata
 
         self.prepared(self.words, self.path, "completion", "--overlong", "drop")
-        about = metadata_of(self.output)
+        about = read_metadata(self.output)
         self.assertEqual(
             (about["format"], about["source"], about["prompt"]), ("shardora.dataset.v1", "a.jsonl", "none")
         )
         self.assertEqual(json.loads(about["arguments"])["overlong"], "drop")
         self.assertRegex(about["tokenizer_sha256"], "^[0-9a-f]{64}$")
-        self.assertEqual(len(dataset.read(self.output)), 2)
+        self.assertEqual(len(dataset_file.read(self.output)), 2)
 
 
 @tiny.needs_packages
@@ -327,15 +326,15 @@ class TheProgramReadsIt(Case):
 @tiny.needs_packages
 class AsAProgram(Case):
     def test_help_and_a_mistake_and_a_run(self):
-        script = str(ROOT / "launch/data/prepare.py")
+        command = tiny.COMMANDS / "shardora-prepare"
 
         def run(*arguments):
-            return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+            return subprocess.run([command, *arguments], capture_output=True, text=True)
 
         self.assertIn("--train-on", run("--help").stdout)
         wrong = run("--format", "poem")
         self.assertEqual((wrong.returncode, wrong.stdout), (64, ""))
-        self.assertRegex(wrong.stderr, r"^prepare\.py: argument --format: invalid choice: 'poem'.*\n$")
+        self.assertRegex(wrong.stderr, r"^shardora-prepare: argument --format: invalid choice: 'poem'.*\n$")
         tokenizer, path = self.tokenizer(), self.file("a.jsonl", [PAIR])
         done = run("--tokenizer", tokenizer, "--input", path, "--format", "completion", "--output", self.output)
         self.assertEqual((done.returncode, done.stderr), (0, ""))

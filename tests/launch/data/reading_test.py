@@ -47,7 +47,7 @@ class BadInput(Case):
             "a.csv", "a,b\n1,2\n", "completion", r"record 1 \(line 2\): no prompt, completion; its fields are a, b"
         )
         self.refuse("a.jsonl", [{"prompt": "a", "completion": 3}], "completion", "completion is 3, expected a text")
-        self.refuse("a.jsonl", "[1]\n3\n", "completion", "line 1: a list, expected an object with prompt, completion")
+        self.refuse("a.jsonl", "3\n[1]\n", "completion", "line 1: a int, expected an object with prompt, completion")
         self.refuse("a.txt", "hello", "chat", "plain text, but --format chat needs records with messages")
 
     def test_wrong_turns(self):
@@ -87,13 +87,16 @@ class BadInput(Case):
         self.refuse(
             "a.json", '{\n  "prompt": "a"\n}', "completion", "line 1: not JSON.*one object a line, or a JSON array"
         )
-        self.refuse("a.jsonl", "[" * 100000, "completion", "line 1: not JSON")
+        self.refuse("a.jsonl", "[" * 100000, "completion", "record 1: not JSON")
+        self.refuse("a.jsonl", '{"prompt": ' + "[" * 100000, "completion", "line 1: not JSON")
+        self.refuse("a.json", '[{"prompt": "a", "completion": "b"} {}]', "completion", "record 2: not JSON: Expecting ','")
+        self.refuse("a.json", '[{"prompt": "a", "completion": "b"}] []', "completion", "record 2: not JSON: Extra data")
 
     def test_invalid_utf8(self):
         self.refuse(
             "a.jsonl", b'{"prompt": "a", "completion": "\xff"}\n', "completion", r"line 1: not UTF-8 .*0xff.*iconv"
         )
-        self.refuse("a.json", b'[{"prompt": "a", "completion": "\xff"}]', "completion", "record 1: not JSON")
+        self.refuse("a.json", b'[{"prompt": "a", "completion": "\xff"}]', "completion", "record 1 or soon after: not UTF-8")
         self.refuse("a.csv", b"prompt,completion\na,\xff\n", "completion", "not UTF-8")
         self.refuse("a.txt", b"abc\xff", "text", r"a\.txt: not UTF-8")
         self.refuse("a.txt", "abc€".encode()[:-1], "text", r"a\.txt: not UTF-8")
@@ -174,14 +177,14 @@ class BadInput(Case):
         full = "/dev/full"
         if not os.path.exists(full):
             self.skipTest("no /dev/full")
-        import writing
+        from shardora.data import spool
 
         def fail(*_):
             with open(full, "wb", buffering=0) as file:
                 file.write(b"x")
 
-        original, writing.os.fsync = writing.os.fsync, fail
-        self.addCleanup(setattr, writing.os, "fsync", original)
+        original, spool.os.fsync = spool.os.fsync, fail
+        self.addCleanup(setattr, spool.os, "fsync", original)
         self.refused(74, "No space left on device", self.words, self.file("a.txt", "x"), "text")
 
 

@@ -15,9 +15,9 @@ ARC = tiny.SHARED / "commonsense" / "ARC-Easy" / "train.json"
 @tiny.needs_minimind
 class RealData(Case):
     def sequences(self):
-        import dataset
+        from shardora import dataset_file
 
-        return dataset.read(self.output)
+        return dataset_file.read(self.output)
 
     def tokenizer_of(self, folder):
         from transformers import AutoTokenizer

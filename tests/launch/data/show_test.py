@@ -1,4 +1,4 @@
-"""show.py: a dataset file's sequences as text, what is learned between brackets."""
+"""shardora-show: a dataset file's sequences as text, what is learned between brackets."""
 
 import unittest
 
@@ -16,9 +16,9 @@ class Show(Case):
         self.prepared(self.tokenizer, self.file("train.jsonl", TRAINED), "completion")
 
     def show(self, *arguments):
-        import show
+        from shardora.data import show
 
-        return tiny.run_script(show, "show.py", ("--tokenizer", self.folder / "tokenizer", *arguments))
+        return tiny.run_script(show, "shardora-show", ("--tokenizer", self.folder / "tokenizer", *arguments))
 
     def test_what_is_learned_stands_between_brackets(self):
         status, output, errors = self.show(self.output, "--sequence", "3", "0")

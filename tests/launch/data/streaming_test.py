@@ -9,7 +9,7 @@ import time
 import unittest
 
 import tiny
-from tiny import ROOT, Case
+from tiny import Case
 
 
 def records(count):
@@ -38,14 +38,14 @@ class Processes(Case):
         self.refused(65, "line 901: not JSON", self.tokenizer(), path, "completion", "--processes", "3")
 
     def test_a_worker_that_dies_ends_the_run_with_a_word(self):
-        import pool
-        from refusal import Refusal
+        from shardora.data import workers
+        from shardora.errors import Error
 
-        with self.assertRaisesRegex(Refusal, "a worker process died"):
-            list(pool.ordered(lambda _: os.kill(os.getpid(), signal.SIGKILL), iter(range(9)), 2))
+        with self.assertRaisesRegex(Error, "a worker process died"):
+            list(workers.ordered(lambda _: os.kill(os.getpid(), signal.SIGKILL), iter(range(9)), 2))
 
     def test_batches_are_taken_as_they_are_needed(self):
-        import pool
+        from shardora.data import workers
 
         taken = []
 
@@ -54,7 +54,7 @@ class Processes(Case):
                 taken.append(k)
                 yield k
 
-        results = pool.ordered(abs, batches(), 2)
+        results = workers.ordered(abs, batches(), 2)
         self.assertEqual(next(results), 0)
         self.assertLessEqual(len(taken), 6)
         self.assertEqual(list(results), list(range(1, 40)))
@@ -63,8 +63,7 @@ class Processes(Case):
 @tiny.needs_packages
 class Memory(Case):
     SCRIPT = (
-        "import resource, sys; sys.path.insert(0, sys.argv[1]); import prepare; "
-        "from refusal import run; status = run('prepare.py', prepare.main, sys.argv[2:]); "
+        "import resource, sys; from shardora import commands; status = commands.prepare(); "
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(status)"
     )
 
@@ -75,7 +74,6 @@ class Memory(Case):
                 sys.executable,
                 "-c",
                 self.SCRIPT,
-                str(ROOT / "launch/data"),
                 "--tokenizer",
                 str(self.folder / "tokenizer"),
                 "--input",
@@ -129,8 +127,7 @@ class Interrupted(Case):
         os.mkfifo(path)
         run = subprocess.Popen(
             [
-                sys.executable,
-                str(ROOT / "launch/data/prepare.py"),
+                tiny.COMMANDS / "shardora-prepare",
                 "--tokenizer",
                 tokenizer,
                 "--input",
@@ -157,11 +154,11 @@ class Interrupted(Case):
         return run.returncode, output, errors
 
     def test_signals_end_the_run_with_one_line_and_leave_nothing(self):
-        said = "prepare.py: interrupted; nothing was written\n"
+        said = "shardora-prepare: interrupted; nothing was written\n"
         self.assertEqual(self.run_until(signal.SIGTERM, os.kill), (128 + signal.SIGTERM, "", said))
 
     def test_the_terminals_interrupt_reaches_all_processes_and_one_speaks(self):
-        said = "prepare.py: interrupted; nothing was written\n"
+        said = "shardora-prepare: interrupted; nothing was written\n"
         self.assertEqual(self.run_until(signal.SIGINT, os.killpg), (128 + signal.SIGINT, "", said))
 
 

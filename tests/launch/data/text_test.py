@@ -1,4 +1,4 @@
-"""text.py: questions become the prompts that training used, and the program's result becomes text."""
+"""shardora-text: questions become the prompts that training used, and the program's result becomes text."""
 
 import json
 import os
@@ -14,9 +14,9 @@ TRAINED = [{"question": "Go", "answer": "ok"}]
 @tiny.needs_packages
 class Text(Case):
     def text(self, *arguments):
-        import text
+        from shardora.data import text
 
-        return tiny.run_script(text, "text.py", arguments)
+        return tiny.run_script(text, "shardora-text", arguments)
 
     def texts(self, *arguments):
         status, output, errors = self.text(*arguments)
@@ -153,7 +153,7 @@ class Text(Case):
         def refused(status, pattern, *arguments):
             got, output, errors = self.text(*arguments)
             self.assertEqual((got, output), (status, ""), errors)
-            self.assertRegex(errors, f"^text\\.py: .*{pattern}.*\n$")
+            self.assertRegex(errors, f"^shardora-text: .*{pattern}.*\n$")
 
         encode = ("encode", "--tokenizer", tokenizer, "--output", self.folder / "p.safetensors")
         refused(64, "no question", *encode)

@@ -14,15 +14,15 @@ import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).parents[3]
-sys.path[:0] = [str(ROOT / "launch" / folder) for folder in ("data", "common", "quickstart")]
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # no advice about PyTorch
 SHARED = pathlib.Path(os.environ.get("SHARDORA_TEST_DATA", ROOT / "../shared/data"))
 MINIMIND = SHARED / "tokenizers" / "minimind"
 PROGRAM = pathlib.Path(os.environ.get("SHARDORA_PROGRAM", ROOT / "build/release/shardora"))
 STORIES = SHARED / "models" / "stories260K"
-NEEDED = ("numpy", "tokenizers", "transformers", "jinja2", "ijson", "tqdm")
+NEEDED = ("numpy", "tokenizers", "transformers", "jinja2", "tqdm")
 MISSING = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+COMMANDS = pathlib.Path(sys.executable).parent  # where the package is installed, so are its console commands
 needs_packages = unittest.skipIf(MISSING, f"Python packages are missing (launch/install.sh data): {', '.join(MISSING)}")
 needs_minimind = unittest.skipIf(not MINIMIND.exists(), f"{MINIMIND} is not there (SHARDORA_TEST_DATA)")
 needs_stories = unittest.skipIf(not STORIES.exists(), f"{STORIES} is not there (SHARDORA_TEST_DATA)")
@@ -34,8 +34,9 @@ CHATML = (
 )
 
 
-def tokenizer_folder(folder, template=None, begin=True, config=None):
-    """Writes a tokenizer with <s>, </s> and the marks of chats; begin: it starts every text with <s>."""
+def tokenizer_folder(folder, template=None, begin=True, end=None, config=None):
+    """Writes a tokenizer with <s>, </s> and the marks of chats; begin: it starts every text with <s>; end: the token that
+    it adds to every text's end. `template`: one text, or the texts of named templates."""
     import tokenizers
     from tokenizers import decoders, models, pre_tokenizers, processors
 
@@ -47,8 +48,10 @@ def tokenizer_folder(folder, template=None, begin=True, config=None):
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(["<s>", "</s>", "<|im_start|>", "<|im_end|>"])
     trimming = processors.ByteLevel(trim_offsets=True)  # as most byte-level tokenizers do
-    begins = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))])
-    tokenizer.post_processor = processors.Sequence([trimming, begins]) if begin else trimming
+    added = ["<s>"] * begin + [end] * bool(end)
+    single = " ".join(["<s>"] * begin + ["$A"] + [end] * bool(end))
+    adds = processors.TemplateProcessing(single=single, special_tokens=[(one, tokenizer.token_to_id(one)) for one in added])
+    tokenizer.post_processor = processors.Sequence([trimming, adds]) if added else trimming
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -58,7 +61,8 @@ def tokenizer_folder(folder, template=None, begin=True, config=None):
         "model_max_length": 10**30,
     }
     if template is not None:
-        settings["chat_template"] = template
+        named = template.items() if isinstance(template, dict) else []
+        settings["chat_template"] = [{"name": name, "template": text} for name, text in named] or template
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), "utf-8")
     if config is not None:
         (folder / "config.json").write_text(json.dumps(config), "utf-8")
@@ -67,7 +71,7 @@ def tokenizer_folder(folder, template=None, begin=True, config=None):
 
 def run_script(module, name, arguments):
     """(status, output, errors) of a script's main, in this process."""
-    from refusal import run
+    from shardora.commands import run
 
     output, errors = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
@@ -80,7 +84,7 @@ def run_script(module, name, arguments):
 
 
 class Case(unittest.TestCase):
-    """A folder for every test, and prepare.py run on a file in it."""
+    """A folder for every test, and shardora-prepare run on a file in it."""
 
     maxDiff = None
 
@@ -101,11 +105,11 @@ class Case(unittest.TestCase):
         return tokenizer_folder(self.folder / "tokenizer", **how)
 
     def prepare(self, tokenizer, path, form, *more):
-        import prepare
+        from shardora.data import prepare
 
         return run_script(
             prepare,
-            "prepare.py",
+            "shardora-prepare",
             [
                 "--tokenizer",
                 tokenizer,
@@ -132,18 +136,19 @@ class Case(unittest.TestCase):
         before = sorted(self.folder.iterdir())
         got, output, errors = self.prepare(*arguments)
         self.assertEqual(got, status, errors)
-        self.assertRegex(errors, rf"^prepare\.py: .*{pattern}")
+        self.assertRegex(errors, rf"^shardora-prepare: .*{pattern}")
         self.assertEqual(errors.count("\n"), 1, errors)
         self.assertEqual(output, "")
         self.assertEqual(sorted(self.folder.iterdir()), before)
 
     def marked(self, tokenizer, path=None):
         """Every sequence as text, each run of targets in brackets; tokens that are part of a character as <XX>."""
-        import dataset
         from tokenizers import Tokenizer
 
+        from shardora import dataset_file
+
         vocabulary = Tokenizer.from_file(str(pathlib.Path(tokenizer) / "tokenizer.json"))
-        return [self._marked(vocabulary, *sequence) for sequence in dataset.read(path or self.output)]
+        return [self._marked(vocabulary, *sequence) for sequence in dataset_file.read(path or self.output)]
 
     @staticmethod
     def _marked(vocabulary, tokens, mask):

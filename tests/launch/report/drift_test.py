@@ -7,13 +7,13 @@ import unittest
 
 import made_run
 
-ABSENT = made_run.needs("numpy", "plotly", "safetensors")
+ABSENT = made_run.needs("numpy", "plotly", "safetensors", "jinja2")
 if not ABSENT:
-    import drift
     import numpy as np
-    import run_data
-    from refusal import Refusal
     from safetensors.numpy import save_file
+
+    from shardora.errors import Error
+    from shardora.report import drift, run_folder
 
 MODULES = {
     "model.layers.2.self_attn.q_proj": ([2.0, 4.0], [2.2, 3.0]),  # m0, m; drifts 0.1, 0.25
@@ -49,7 +49,7 @@ class DriftOfCheckpoints(unittest.TestCase):
         self.now = {name: after for name, (_, after) in MODULES.items()}
 
     def found(self):
-        return drift.of_run(run_data.read_run(str(self.folder), 0))
+        return drift.of_run(run_folder.read_run(str(self.folder), 0))
 
     def test_mean_over_outputs_by_layer_and_projection(self):
         write_checkpoint(self.folder, 9, self.initial, self.now)
@@ -71,22 +71,22 @@ class DriftOfCheckpoints(unittest.TestCase):
 
     def test_checkpoint_that_is_removed_meanwhile_is_passed_over(self):
         write_checkpoint(self.folder, 9, self.initial, self.now)
-        run = run_data.read_run(str(self.folder), 0)
+        run = run_folder.read_run(str(self.folder), 0)
         (self.folder / "checkpoints" / "step-9" / "adapter" / "adapter_model.safetensors").unlink()
         self.assertEqual(drift.of_run(run), [])
 
     def test_damaged_checkpoint_is_named(self):
         write_checkpoint(self.folder, 9, self.initial, {"model.layers.2.self_attn.q_proj": [1.0]})
-        with self.assertRaisesRegex(Refusal, "step-9: adapter and state.safetensors have different magnitudes"):
+        with self.assertRaisesRegex(Error, "step-9: adapter and state.safetensors have different magnitudes"):
             self.found()
         (self.folder / "checkpoints" / "step-9" / "state.safetensors").write_bytes(b"nonsense")
-        with self.assertRaisesRegex(Refusal, "step-9: .*expected a whole checkpoint"):
+        with self.assertRaisesRegex(Error, "step-9: .*expected a whole checkpoint"):
             self.found()
 
     def test_report_shows_both_tables(self):
         write_checkpoint(self.folder, 3, self.initial, self.initial)
         write_checkpoint(self.folder, 9, self.initial, self.now)
-        done = made_run.run_script("report.py", self.folder)
+        done = made_run.run_script("shardora-report", self.folder)
         self.assertEqual(done.returncode, 0, done.stderr)
         source = (self.folder / "report.html").read_text("utf-8")
         self.assertIn('"id":"drift_by_layer"', source)

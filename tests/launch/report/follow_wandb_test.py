@@ -10,8 +10,9 @@ import types
 import unittest
 
 import made_run
-import follow_wandb  # from the folder that made_run names
-from refusal import Refusal
+
+from shardora.errors import Error
+from shardora.report import wandb
 
 
 class Follower(unittest.TestCase):
@@ -23,7 +24,7 @@ class Follower(unittest.TestCase):
         self.sent = []
 
     def follower(self):
-        made = follow_wandb.Follower(self.folder, self.sent.append)
+        made = wandb.Follower(self.folder, self.sent.append)
         self.addCleanup(made.close)
         return made
 
@@ -68,12 +69,12 @@ class Follower(unittest.TestCase):
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(made_run.text_of(made_run.lines(10)[len(made_run.lines(4)) :]))
         follower.poll()
-        self.assertEqual(self.sent, [follow_wandb.record(line) for line in made_run.lines(10)])
+        self.assertEqual(self.sent, [wandb.record(line) for line in made_run.lines(10)])
 
     def test_it_ends_with_the_run_and_has_its_last_lines(self):
         made_run.make(self.folder, steps=2, status=None)
         options = types.SimpleNamespace(dir=str(self.folder), once=False, every=0.02)
-        thread = threading.Thread(target=follow_wandb.follow, args=(options, self.sent.append))
+        thread = threading.Thread(target=wandb.follow, args=(options, self.sent.append))
         thread.start()
         time.sleep(0.2)
         self.assertTrue(thread.is_alive())
@@ -86,7 +87,7 @@ class Follower(unittest.TestCase):
 
     def test_damage_is_named_by_its_line(self):
         made_run.make(self.folder, metrics=made_run.text_of(made_run.lines(2)) + "oops\n")
-        with self.assertRaisesRegex(Refusal, r"metrics\.jsonl:3: 'oops' is not JSON"):
+        with self.assertRaisesRegex(Error, r"metrics\.jsonl:3: 'oops' is not JSON"):
             self.follower().poll()
 
     def test_bad_arguments_end_in_one_line_and_the_programs_status(self):
@@ -97,14 +98,14 @@ class Follower(unittest.TestCase):
             (65, ["/nowhere"]),
             (65, [self.folder.parent, "--once"]),
         ):
-            done = made_run.run_script("follow_wandb.py", *arguments)
+            done = made_run.run_script("shardora-wandb", *arguments)
             self.assertEqual((done.returncode, done.stderr.count("\n")), (status, 1), done.stderr)
-            self.assertTrue(done.stderr.startswith("follow_wandb.py: "), done.stderr)
+            self.assertTrue(done.stderr.startswith("shardora-wandb: "), done.stderr)
 
     @unittest.skipIf(made_run.needs("wandb"), "Python package wandb is missing")
     def test_wandb_keeps_the_run_offline(self):
         made_run.make(self.folder)
-        done = made_run.run_script("follow_wandb.py", self.folder, cwd=self.folder.parent)
+        done = made_run.run_script("shardora-wandb", self.folder, cwd=self.folder.parent)
         self.assertEqual(done.returncode, 0, done.stderr)
         (kept,) = self.folder.parent.glob("wandb/offline-run-*/run-*.wandb")
         self.assertIn(b"train/gradient_norm", kept.read_bytes())

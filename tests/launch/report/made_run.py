@@ -6,8 +6,7 @@ import pathlib
 import subprocess
 import sys
 
-SCRIPTS = pathlib.Path(__file__).parents[3] / "launch" / "report"
-sys.path[:0] = [str(SCRIPTS), str(SCRIPTS.parent / "common")]
+COMMANDS = pathlib.Path(sys.executable).parent
 
 PHASES = ("data", "forward", "backward", "norms", "reductions", "optimizer")
 LOG = """2026-11-26T02:01:55.145+00:00 [rank 0] /models/tiny: 260032 parameters, 49240 trained (18.9 %)
@@ -96,7 +95,7 @@ def end(folder, steps, status):
 def run_script(name, *arguments, cwd=None):
     environment = os.environ | {"PYTHONWARNINGS": "ignore"}
     return subprocess.run(
-        [sys.executable, SCRIPTS / name, *map(str, arguments)],
+        [COMMANDS / name, *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=cwd,

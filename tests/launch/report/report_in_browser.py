@@ -16,7 +16,7 @@ import unittest
 import chromium
 import made_run
 
-ABSENT = made_run.needs("numpy", "plotly", "safetensors") or (
+ABSENT = made_run.needs("numpy", "plotly", "safetensors", "jinja2") or (
     None if chromium.find() else "no Chromium is installed: apt-get install chromium"
 )
 DRAWN = """[...document.querySelectorAll('.plot')].map(plot => ({
@@ -69,7 +69,7 @@ class InBrowser(unittest.TestCase):
 
     @classmethod
     def write(cls, *arguments, page):
-        done = made_run.run_script("report.py", *arguments, cwd=cls.folder)
+        done = made_run.run_script("shardora-report", *arguments, cwd=cls.folder)
         if done.returncode:
             raise AssertionError(done.stderr)
         return page

@@ -16,7 +16,7 @@ import unittest
 
 import made_run
 
-ABSENT = made_run.needs("numpy", "plotly", "safetensors")
+ABSENT = made_run.needs("numpy", "plotly", "safetensors", "jinja2")
 TAGS_THAT_FETCH = ("src", "href", "srcset", "data", "action", "poster")
 
 
@@ -53,7 +53,7 @@ class InFolder(unittest.TestCase):
         self.folder = pathlib.Path(folder.name)
 
     def report(self, *arguments, page=None):
-        done = made_run.run_script("report.py", *arguments, cwd=self.folder)
+        done = made_run.run_script("shardora-report", *arguments, cwd=self.folder)
         self.assertEqual(done.returncode, 0, done.stderr)
         return Page(page or pathlib.Path(arguments[0]) / "report.html")
 
@@ -129,12 +129,12 @@ class OneRun(InFolder):
         gone = subprocess.Popen(["true"])
         gone.wait()
         (folder / "run.lock").write_text(json.dumps({"host": socket.gethostname(), "process": gone.pid}))
-        self.assertIn("Ended without a word at step 9 of 9", self.report(folder).text)
+        self.assertIn("Ended without an exit status at step 9 of 9", self.report(folder).text)
 
     def test_a_run_that_has_just_been_started_again_is_not_called_dead(self):
         folder = made_run.make(self.folder / "run", status=None)
         os.utime(folder / "metrics.jsonl", (0, 0))
-        self.assertIn("Ended without a word", self.report(folder).text)
+        self.assertIn("Ended without an exit status", self.report(folder).text)
         (folder / "run.lock").write_text(json.dumps({"host": "elsewhere", "process": 1, "started": time.time()}))
         self.assertIn("Running, step 9 of 9", self.report(folder).text)
 
@@ -187,9 +187,9 @@ class OneRun(InFolder):
 @unittest.skipIf(ABSENT, ABSENT)
 class Refusals(InFolder):
     def refuses(self, status, pattern, *arguments):
-        done = made_run.run_script("report.py", *arguments, cwd=self.folder)
+        done = made_run.run_script("shardora-report", *arguments, cwd=self.folder)
         self.assertEqual((done.returncode, done.stderr.count("\n")), (status, 1), done.stderr)
-        self.assertRegex(done.stderr, "^report.py: .*" + pattern)
+        self.assertRegex(done.stderr, "^shardora-report: .*" + pattern)
         self.assertFalse([path for path in self.folder.rglob("*") if "html" in path.name])
 
     def test_bad_input_ends_in_one_line_and_leaves_nothing(self):
@@ -218,12 +218,11 @@ class Refusals(InFolder):
 class OwnFault(unittest.TestCase):
     def test_a_fault_of_the_scripts_is_one_line_that_says_where(self):
         code = (
-            f"import sys; sys.path.insert(0, {str(made_run.SCRIPTS.parent / 'common')!r}); import refusal; "
-            "sys.exit(refusal.run('x.py', lambda _: 1 / 0, []))"
+            "import sys; from shardora import commands; sys.exit(commands.run('x', lambda _: 1 / 0, []))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         self.assertEqual((done.returncode, done.stderr.count("\n")), (70, 1), done.stderr)
-        self.assertIn("x.py: internal error at <string>:1: ZeroDivisionError('division by zero')", done.stderr)
+        self.assertIn("x: internal error at <string>:1: ZeroDivisionError('division by zero')", done.stderr)
 
 
 @unittest.skipIf(ABSENT, ABSENT)
@@ -232,7 +231,7 @@ class Watching(InFolder):
         folder = made_run.make(self.folder / "run", metrics="", status=None)
         page = folder / "report.html"
         process = subprocess.Popen(
-            [sys.executable, made_run.SCRIPTS / "report.py", folder, "--watch", "1"], stderr=subprocess.PIPE, text=True
+            [made_run.COMMANDS / "shardora-report", folder, "--watch", "1"], stderr=subprocess.PIPE, text=True
         )
         self.addCleanup(process.kill)
         self.wait_until(lambda: "holds no step yet" in process.stderr.readline())
@@ -250,7 +249,7 @@ class Watching(InFolder):
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a test in the background may have it ignored
         folder = made_run.make(self.folder / "run", status=None)
         process = subprocess.Popen(
-            [sys.executable, made_run.SCRIPTS / "report.py", folder, "--watch", "60"], stderr=subprocess.PIPE, text=True
+            [made_run.COMMANDS / "shardora-report", folder, "--watch", "60"], stderr=subprocess.PIPE, text=True
         )
         self.addCleanup(process.kill)
         self.wait_until((folder / "report.html").exists)

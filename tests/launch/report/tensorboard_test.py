@@ -7,7 +7,7 @@ import unittest
 
 import made_run
 
-ABSENT = made_run.needs("numpy", "plotly", "safetensors", "tensorboardX")
+ABSENT = made_run.needs("numpy", "plotly", "safetensors", "jinja2", "tensorboardX")
 NO_READER = ABSENT or made_run.needs("tensorboard")
 
 
@@ -21,7 +21,7 @@ class EventFiles(unittest.TestCase):
         self.events = self.folder / "events"
 
     def write(self, *arguments):
-        done = made_run.run_script("report.py", *arguments, "--tensorboard", self.events, cwd=self.folder)
+        done = made_run.run_script("shardora-report", *arguments, "--tensorboard", self.events, cwd=self.folder)
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def scalars(self, name="run"):
@@ -80,7 +80,7 @@ class Refused(unittest.TestCase):
             run = made_run.make(pathlib.Path(folder) / "run")
             place = pathlib.Path(folder) / "taken"
             place.write_text("")
-            done = made_run.run_script("report.py", run, "--tensorboard", place)
+            done = made_run.run_script("shardora-report", run, "--tensorboard", place)
             self.assertEqual((done.returncode, done.stderr.count("\n")), (73, 1), done.stderr)
 
 

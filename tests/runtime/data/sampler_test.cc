@@ -56,6 +56,47 @@ TEST_F(SamplerTest, EveryEpochIsAnotherPermutation) {
   EXPECT_EQ(orders.size(), 4U);
 }
 
+TEST_F(SamplerTest, TheLastStepOfSomeEpochsHoldsWhatIsLeft) {
+  for (const bool shuffled : {false, true}) {
+    Sampler endless({{&large_}}, 5, shuffled, 3), sampler({{&large_}}, 5, shuffled, 3);
+    EXPECT_EQ(sampler.end_after(2), 7);  // 34 sequences
+    auto expected = draws(endless, 1, 7);
+    expected.pop_back();
+    EXPECT_EQ(draws(sampler, 1, 7), expected);
+    const StepPlan last = sampler.plan(7);
+    EXPECT_EQ(last.sequences.size(), 4U);
+    EXPECT_EQ(last.token_count, 4 * 5);
+    EXPECT_EQ(last.target_count, 4 * 4);
+    sampler.never_end();
+    EXPECT_EQ(draws(sampler, 1, 9), draws(endless, 1, 9));
+  }
+  Sampler mixture({{&small_, 0.3}, {&large_, 0.7}}, 10, true, 1), half({{&small_}}, 32, true, 1);
+  EXPECT_EQ(mixture.end_after(1), 3);
+  EXPECT_EQ(mixture.plan(3).sequences.size(), 4U);
+  EXPECT_EQ(half.end_after(0.5), 1);
+  EXPECT_EQ(half.plan(1).sequences.size(), 4U);
+  EXPECT_EQ(half.end_after(1e-9), 1);
+  EXPECT_EQ(half.plan(1).sequences.size(), 1U);
+}
+
+TEST_F(SamplerTest, ARestWithoutATargetIsLeftOut) {
+  const Dataset last_is_single = dataset_of(folder_ / "single", {3, 3, 3, 3, 1});
+  Sampler sampler({{&last_is_single}}, 2, false, 0);
+  EXPECT_EQ(sampler.end_after(1), 2);
+  Sampler alone({{&last_is_single}}, 4, false, 0);
+  EXPECT_EQ(alone.end_after(2), 3);  // the rest has a target
+  EXPECT_EQ(alone.plan(3).sequences.size(), 2U);
+}
+
+TEST_F(SamplerTest, TellsTheEpochsInAStep) {
+  const Sampler sampler({{&small_, 0.5}, {&large_, 0.5}}, 20, true, 1);
+  EXPECT_THAT(sampler.epochs_in(1),
+              testing::ElementsAre(testing::DoubleNear(10.0 / 7, 1e-12), testing::DoubleNear(10.0 / 17, 1e-12)));
+  Sampler whole({{&small_}}, 20, true, 1);
+  whole.end_after(1);
+  EXPECT_THAT(whole.epochs_in(1), testing::ElementsAre(testing::DoubleNear(1, 1e-12)));
+}
+
 TEST_F(SamplerTest, SeedsAndSourcesHaveOrdersOfTheirOwn) {
   const Sampler one({{&large_}}, 17, true, 1), two({{&large_}}, 17, true, 2);
   EXPECT_NE(draws(one, 1, 1), draws(two, 1, 1));

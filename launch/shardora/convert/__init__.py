@@ -1,0 +1,1 @@
+"""Configurations of other tools: a table of their keys each."""

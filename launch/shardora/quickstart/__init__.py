@@ -1,0 +1,1 @@
+"""The steps of launch/quickstart.sh that are not the program's."""
