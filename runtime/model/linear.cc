@@ -59,7 +59,7 @@ void Linear::dropout_into(const PassContext& pass, TensorView x, TensorView y, b
                          .y = y,
                          .accumulate = accumulate,
                          .key = random_key(adapter->dropout_key, static_cast<std::uint64_t>(pass.step)),
-                         .places = pass.places,
+                         .sequence_indices = pass.sequence_indices,
                          .positions = pass.positions,
                          .first_feature = adapter->first_feature,
                          .probability = adapter->dropout});

@@ -49,11 +49,11 @@ struct LinearAdapter {
 struct PassContext {
   Backend& backend;
   const TensorParallel& parallel;
-  Arena& scratch;         // released block by block
-  TensorView positions;   // int32 [tokens]
-  TensorView places;      // int64 [tokens]
-  std::int64_t step = 0;  // keys the dropout masks
-  bool training = false;  // dropout is active, and what backward needs is kept
+  Arena& scratch;               // released block by block
+  TensorView positions;         // int32 [tokens]
+  TensorView sequence_indices;  // int64 [tokens]
+  std::int64_t step = 0;        // keys the dropout masks
+  bool training = false;        // dropout is active, and what backward needs is kept
   bool profile_ranges = false;
 };
 

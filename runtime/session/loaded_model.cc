@@ -114,7 +114,7 @@ PassContext LoadedModel::pass(const DeviceBatch& batch, std::int64_t step, bool 
           .parallel = *parts_->parallel,
           .scratch = *arena_,
           .positions = batch.positions,
-          .places = batch.places,
+          .sequence_indices = batch.sequence_indices,
           .step = step,
           .training = training,
           .profile_ranges = options_.train.profile_ranges};

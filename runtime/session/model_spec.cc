@@ -112,8 +112,9 @@ DryRun ModelSpec::dry_run() const {
   NoWeights source;
   const std::unique_ptr<BuiltModel> parts = assemble(*backend, tensor_group, arena, source);
   const Activations& activations = parts->activations;
-  const PassContext pass{*backend, *parts->parallel, arena, activations.storage.positions, activations.storage.places,
-                         1,        plan_.training};
+  const PassContext pass{
+      *backend, *parts->parallel, arena, activations.storage.positions, activations.storage.sequence_indices,
+      1,        plan_.training};
   if (parts->adapter) parts->adapter->refresh_norms(tensor_group, arena);
   dry_run.step = tensor_group.take_traffic();
   parts->decoder->forward(pass, activations.storage, activations, {.gradients = plan_.training});
