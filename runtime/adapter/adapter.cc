@@ -24,9 +24,9 @@ Adapter::Adapter(Backend& backend, Decoder& decoder, int tensor_rank, const Adap
       seed_(seed),
       rule_(decoder.rule()),
       logical_tensors_(decoder.tensors()) {
-  std::map<std::string, Linear*> by_name;
+  std::map<std::string, DoraLinear*> by_name;
   std::vector<std::string> names;
-  for (Linear* linear : decoder.linears()) {
+  for (DoraLinear* linear : decoder.linears()) {
     by_name[linear->name] = linear;
     names.push_back(linear->name);
   }
@@ -40,7 +40,7 @@ Adapter::Adapter(Backend& backend, Decoder& decoder, int tensor_rank, const Adap
 
 void Adapter::declare(ParameterSet& parameters) {
   for (AdaptedModule& module : modules_) {
-    const Linear& linear = *module.linear;
+    const DoraLinear& linear = *module.linear;
     const auto weight = std::find_if(logical_tensors_.begin(), logical_tensors_.end(),
                                      [name = linear.name + ".weight"](const NamedShape& t) { return t.name == name; });
     SHARDORA_CHECK(weight != logical_tensors_.end());
@@ -93,7 +93,7 @@ void Adapter::take_norms(Arena& arena) {
 }
 
 void Adapter::lend(AdaptedModule& module) {
-  Linear& linear = *module.linear;
+  DoraLinear& linear = *module.linear;
   // Where KV heads are shared, B and m are stored whole and this rank works with its own head's rows.
   const auto used = [](TensorView stored, const Range& range) {
     return stored ? stored.rows(range.begin, range.size) : stored;  // no gradients where nothing trains

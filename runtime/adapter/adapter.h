@@ -23,7 +23,7 @@ namespace shardora {
 
 // One adapted linear layer.
 struct AdaptedModule {
-  Linear* linear = nullptr;  // not owned
+  DoraLinear* linear = nullptr;  // not owned
   std::int64_t layer = 0;
   std::int64_t rank = 0;
   double alpha = 0;

@@ -20,19 +20,19 @@ TensorView by_head(TensorView x) { return x.reshaped({x.size(0) * x.size(1), x.s
 RopeTable table_of(const DeviceBatch& batch) { return {.cosines = batch.cosines, .sines = batch.sines}; }
 
 // A layer's output where no other pass applies its gain and bias on the way: y = output (+ residual).
-void finish(const PassContext& pass, const LinearProduct& product, TensorView residual, TensorView y) {
+void finish(const Pass& pass, const LinearProduct& product, TensorView residual, TensorView y) {
   scale_columns_forward(pass.backend,
                         {.u = product.u, .gain = product.gain, .bias = product.bias, .residual = residual, .y = y});
 }
 
 // And its backward: dy becomes the gradient of the product.
-void finish_backward(const PassContext& pass, const LinearProduct& product, TensorView dy, TensorView h) {
+void finish_backward(const Pass& pass, const LinearProduct& product, TensorView dy, TensorView h) {
   if (!product.gain) return;
   scale_columns_backward(pass.backend, {.dy = dy, .u = product.u, .gain = product.gain, .du = dy, .h = h});
 }
 
 // A layer whose output joins the residual stream: its gradient dh goes on there, so that of the product is a new one.
-void residual_layer_backward(const PassContext& pass, const Linear& linear, TensorView x, const LinearSaved& saved,
+void residual_layer_backward(const Pass& pass, const DoraLinear& linear, TensorView x, const LinearSaved& saved,
                              TensorView dh, TensorView dx) {
   const LinearProduct product = linear.output(pass, saved, {});
   if (!product.gain) return linear.backward(pass, x, saved, dh, dx, false);
@@ -43,7 +43,7 @@ void residual_layer_backward(const PassContext& pass, const Linear& linear, Tens
   linear.backward(pass, x, saved, du, dx, false);
 }
 
-bool linear_trains(const Linear& linear) { return linear.adapter || linear.trainable; }
+bool linear_trains(const DoraLinear& linear) { return linear.adapter || linear.trainable; }
 
 // The saved views of a layer cover the largest micro-batch; a pass sees the rows of its own.
 TensorView first_rows(TensorView x, std::int64_t tokens) { return x ? x.rows(0, tokens) : x; }
@@ -67,7 +67,7 @@ BlockSaved first_rows(BlockSaved s, std::int64_t tokens) {
 }  // namespace
 
 bool Block::trains() const {
-  for (const Linear* linear : {&q, &k, &v, &o, &gate, &up, &down}) {
+  for (const DoraLinear* linear : {&q, &k, &v, &o, &gate, &up, &down}) {
     if (linear_trains(*linear)) return true;
   }
   return false;
@@ -77,7 +77,7 @@ BlockSaved Block::take_saved(Arena& arena, DType dtype, std::int64_t tokens, Rec
   const bool keep_all = recompute != Recompute::kSelective;
   const auto take = [&](Shape shape) { return arena.take(kSegment, dtype, shape); };
   const auto statistics = [&](Shape shape) { return arena.take(kSegment, DType::kF32, shape); };
-  const auto saved_of = [&](const Linear& linear) { return linear.take_saved(arena, kSegment, dtype, tokens); };
+  const auto saved_of = [&](const DoraLinear& linear) { return linear.take_saved(arena, kSegment, dtype, tokens); };
   BlockSaved s;
   if (keep_all) s.x1 = take({tokens, hidden_size});
   s.rstd1 = statistics({tokens});
@@ -108,14 +108,14 @@ void Block::take_missing(ScratchScope& scope, BlockSaved& s) const {
   if (!s.activated) s.activated = scope.take({tokens, gate.out_features}, s.h.dtype);
 }
 
-void Block::recompute_x1(const PassContext& pass, ScratchScope& scope, BlockSaved& s) const {
+void Block::recompute_x1(const Pass& pass, ScratchScope& scope, BlockSaved& s) const {
   if (s.x1) return;
   s.x1 = scope.like(s.h);
   rms_norm_forward(pass.backend,
                    {.x = s.h, .weight = input_norm.weight, .epsilon = epsilon, .y = s.x1, .rstd = s.rstd1});
 }
 
-void Block::recompute_mlp(const PassContext& pass, ScratchScope& scope, BlockSaved& s) const {
+void Block::recompute_mlp(const Pass& pass, ScratchScope& scope, BlockSaved& s) const {
   if (s.x2) return;
   const std::int64_t tokens = s.m.size(0);
   s.x2 = scope.take({tokens, hidden_size}, s.h.dtype);
@@ -125,7 +125,7 @@ void Block::recompute_mlp(const PassContext& pass, ScratchScope& scope, BlockSav
   activate(pass, s);
 }
 
-void Block::activate(const PassContext& pass, const BlockSaved& s) const {
+void Block::activate(const Pass& pass, const BlockSaved& s) const {
   swiglu_forward(
       pass.backend,
       {.gate = gate.output(pass, s.gate_saved, s.gate), .up = up.output(pass, s.up_saved, s.up), .y = s.activated});
@@ -133,9 +133,9 @@ void Block::activate(const PassContext& pass, const BlockSaved& s) const {
 
 TensorView Block::QueryOrKey::output() const { return flat(raw ? raw : y); }
 
-LinearProduct Block::QueryOrKey::product(const PassContext& pass) const { return linear.output(pass, saved, output()); }
+LinearProduct Block::QueryOrKey::product(const Pass& pass) const { return linear.output(pass, saved, output()); }
 
-void Block::query_or_key_forward(const PassContext& pass, const DeviceBatch& batch, const QueryOrKey& part) const {
+void Block::query_or_key_forward(const Pass& pass, const QueryOrKey& part) const {
   LinearProduct x = part.product(pass);
   if (part.norm.weight) {
     finish(pass, x, {}, flat(part.raw));
@@ -147,7 +147,7 @@ void Block::query_or_key_forward(const PassContext& pass, const DeviceBatch& bat
     x = {.u = part.y, .gain = {}, .bias = {}};
   }
   x.u = x.u.reshaped(part.y.shape);
-  rope_forward(pass.backend, {.x = x, .positions = batch.positions, .table = table_of(batch), .y = part.y});
+  rope_forward(pass.backend, {.x = x, .positions = pass.batch.positions, .table = table_of(pass.batch), .y = part.y});
 }
 
 Block::QueryOrKey Block::query_of(const BlockSaved& s) const { return {q, s.q_saved, q_norm, s.q_raw, s.q_rstd, s.q}; }
@@ -168,35 +168,35 @@ AttentionForward Block::attention_call(const DeviceBatch& batch, const BlockSave
           .lse = s.lse};
 }
 
-void Block::remember(const PassContext& pass, const CacheAccess& cache, const BlockSaved& s) const {
+void Block::write_kv_cache(const Pass& pass, const BlockSaved& s) const {
+  const CacheAccess& cache = pass.batch.cache;
   if (cache.layers.empty()) return;
   const LayerCache& own = cache.layers[static_cast<std::size_t>(number)];
   write_rows(pass.backend, {.from = s.k, .rows = cache.rows, .to = own.k});
   write_rows(pass.backend, {.from = s.v, .rows = cache.rows, .to = own.v});
 }
 
-void Block::attention_forward_part(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& s) const {
+void Block::attention_forward_part(const Pass& pass, const BlockSaved& s) const {
   rms_norm_forward(pass.backend,
                    {.x = s.h, .weight = input_norm.weight, .epsilon = epsilon, .y = s.x1, .rstd = s.rstd1});
   const QueryOrKey query = query_of(s), key = key_of(s);
   q.forward(pass, s.x1, s.q_saved, query.output());
   k.forward(pass, s.x1, s.k_saved, key.output());
   v.forward(pass, s.x1, s.v_saved, flat(s.v));
-  query_or_key_forward(pass, batch, query);
-  query_or_key_forward(pass, batch, key);
+  query_or_key_forward(pass, query);
+  query_or_key_forward(pass, key);
   finish(pass, v.output(pass, s.v_saved, flat(s.v)), {}, flat(s.v));
-  remember(pass, batch.cache, s);
-  attention_forward(pass.backend, attention_call(batch, s));
+  write_kv_cache(pass, s);
+  attention_forward(pass.backend, attention_call(pass.batch, s));
   o.forward(pass, flat(s.attended), s.o_saved, s.m);
   finish(pass, o.output(pass, s.o_saved, s.m), s.h, s.m);
 }
 
-void Block::forward(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved,
-                    TensorView h_out) const {
+void Block::forward(const Pass& pass, const BlockSaved& saved, TensorView h_out) const {
   ScratchScope scope(pass.scratch);
-  BlockSaved s = first_rows(saved, batch.tokens.size(0));
+  BlockSaved s = first_rows(saved, pass.batch.tokens.size(0));
   take_missing(scope, s);
-  attention_forward_part(pass, batch, s);
+  attention_forward_part(pass, s);
   rms_norm_forward(pass.backend,
                    {.x = s.m, .weight = post_norm.weight, .epsilon = epsilon, .y = s.x2, .rstd = s.rstd2});
   gate.forward(pass, s.x2, s.gate_saved, s.gate);
@@ -206,9 +206,8 @@ void Block::forward(const PassContext& pass, const DeviceBatch& batch, const Blo
   finish(pass, down.output(pass, s.down_saved, h_out), s.m, h_out);
 }
 
-void Block::backward(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved, TensorView dh,
-                     bool needs_input_gradient) const {
-  BlockSaved s = first_rows(saved, batch.tokens.size(0));
+void Block::backward(const Pass& pass, const BlockSaved& saved, TensorView dh, bool needs_input_gradient) const {
+  BlockSaved s = first_rows(saved, pass.batch.tokens.size(0));
   {
     ScratchScope scope(pass.scratch);
     recompute_mlp(pass, scope, s);
@@ -216,10 +215,10 @@ void Block::backward(const PassContext& pass, const DeviceBatch& batch, const Bl
   }
   ScratchScope scope(pass.scratch);
   recompute_x1(pass, scope, s);
-  attention_backward_part(pass, batch, s, dh, needs_input_gradient);
+  attention_backward_part(pass, s, dh, needs_input_gradient);
 }
 
-void Block::mlp_backward_part(const PassContext& pass, const BlockSaved& s, TensorView dh) const {
+void Block::mlp_backward_part(const Pass& pass, const BlockSaved& s, TensorView dh) const {
   ScratchScope scope(pass.scratch);
   const TensorView dx2 = scope.like(s.x2);
   {
@@ -245,16 +244,15 @@ void Block::mlp_backward_part(const PassContext& pass, const BlockSaved& s, Tens
                                    .dweight = post_norm.dweight});
 }
 
-void Block::query_or_key_backward(const PassContext& pass, const DeviceBatch& batch, const QueryOrKey& part,
-                                  TensorView dy) const {
+void Block::query_or_key_backward(const Pass& pass, const QueryOrKey& part, TensorView dy) const {
   LinearProduct x = part.product(pass);
   const ProductGradient dx{.du = dy, .h = part.linear.output_h(pass)};
-  const RopeTable table = table_of(batch);
+  const RopeTable table = table_of(pass.batch);
   if (!part.norm.weight) {
     x.u = x.u.reshaped(dy.shape);
-    return rope_backward(pass.backend, {.dy = dy, .x = x, .positions = batch.positions, .table = table, .dx = dx});
+    return rope_backward(pass.backend, {.dy = dy, .x = x, .positions = pass.batch.positions, .table = table, .dx = dx});
   }
-  rope_backward(pass.backend, {.dy = dy, .x = {}, .positions = batch.positions, .table = table, .dx = {.du = dy}});
+  rope_backward(pass.backend, {.dy = dy, .x = {}, .positions = pass.batch.positions, .table = table, .dx = {.du = dy}});
   rms_norm_backward(pass.backend, {.dy = by_head(dy),
                                    .x = by_head(part.raw),
                                    .weight = part.norm.weight,
@@ -265,16 +263,16 @@ void Block::query_or_key_backward(const PassContext& pass, const DeviceBatch& ba
   finish_backward(pass, x, flat(dy), dx.h);
 }
 
-void Block::attention_backward_part(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& s,
-                                    TensorView dh, bool needs_input_gradient) const {
+void Block::attention_backward_part(const Pass& pass, const BlockSaved& s, TensorView dh,
+                                    bool needs_input_gradient) const {
   ScratchScope scope(pass.scratch);
   const TensorView d_attended = scope.like(s.attended), dq = scope.like(s.q), dk = scope.like(s.k),
                    dv = scope.like(s.v);
   residual_layer_backward(pass, o, flat(s.attended), s.o_saved, dh, flat(d_attended));
   attention_backward(pass.backend,
-                     {.forward = attention_call(batch, s), .d_o = d_attended, .dq = dq, .dk = dk, .dv = dv});
-  query_or_key_backward(pass, batch, query_of(s), dq);
-  query_or_key_backward(pass, batch, key_of(s), dk);
+                     {.forward = attention_call(pass.batch, s), .d_o = d_attended, .dq = dq, .dk = dk, .dv = dv});
+  query_or_key_backward(pass, query_of(s), dq);
+  query_or_key_backward(pass, key_of(s), dk);
   finish_backward(pass, v.output(pass, s.v_saved, flat(s.v)), flat(dv), v.output_h(pass));
   const TensorView dx1 = needs_input_gradient ? scope.like(s.x1) : TensorView{};
   q.backward(pass, s.x1, s.q_saved, flat(dq), dx1, false);

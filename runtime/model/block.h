@@ -9,24 +9,12 @@
 #include <vector>
 
 #include "kernels/attention.h"
-#include "runtime/model/kv_cache.h"
-#include "runtime/model/linear.h"
+#include "runtime/model/dora_linear.h"
 
 namespace shardora {
 
 struct NormWeight {
   TensorView weight, dweight;  // [width]; dweight where it trains
-};
-
-// A micro-batch on the device, and the tables that its positions index.
-struct DeviceBatch {
-  TensorView tokens, positions;     // int32 [tokens]
-  TensorView sequence_indices;      // int64 [tokens]
-  TensorView offsets;               // int32 [sequences + 1]
-  std::int64_t longest = 0;         // tokens of the longest sequence
-  TensorView target_rows, targets;  // int32 [targets]
-  TensorView cosines, sines;        // [positions, head_dim / 2]
-  CacheAccess cache;                // generation only
 };
 
 // What a layer keeps of one micro-batch. Under Recompute::kSelective x1, x2 and activated are empty.
@@ -41,51 +29,49 @@ struct BlockSaved {
 
 class Block {
  public:
-  Linear q, k, v, o, gate, up, down;
+  DoraLinear q, k, v, o, gate, up, down;
   NormWeight input_norm, post_norm, q_norm, k_norm;                     // q_norm, k_norm empty without
   std::int64_t number = 0;                                              // from 0
   std::int64_t hidden_size = 0, heads = 0, kv_heads = 0, head_dim = 0;  // heads of this rank
   float epsilon = 0;
   AttentionMask mask;
 
-  std::vector<Linear*> linears() { return {&q, &k, &v, &o, &gate, &up, &down}; }
+  std::vector<DoraLinear*> linears() { return {&q, &k, &v, &o, &gate, &up, &down}; }
   bool trains() const;
   // All but h.
   BlockSaved take_saved(Arena& arena, DType dtype, std::int64_t tokens, Recompute recompute) const;
 
   // saved.h is the layer's input; h_out [tokens, hidden] is written.
-  void forward(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved, TensorView h_out) const;
+  void forward(const Pass& pass, const BlockSaved& saved, TensorView h_out) const;
   // dh comes in as the gradient of h_out and leaves as that of h (undefined where it is not needed).
-  void backward(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved, TensorView dh,
-                bool needs_input_gradient) const;
+  void backward(const Pass& pass, const BlockSaved& saved, TensorView dh, bool needs_input_gradient) const;
 
  private:
-  void attention_forward_part(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved) const;
-  void attention_backward_part(const PassContext& pass, const DeviceBatch& batch, const BlockSaved& saved,
-                               TensorView dh, bool needs_input_gradient) const;
+  void attention_forward_part(const Pass& pass, const BlockSaved& saved) const;
+  void attention_backward_part(const Pass& pass, const BlockSaved& saved, TensorView dh,
+                               bool needs_input_gradient) const;
   // Room for, and again the values of, what a selective BlockSaved has not kept; nothing where it was kept.
   void take_missing(ScratchScope& scope, BlockSaved& saved) const;
-  void recompute_x1(const PassContext& pass, ScratchScope& scope, BlockSaved& saved) const;
-  void recompute_mlp(const PassContext& pass, ScratchScope& scope, BlockSaved& saved) const;
-  void mlp_backward_part(const PassContext& pass, const BlockSaved& saved, TensorView dh) const;
-  void activate(const PassContext& pass, const BlockSaved& saved) const;
+  void recompute_x1(const Pass& pass, ScratchScope& scope, BlockSaved& saved) const;
+  void recompute_mlp(const Pass& pass, ScratchScope& scope, BlockSaved& saved) const;
+  void mlp_backward_part(const Pass& pass, const BlockSaved& saved, TensorView dh) const;
+  void activate(const Pass& pass, const BlockSaved& saved) const;
   // Between the projection of queries or of keys and the attention: gain and bias, the norm by head, the rotation.
   struct QueryOrKey {
-    const Linear& linear;
+    const DoraLinear& linear;
     const LinearSaved& saved;
     const NormWeight& norm;
     TensorView raw, rstd, y;  // of BlockSaved
     TensorView output() const;
-    LinearProduct product(const PassContext& pass) const;
+    LinearProduct product(const Pass& pass) const;
   };
   QueryOrKey query_of(const BlockSaved& saved) const;
   QueryOrKey key_of(const BlockSaved& saved) const;
-  void query_or_key_forward(const PassContext& pass, const DeviceBatch& batch, const QueryOrKey& part) const;
+  void query_or_key_forward(const Pass& pass, const QueryOrKey& part) const;
   // dy becomes the gradient of the product.
-  void query_or_key_backward(const PassContext& pass, const DeviceBatch& batch, const QueryOrKey& part,
-                             TensorView dy) const;
+  void query_or_key_backward(const Pass& pass, const QueryOrKey& part, TensorView dy) const;
   AttentionForward attention_call(const DeviceBatch& batch, const BlockSaved& saved) const;
-  void remember(const PassContext& pass, const CacheAccess& cache, const BlockSaved& saved) const;
+  void write_kv_cache(const Pass& pass, const BlockSaved& saved) const;
 };
 
 }  // namespace shardora

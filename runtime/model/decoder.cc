@@ -151,28 +151,27 @@ DeviceBatch Decoder::upload(const Batch& batch, const CachePlaces& places, const
   return on_device;
 }
 
-void Decoder::run_blocks(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const {
-  const std::int64_t tokens = batch.tokens.size(0);
+void Decoder::run_blocks(const Pass& pass, const Activations& activations) const {
+  const std::int64_t tokens = pass.batch.tokens.size(0);
   const TensorView h = activations.slots[0].h.rows(0, tokens);
-  embedding_->gather_rows(batch.tokens, vocabulary_.begin, h);
+  embedding_->gather_rows(pass.batch.tokens, vocabulary_.begin, h);
   parallel_.join_embedding(h);
-  for (std::size_t layer = 0; layer < blocks_.size(); ++layer) run_block(pass, batch, activations, layer);
+  for (std::size_t layer = 0; layer < blocks_.size(); ++layer) run_block(pass, activations, layer);
 }
 
-void Decoder::run_block(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
-                        std::size_t layer) const {
+void Decoder::run_block(const Pass& pass, const Activations& activations, std::size_t layer) const {
   const ProfilerRange range(pass.profile_ranges, "layer forward", static_cast<std::int64_t>(layer));
   const bool last = layer + 1 == blocks_.size();
   const TensorView out = last ? activations.h_last : activations.slots[layer + 1].h;
-  blocks_[layer].forward(pass, batch, activations.slots[layer], out.rows(0, batch.tokens.size(0)));
+  blocks_[layer].forward(pass, activations.slots[layer], out.rows(0, pass.batch.tokens.size(0)));
 }
 
 // Only rows that predict a target reach the last norm and the head.
-void Decoder::head_input(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const {
-  const std::int64_t rows = batch.target_rows.size(0);
+void Decoder::head_input(const Pass& pass, const Activations& activations) const {
+  const std::int64_t rows = pass.batch.target_rows.size(0);
   const TensorView x = activations.head_x.rows(0, rows);
   gather_rows(pass.backend,
-              {.from = activations.h_last.rows(0, batch.tokens.size(0)), .rows = batch.target_rows, .to = x});
+              {.from = activations.h_last.rows(0, pass.batch.tokens.size(0)), .rows = pass.batch.target_rows, .to = x});
   rms_norm_forward(pass.backend, {.x = x,
                                   .weight = final_norm_.weight,
                                   .epsilon = static_cast<float>(config_.rms_norm_eps),
@@ -191,18 +190,17 @@ CrossEntropy Decoder::cross_entropy_of(const DeviceBatch& batch, const Activatio
 }
 
 // The passes that see the vocabulary of all ranks.
-void Decoder::sum_rows(const PassContext& pass, const CrossEntropy& op) const {
+void Decoder::sum_rows(const Pass& pass, const CrossEntropy& op) const {
   cross_entropy_max(pass.backend, op);
   parallel_.join_row_max(op.row_max);
   cross_entropy_sum(pass.backend, op);
   parallel_.join_row_sums(op.sums);
 }
 
-void Decoder::head_chunk(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
-                         const LossPlan& loss, Range rows) const {
+void Decoder::head_chunk(const Pass& pass, const Activations& activations, const LossPlan& loss, Range rows) const {
   const WeightMatrix& head = head_ ? *head_ : *embedding_;
   const TensorView x = activations.head_normed.rows(rows.begin, rows.size);
-  CrossEntropy op = cross_entropy_of(batch, activations, rows);
+  CrossEntropy op = cross_entropy_of(pass.batch, activations, rows);
   op.gradient_scale = loss.gradient_scale;
   op.write_gradient = loss.gradients;
   head.forward(x, op.logits, false);
@@ -215,30 +213,28 @@ void Decoder::head_chunk(const PassContext& pass, const DeviceBatch& batch, cons
   if (trainable) trainable->weight_gradient(op.dlogits, x);
 }
 
-void Decoder::forward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
-                      const LossPlan& loss) const {
-  run_blocks(pass, batch, activations);
+void Decoder::forward(const Pass& pass, const Activations& activations, const LossPlan& loss) const {
+  run_blocks(pass, activations);
   const ProfilerRange range(pass.profile_ranges, "head");
-  head_input(pass, batch, activations);
-  const std::int64_t rows = batch.target_rows.size(0), chunk = activations.logits.size(0);
+  head_input(pass, activations);
+  const std::int64_t rows = pass.batch.target_rows.size(0), chunk = activations.logits.size(0);
   for (std::int64_t begin = 0; begin < rows; begin += chunk) {
-    head_chunk(pass, batch, activations, loss, {begin, std::min(chunk, rows - begin)});
+    head_chunk(pass, activations, loss, {begin, std::min(chunk, rows - begin)});
   }
 }
 
-TensorView Decoder::logits(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const {
-  run_blocks(pass, batch, activations);
-  head_input(pass, batch, activations);
-  const std::int64_t rows = batch.target_rows.size(0);
+TensorView Decoder::logits(const Pass& pass, const Activations& activations) const {
+  run_blocks(pass, activations);
+  head_input(pass, activations);
+  const std::int64_t rows = pass.batch.target_rows.size(0);
   SHARDORA_CHECK(rows <= activations.logits.size(0));
   const TensorView out = activations.logits.rows(0, rows);
   (head_ ? *head_ : *embedding_).forward(activations.head_normed.rows(0, rows), out, false);
   return out;
 }
 
-Decoder::RowSums Decoder::row_sums(const PassContext& pass, const DeviceBatch& batch,
-                                   const Activations& activations) const {
-  const CrossEntropy op = cross_entropy_of(batch, activations, {0, batch.target_rows.size(0)});
+Decoder::RowSums Decoder::row_sums(const Pass& pass, const Activations& activations) const {
+  const CrossEntropy op = cross_entropy_of(pass.batch, activations, {0, pass.batch.target_rows.size(0)});
   sum_rows(pass, op);
   return {.largest = op.row_max, .sums = op.sums.rows(0, 1).reshaped(op.row_max.shape)};
 }
@@ -248,9 +244,8 @@ std::int64_t Decoder::lowest_trained_layer() const {
          blocks_.begin();
 }
 
-void Decoder::backward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
-                       const LayerDone& layer_done) const {
-  const std::int64_t tokens = batch.tokens.size(0), rows = batch.target_rows.size(0);
+void Decoder::backward(const Pass& pass, const Activations& activations, const LayerDone& layer_done) const {
+  const std::int64_t tokens = pass.batch.tokens.size(0), rows = pass.batch.target_rows.size(0);
   ScratchScope scope(pass.scratch);
   const TensorView d_normed = activations.d_head.rows(0, rows),
                    dh = scope.take({tokens, config_.hidden_size}, d_normed.dtype);
@@ -262,18 +257,18 @@ void Decoder::backward(const PassContext& pass, const DeviceBatch& batch, const 
                                    .dx = d_normed,
                                    .accumulate = false,
                                    .dweight = final_norm_.dweight});
-  scatter_rows(pass.backend, {.from = d_normed, .rows = batch.target_rows, .to = dh});
+  scatter_rows(pass.backend, {.from = d_normed, .rows = pass.batch.target_rows, .to = dh});
   const auto lowest = static_cast<std::size_t>(lowest_trained_layer());
   const bool embedding_trains = trainable_embedding_ != nullptr;
   for (std::size_t layer = blocks_.size(); layer-- > lowest;) {
     const ProfilerRange range(pass.profile_ranges, "layer backward", static_cast<std::int64_t>(layer));
     const bool goes_on = embedding_trains || layer != lowest;
     // The last layer's activations are still there. Its output is written again too: the same bits, for nobody.
-    if (activations.layers_share && layer + 1 < blocks_.size()) run_block(pass, batch, activations, layer);
-    blocks_[layer].backward(pass, batch, activations.slots[layer], dh, goes_on);
+    if (activations.layers_share && layer + 1 < blocks_.size()) run_block(pass, activations, layer);
+    blocks_[layer].backward(pass, activations.slots[layer], dh, goes_on);
     if (layer_done) layer_done(static_cast<std::int64_t>(layer));
   }
-  if (embedding_trains) trainable_embedding_->scatter_rows(batch.tokens, vocabulary_.begin, dh);
+  if (embedding_trains) trainable_embedding_->scatter_rows(pass.batch.tokens, vocabulary_.begin, dh);
 }
 
 }  // namespace shardora

@@ -54,7 +54,7 @@ class Decoder {
   void declare_parameters(ParameterSet& parameters);
   void load_trainable(WeightSource& source, std::int64_t positions, ParameterSet& parameters);
 
-  std::vector<Linear*> linears();             // in order of the layers
+  std::vector<DoraLinear*> linears();         // in order of the layers
   std::int64_t lowest_trained_layer() const;  // how many layers there are, where none trains
   const ModelConfig& config() const { return config_; }
   const PlacementRule& rule() const { return rule_; }
@@ -75,21 +75,19 @@ class Decoder {
   DeviceBatch upload(const Batch& batch, const CachePlaces& places, const Activations& activations) const;
 
   // Adds the micro-batch's losses and correct predictions to activations.loss.
-  void forward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
-               const LossPlan& loss) const;
+  void forward(const Pass& pass, const Activations& activations, const LossPlan& loss) const;
   // From the loss down to the lowest layer that trains. Parameter gradients accumulate.
   // `layer_done` is called when this rank's gradients of that layer, and of all above it, have been queued.
   using LayerDone = std::function<void(std::int64_t layer)>;
-  void backward(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
-                const LayerDone& layer_done = {}) const;
+  void backward(const Pass& pass, const Activations& activations, const LayerDone& layer_done = {}) const;
   // Logits over this rank's columns of the vocabulary at the batch's target rows, into activations.logits, which holds
   // them only if there are at most chunk_rows().
-  TensorView logits(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
+  TensorView logits(const Pass& pass, const Activations& activations) const;
   // Of those logits, over the whole vocabulary: each row's largest, and its sum of exp(logit - largest).
   struct RowSums {
     TensorView largest, sums;  // [rows]
   };
-  RowSums row_sums(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
+  RowSums row_sums(const Pass& pass, const Activations& activations) const;
   std::int64_t chunk_rows() const;                  // rows of the head's input that are worked on at a time
   Range vocabulary() const { return vocabulary_; }  // this rank's columns
 
@@ -103,14 +101,12 @@ class Decoder {
   TensorView device_vector(WeightSource& source, const std::string& name, Range range);
   void load_tables(std::int64_t positions);
   const NamedShape& shape_of(const std::string& name) const;
-  void run_blocks(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
-  void run_block(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
-                 std::size_t layer) const;
+  void run_blocks(const Pass& pass, const Activations& activations) const;
+  void run_block(const Pass& pass, const Activations& activations, std::size_t layer) const;
   CrossEntropy cross_entropy_of(const DeviceBatch& batch, const Activations& activations, Range rows) const;
-  void sum_rows(const PassContext& pass, const CrossEntropy& op) const;
-  void head_input(const PassContext& pass, const DeviceBatch& batch, const Activations& activations) const;
-  void head_chunk(const PassContext& pass, const DeviceBatch& batch, const Activations& activations,
-                  const LossPlan& loss, Range rows) const;
+  void sum_rows(const Pass& pass, const CrossEntropy& op) const;
+  void head_input(const Pass& pass, const Activations& activations) const;
+  void head_chunk(const Pass& pass, const Activations& activations, const LossPlan& loss, Range rows) const;
   template <class Visit>
   void for_each_vector(const Visit& visit);
 

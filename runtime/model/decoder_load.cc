@@ -17,7 +17,7 @@ std::string layer_name(std::int64_t layer, std::string_view module) {
   return fmt::format("model.layers.{}.{}", layer, module);
 }
 
-void set_linear(Linear& linear, std::string name, Range in, Range out) {
+void set_linear(DoraLinear& linear, std::string name, Range in, Range out) {
   linear.kind = PlacementRule::kind(name);
   linear.name = std::move(name);
   linear.in_range = in, linear.out_range = out;
@@ -46,10 +46,10 @@ void Decoder::build_block(Block& block, std::int64_t layer) {
     return rule_.of(tensor.name, tensor.shape, parallel_.rank()).used;
   };
   const Range hidden{0, config_.hidden_size};
-  const auto column = [&](Linear& linear, const char* module) {
+  const auto column = [&](DoraLinear& linear, const char* module) {
     set_linear(linear, name(module), hidden, out_of(name(module)));
   };
-  const auto row = [&](Linear& linear, const char* module) {  // what is cut of a row-parallel weight is its input
+  const auto row = [&](DoraLinear& linear, const char* module) {  // what is cut of a row-parallel weight is its input
     set_linear(linear, name(module), out_of(name(module)), hidden);
   };
   column(block.q, "self_attn.q_proj");
@@ -76,10 +76,10 @@ const NamedShape& Decoder::shape_of(const std::string& name) const {
   refuse(ExitStatus::kInternal, "{}: the model has no such tensor", name);
 }
 
-std::vector<Linear*> Decoder::linears() {
-  std::vector<Linear*> all;
+std::vector<DoraLinear*> Decoder::linears() {
+  std::vector<DoraLinear*> all;
   for (Block& block : blocks_) {
-    for (Linear* linear : block.linears()) all.push_back(linear);
+    for (DoraLinear* linear : block.linears()) all.push_back(linear);
   }
   return all;
 }
@@ -89,7 +89,7 @@ std::int64_t Decoder::weight_bytes() const {
   if (head_) total += head_->bytes();
   for (const DeviceBuffer& buffer : buffers_) total += buffer.bytes();
   for (const Block& block : blocks_) {
-    for (const Linear* linear : {&block.q, &block.k, &block.v, &block.o, &block.gate, &block.up, &block.down}) {
+    for (const DoraLinear* linear : {&block.q, &block.k, &block.v, &block.o, &block.gate, &block.up, &block.down}) {
       if (linear->weight) total += linear->weight->bytes();
     }
   }
@@ -111,12 +111,12 @@ void Decoder::for_each_vector(const Visit& visit) {
       norm(layer_name(layer, "self_attn.q_norm.weight"), block.q_norm, config_.head_dim);
       norm(layer_name(layer, "self_attn.k_norm.weight"), block.k_norm, config_.head_dim);
     }
-    const auto bias = [&](Linear& linear, bool present) {
+    const auto bias = [&](DoraLinear& linear, bool present) {
       if (present) visit(linear.name + ".bias", linear.bias, linear.dbias, linear.out_range);
     };
-    for (Linear* linear : {&block.q, &block.k, &block.v}) bias(*linear, config_.attention_bias);
+    for (DoraLinear* linear : {&block.q, &block.k, &block.v}) bias(*linear, config_.attention_bias);
     bias(block.o, config_.attention_output_bias);
-    for (Linear* linear : {&block.gate, &block.up, &block.down}) bias(*linear, config_.mlp_bias);
+    for (DoraLinear* linear : {&block.gate, &block.up, &block.down}) bias(*linear, config_.mlp_bias);
   }
   norm(kFinalNorm, final_norm_, config_.hidden_size);
 }
@@ -129,7 +129,7 @@ std::vector<Decoder::FrozenBytes> Decoder::frozen_bytes() {
   };
   add_matrix(kEmbedding, *embedding_);
   if (head_) add_matrix(kHead, *head_);
-  for (const Linear* linear : linears()) add_matrix(linear->name + ".weight", *linear->weight);
+  for (const DoraLinear* linear : linears()) add_matrix(linear->name + ".weight", *linear->weight);
   for_each_vector([&](const std::string& name, TensorView& view, TensorView&, Range) { all.push_back({name, view}); });
   all.push_back({"the cosines of rotary positions", cosines_});
   all.push_back({"the sines of rotary positions", sines_});
@@ -172,7 +172,7 @@ void Decoder::load_frozen(WeightSource& source, std::int64_t positions, const Fr
   const bool tied = config_.tie_word_embeddings;
   embedding_ = matrix(kEmbedding, 0, vocabulary_, {.for_forward = tied, .for_backward = tied, .for_gather = true});
   if (!tied) head_ = matrix(kHead, 0, vocabulary_, {});
-  for (Linear* linear : linears()) {
+  for (DoraLinear* linear : linears()) {
     const bool column = linear->kind == LinearKind::kColumn;
     linear->weight =
         matrix(linear->name + ".weight", column ? 0 : 1, column ? linear->out_range : linear->in_range, {});
@@ -215,7 +215,7 @@ void Decoder::load_trainable(WeightSource& source, std::int64_t positions, Param
     trainable_head_ = head.get();
     head_ = std::move(head);
   }
-  for (Linear* linear : linears()) {
+  for (DoraLinear* linear : linears()) {
     auto weight = matrix(linear->name + ".weight", linear->out_range);
     linear->trainable = weight.get();
     linear->weight = std::move(weight);

@@ -61,7 +61,7 @@ void forward_all(LoadedModel& model, const Context& context, const Dataset& data
     }
     for (const Batch& batch : micro_batches(sequences, datasets, grid.data.rank, grid.data.size, packing)) {
       const DeviceBatch on_device = decoder.upload(batch, model.activations());
-      decoder.forward(model.pass(on_device, 0, false), on_device, model.activations(), {});
+      decoder.forward(model.pass(on_device, 0, false), model.activations(), {});
       if (done) done(batch, begin);
     }
   }

@@ -109,12 +109,11 @@ void LoadedModel::dry_run() {
   if (workspace > 0) memory_.segments.push_back({"attention", workspace});
 }
 
-PassContext LoadedModel::pass(const DeviceBatch& batch, std::int64_t step, bool training) {
+Pass LoadedModel::pass(const DeviceBatch& batch, std::int64_t step, bool training) {
   return {.backend = context_.backend,
           .parallel = *parts_->parallel,
           .scratch = *arena_,
-          .positions = batch.positions,
-          .sequence_indices = batch.sequence_indices,
+          .batch = batch,
           .step = step,
           .training = training,
           .profile_ranges = options_.train.profile_ranges};

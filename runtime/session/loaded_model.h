@@ -48,7 +48,8 @@ class LoadedModel {
   // What this rank holds where it computes: of the device, all that is taken there now; of the host, its peak.
   std::int64_t used_bytes() const;
 
-  PassContext pass(const DeviceBatch& batch, std::int64_t step, bool training);
+  // Of a batch that outlives it.
+  Pass pass(const DeviceBatch& batch, std::int64_t step, bool training);
   void refresh_norms();
   void finish_gradients();
 

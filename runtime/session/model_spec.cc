@@ -8,11 +8,11 @@ namespace {
 
 void take_structure(const BuiltModel& parts, DryRun& dry_run) {
   Decoder& decoder = *parts.decoder;
-  std::map<const Linear*, std::int64_t> ranks;
+  std::map<const DoraLinear*, std::int64_t> ranks;
   if (parts.adapter) {
     for (const AdaptedModule& module : parts.adapter->modules()) ranks[module.linear] = module.rank;
   }
-  for (const Linear* linear : decoder.linears()) {
+  for (const DoraLinear* linear : decoder.linears()) {
     const auto found = ranks.find(linear);
     dry_run.linears.push_back({.layer = layer_of(linear->name),
                                .in_features = linear->in_features,
@@ -112,13 +112,11 @@ DryRun ModelSpec::dry_run() const {
   NoWeights source;
   const std::unique_ptr<BuiltModel> parts = assemble(*backend, tensor_group, arena, source);
   const Activations& activations = parts->activations;
-  const PassContext pass{
-      *backend, *parts->parallel, arena, activations.storage.positions, activations.storage.sequence_indices,
-      1,        plan_.training};
+  const Pass pass{*backend, *parts->parallel, arena, activations.storage, 1, plan_.training};
   if (parts->adapter) parts->adapter->refresh_norms(tensor_group, arena);
   dry_run.step = tensor_group.take_traffic();
-  parts->decoder->forward(pass, activations.storage, activations, {.gradients = plan_.training});
-  if (plan_.training) parts->decoder->backward(pass, activations.storage, activations);
+  parts->decoder->forward(pass, activations, {.gradients = plan_.training});
+  if (plan_.training) parts->decoder->backward(pass, activations);
   dry_run.micro_batch = tensor_group.take_traffic();
   if (parts->adapter && plan_.training) parts->adapter->finish_gradients(tensor_group, arena);
   dry_run.step += tensor_group.take_traffic();

@@ -104,13 +104,13 @@ void TrainStep::accumulate_gradients(std::int64_t step) {
       const ProfilerRange data = clock_.enter(Phase::kData);
       on_device = decoder.upload(*batch, activations);
     }
-    const PassContext pass = model.pass(on_device, step, true);
+    const Pass pass = model.pass(on_device, step, true);
     {
       const ProfilerRange forward = clock_.enter(Phase::kForward);
-      decoder.forward(pass, on_device, activations, loss);
+      decoder.forward(pass, activations, loss);
     }
     const ProfilerRange backward = clock_.enter(Phase::kBackward);
-    decoder.backward(pass, on_device, activations, packer_.at_end() ? layer_done_ : kAllAtOnce);
+    decoder.backward(pass, activations, packer_.at_end() ? layer_done_ : kAllAtOnce);
   }
   if (!layer_done_ || !packer_.empty()) return;
   // The last step of a run may leave a rank without a sequence: the others sum their layers with it.

@@ -28,7 +28,7 @@ double median(std::vector<double> values) {
 
 ProductFloor::ProductFloor(Backend& backend, Decoder& decoder, const Batch& batch, const FloorTypes& types)
     : backend_(backend), types_(types), layers_(decoder.config().num_hidden_layers), attention_width_(0) {
-  const std::vector<Linear*> linears = decoder.linears();
+  const std::vector<DoraLinear*> linears = decoder.linears();
   const std::size_t in_a_layer = linears.size() / static_cast<std::size_t>(layers_);
   std::int64_t widest = 0;
   const auto add = [&](std::vector<Product>& to, std::int64_t out, std::int64_t in, std::int64_t count) {

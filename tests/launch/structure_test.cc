@@ -168,7 +168,7 @@ TEST(Structure, TheRulesAllowWhatTheRoomsAreMeantToKnow) {
       {"runtime/comm/nccl_communicator.cc", "#include <nccl.h>"},
       {"runtime/formats/json.h", "#include <nlohmann/json_fwd.hpp>"},
       {"runtime/formats/json.cc", "#include <nlohmann/json.hpp>"},
-      {"runtime/adapter/dora.cc", "#include \"runtime/model/linear.h\""},
+      {"runtime/adapter/dora.cc", "#include \"runtime/model/dora_linear.h\""},
       {"runtime/observe/ranges.cc", "#include <nvtx3/nvToolsExt.h>"},
       {"launch/options.cc", "#include <boost/program_options.hpp>\n#include \"runtime/options.h\""},
   };

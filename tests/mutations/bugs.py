@@ -128,7 +128,7 @@ ADAPTATION = [
         OUTPUT),
     Bug("a parameter change not noted", "stale norms are refused", "TrainStep::update", "...parameters_changed(); ...;", ";",
         OUTPUT),
-    Bug("stale norms not refused", "stale norms are refused", "Linear::forward", "...SHARDORA_CHECK(...)", "",
+    Bug("stale norms not refused", "stale norms are refused", "DoraLinear::forward", "...SHARDORA_CHECK(...)", "",
         "Stale|training"),
     Bug("cancelling norms not repaired", "norm of W + s B A", "norms:", "kCancelling = 1.0F / 16", "kCancelling = 0",
         "training"),
@@ -439,8 +439,8 @@ RECOMPUTE = [
     Bug("a layer's activations are not made again", "recomputation", "Decoder::backward", "...run_block(...);", "",
         "training|Recompute"),
     Bug("recomputed layers drop nothing", "recomputation", "Decoder::backward", "run_block(...);",
-        "{ PassContext plain{pass.backend, pass.parallel, pass.scratch, pass.positions, pass.sequence_indices, pass.step, "
-        "false}; run_block(plain, batch, activations, layer); }", "training|Recompute"),
+        "{ Pass plain{pass.backend, pass.parallel, pass.scratch, pass.batch, pass.step, false}; "
+        "run_block(plain, activations, layer); }", "training|Recompute"),
     Bug("recomputed layers share h", "recomputation", "take_slots", ".h = inputs[i",
         ".h = inputs[recompute == Recompute::kFull ? 0 : i", "training|Recompute"),
     Bug("without training every layer is like the first", "layers that differ", "take_slots", "= blocks_[i]",

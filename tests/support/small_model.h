@@ -130,10 +130,10 @@ class SmallModel {
     const Activations& activations = model_->activations();
     backend_->zero(activations.loss);
     const DeviceBatch device = model_->decoder().upload(batch, activations);
-    const PassContext pass = model_->pass(device, step, true);
+    const Pass pass = model_->pass(device, step, true);
     const float scale = 1.0F / static_cast<float>(batch.targets.size());
-    model_->decoder().forward(pass, device, activations, {.gradient_scale = scale, .gradients = gradients});
-    if (gradients) model_->decoder().backward(pass, device, activations);
+    model_->decoder().forward(pass, activations, {.gradient_scale = scale, .gradients = gradients});
+    if (gradients) model_->decoder().backward(pass, activations);
     double sums[2] = {0, 0};
     backend_->copy_to_host(view_of(std::span<double>(sums), {2}), activations.loss);
     backend_->synchronize();

@@ -54,9 +54,9 @@ void GroupRun::step(const CachedBatch& cached) {
   LoadedModel& model = parts_.model;
   const Decoder& decoder = model.decoder();
   const DeviceBatch batch = decoder.upload(cached.batch, cached.places, model.activations());
-  const PassContext pass = model.pass(batch, 0, false);
-  const TensorView logits = decoder.logits(pass, batch, model.activations());
-  const Decoder::RowSums sums = decoder.row_sums(pass, batch, model.activations());
+  const Pass pass = model.pass(batch, 0, false);
+  const TensorView logits = decoder.logits(pass, model.activations());
+  const Decoder::RowSums sums = decoder.row_sums(pass, model.activations());
   std::span<const Candidate> candidates = next_tokens_.choose(logits, sums, uniforms());
   const std::size_t each = candidates.size() / rows_.size();
   for (const auto& search : searches_) {

@@ -37,7 +37,7 @@ std::vector<float> logits_of(const RunOptions& options, const Context& context, 
   LoadedModel model(options, context, files,
                     {.limits = {.tokens = batch.size(), .sequences = 1}, .positions = batch.size()});
   const DeviceBatch device = model.decoder().upload(batch, model.activations());
-  const TensorView logits = model.decoder().logits(model.pass(device, 0, false), device, model.activations());
+  const TensorView logits = model.decoder().logits(model.pass(device, 0, false), model.activations());
   std::vector<float> host(static_cast<std::size_t>(logits.elements()));
   context.backend.copy_to_host(view_of(std::span(host), logits.shape), logits);
   context.backend.synchronize();

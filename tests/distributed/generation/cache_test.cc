@@ -60,7 +60,7 @@ class Cache : public ::testing::TestWithParam<std::string> {
   // [target rows, columns of this rank].
   std::vector<float> logits(const DeviceBatch& batch) {
     const Decoder& decoder = model_->decoder();
-    const TensorView found = decoder.logits(model_->pass(batch, 0, false), batch, model_->activations());
+    const TensorView found = decoder.logits(model_->pass(batch, 0, false), model_->activations());
     std::vector<float> host(static_cast<std::size_t>(found.elements()));
     backend_->copy_to_host(view_of(std::span(host), found.shape), found);
     backend_->synchronize();

@@ -133,8 +133,8 @@ TEST(Dropout, ChangesTheLossAndIsDrawnAnewEachStep) {
 TEST(Dropout, DrawsMasksOfItsOwnForEachModule) {
   SmallModel model(small_options({.dropout = 0.4}), small_config(), false);
   std::set<std::uint64_t> keys;
-  const std::vector<Linear*> linears = model.model().decoder().linears();
-  for (const Linear* linear : linears) keys.insert(linear->adapter->dropout_key.value);
+  const std::vector<DoraLinear*> linears = model.model().decoder().linears();
+  for (const DoraLinear* linear : linears) keys.insert(linear->adapter->dropout_key.value);
   EXPECT_EQ(keys.size(), linears.size());
 }
 

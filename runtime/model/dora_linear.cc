@@ -1,4 +1,4 @@
-#include "runtime/model/linear.h"
+#include "runtime/model/dora_linear.h"
 
 #include "kernels/dora.h"
 #include "kernels/elementwise.h"
@@ -6,18 +6,18 @@
 
 namespace shardora {
 
-bool Linear::needs_output() const {
+bool DoraLinear::needs_output() const {
   return !output_axis() || (adapter->dropout > 0 && adapter->dropout_scope == DropoutScope::kInput);
 }
 
-LinearSaved Linear::take_saved(Arena& arena, std::string_view segment, DType dtype, std::int64_t tokens) const {
+LinearSaved DoraLinear::take_saved(Arena& arena, std::string_view segment, DType dtype, std::int64_t tokens) const {
   LinearSaved saved;
   if (output_axis()) saved.u = arena.take(segment, dtype, {tokens, out_features});
   if (adapter) saved.z = arena.take(segment, dtype, {tokens, adapter->a.size(0)});
   return saved;
 }
 
-void Linear::forward(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView y) const {
+void DoraLinear::forward(const Pass& pass, TensorView x, const LinearSaved& saved, TensorView y) const {
   if (adapter) SHARDORA_CHECK(!adapter->version || adapter->version->norms == adapter->version->parameters);
   if (drops_all(pass)) return forward_dropping_all(pass, x, saved, y);
   const ScratchScope scope(pass.scratch);
@@ -33,39 +33,39 @@ void Linear::forward(const PassContext& pass, TensorView x, const LinearSaved& s
   if (kind == LinearKind::kRow) pass.parallel.row_parallel_output(u);
 }
 
-LinearProduct Linear::output(const PassContext& pass, const LinearSaved& saved, TensorView y) const {
+LinearProduct DoraLinear::output(const Pass& pass, const LinearSaved& saved, TensorView y) const {
   if (!leaves_gain(pass)) return {.u = y, .gain = {}, .bias = bias};
   return {.u = saved.u, .gain = adapter->gain, .bias = bias};
 }
 
-TensorView Linear::output_h(const PassContext& pass) const { return leaves_gain(pass) ? adapter->h : TensorView{}; }
+TensorView DoraLinear::output_h(const Pass& pass) const { return leaves_gain(pass) ? adapter->h : TensorView{}; }
 
-TensorView Linear::scaled_input(const PassContext& pass, TensorView x) const {
+TensorView DoraLinear::scaled_input(const Pass& pass, TensorView x) const {
   if (!input_axis()) return x;
   const TensorView scaled = pass.scratch.take("scratch", x.dtype, x.shape);
   scale_columns_forward(pass.backend, {.u = x, .gain = adapter->gain, .bias = {}, .y = scaled});
   return scaled;
 }
 
-TensorView Linear::adapter_input(const PassContext& pass, TensorView x) const {
+TensorView DoraLinear::adapter_input(const Pass& pass, TensorView x) const {
   if (!drops(pass)) return x;
   const TensorView dropped = pass.scratch.take("scratch", x.dtype, x.shape);
   dropout_into(pass, x, dropped, false);
   return dropped;
 }
 
-void Linear::dropout_into(const PassContext& pass, TensorView x, TensorView y, bool accumulate) const {
+void DoraLinear::dropout_into(const Pass& pass, TensorView x, TensorView y, bool accumulate) const {
   dropout(pass.backend, {.x = x,
                          .y = y,
                          .accumulate = accumulate,
                          .key = random_key(adapter->dropout_key, static_cast<std::uint64_t>(pass.step)),
-                         .sequence_indices = pass.sequence_indices,
-                         .positions = pass.positions,
+                         .sequence_indices = pass.batch.sequence_indices,
+                         .positions = pass.batch.positions,
                          .first_feature = adapter->first_feature,
                          .probability = adapter->dropout});
 }
 
-void Linear::forward_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView y) const {
+void DoraLinear::forward_dropping_all(const Pass& pass, TensorView x, const LinearSaved& saved, TensorView y) const {
   ScratchScope scope(pass.scratch);
   const TensorView dropped = scope.like(x);
   dropout_into(pass, x, dropped, false);
@@ -89,8 +89,8 @@ void Linear::forward_dropping_all(const PassContext& pass, TensorView x, const L
   if (kind == LinearKind::kRow) pass.parallel.row_parallel_output(y);
 }
 
-void Linear::backward(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView du, TensorView dx,
-                      bool accumulate) const {
+void DoraLinear::backward(const Pass& pass, TensorView x, const LinearSaved& saved, TensorView du, TensorView dx,
+                          bool accumulate) const {
   const ScratchScope scope(pass.scratch);
   if (!adapter) return backward_plain(pass, x, du, dx, accumulate);
   if (drops_all(pass)) {  // no gain is left to others: du = dy
@@ -101,16 +101,15 @@ void Linear::backward(const PassContext& pass, TensorView x, const LinearSaved& 
                       : backward_output(pass, x, saved, du, dx, accumulate);
 }
 
-void Linear::backward_plain(const PassContext& pass, TensorView x, TensorView dy, TensorView dx,
-                            bool accumulate) const {
+void DoraLinear::backward_plain(const Pass& pass, TensorView x, TensorView dy, TensorView dx, bool accumulate) const {
   if (dbias) column_sum(pass.backend, {.dy = dy, .dbias = dbias});
   if (trainable) trainable->weight_gradient(dy, x);
   if (dx) weight->input_gradient(dy, dx, accumulate);
 }
 
 // dz = s du B,  dB += s du^T z,  dA += dz^T x.  On the input axis dA += (dz^T x).g, which spares making x~ again.
-void Linear::factor_gradients(const PassContext& pass, TensorView du, TensorView adapter_x, TensorView z,
-                              TensorView dz) const {
+void DoraLinear::factor_gradients(const Pass& pass, TensorView du, TensorView adapter_x, TensorView z,
+                                  TensorView dz) const {
   const float s = adapter->scale;
   const TensorView da = adapter->da;
   matmul(pass.backend, {.a = du, .b = adapter->b, .c = dz, .scale = s});
@@ -125,8 +124,8 @@ void Linear::factor_gradients(const PassContext& pass, TensorView du, TensorView
 }
 
 // Also LoRA.
-void Linear::backward_output(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView du,
-                             TensorView dx, bool accumulate) const {
+void DoraLinear::backward_output(const Pass& pass, TensorView x, const LinearSaved& saved, TensorView du, TensorView dx,
+                                 bool accumulate) const {
   const TensorView dz = pass.scratch.take("scratch", saved.z.dtype, saved.z.shape);
   factor_gradients(pass, du, adapter_input(pass, x), saved.z, dz);
   if (!dx) return;
@@ -137,8 +136,8 @@ void Linear::backward_output(const PassContext& pass, TensorView x, const Linear
   dropout_into(pass, branch, dx, true);
 }
 
-void Linear::backward_input(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy,
-                            TensorView dx, bool accumulate) const {
+void DoraLinear::backward_input(const Pass& pass, TensorView x, const LinearSaved& saved, TensorView dy, TensorView dx,
+                                bool accumulate) const {
   ScratchScope scope(pass.scratch);
   const TensorView dz = scope.like(saved.z);
   factor_gradients(pass, dy, adapter_input(pass, x), saved.z, dz);
@@ -160,8 +159,8 @@ void Linear::backward_input(const PassContext& pass, TensorView x, const LinearS
 }
 
 // dx = dy W + D.(((g - 1).dy) W + dz A)
-void Linear::backward_output_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved,
-                                          TensorView dy, TensorView dx, bool accumulate) const {
+void DoraLinear::backward_output_dropping_all(const Pass& pass, TensorView x, const LinearSaved& saved, TensorView dy,
+                                              TensorView dx, bool accumulate) const {
   ScratchScope scope(pass.scratch);
   const TensorView du = scope.like(dy), dz = scope.like(saved.z);
   scale_columns_backward(pass.backend, {.dy = dy, .u = saved.u, .gain = adapter->gain, .du = du, .h = adapter->h});
@@ -176,8 +175,8 @@ void Linear::backward_output_dropping_all(const PassContext& pass, TensorView x,
 }
 
 // q = dy W + dz A,  h += sum x'.q,  dx = dy W + D.((g - 1).(dy W) + g.(dz A))
-void Linear::backward_input_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy,
-                                         TensorView dx, bool accumulate) const {
+void DoraLinear::backward_input_dropping_all(const Pass& pass, TensorView x, const LinearSaved& saved, TensorView dy,
+                                             TensorView dx, bool accumulate) const {
   ScratchScope scope(pass.scratch);
   const TensorView gain = adapter->gain, dropped = scope.like(x), dz = scope.like(saved.z), base = scope.like(x),
                    branch = scope.like(x), q = scope.like(x);

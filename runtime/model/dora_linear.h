@@ -19,8 +19,8 @@
 #include "kernels/random.h"
 #include "kernels/weight_matrix.h"
 #include "runtime/memory/arena.h"
+#include "runtime/model/pass.h"
 #include "runtime/model/placement.h"
-#include "runtime/model/tensor_parallel.h"
 #include "runtime/options.h"
 
 namespace shardora {
@@ -45,25 +45,13 @@ struct LinearAdapter {
   const AdapterVersion* version = nullptr;  // not owned
 };
 
-// What one pass over one micro-batch needs to know. Nothing is owned.
-struct PassContext {
-  Backend& backend;
-  const TensorParallel& parallel;
-  Arena& scratch;               // released block by block
-  TensorView positions;         // int32 [tokens]
-  TensorView sequence_indices;  // int64 [tokens]
-  std::int64_t step = 0;        // keys the dropout masks
-  bool training = false;        // dropout is active, and what backward needs is kept
-  bool profile_ranges = false;
-};
-
 // What a layer keeps from forward for backward, besides its input x, which the block keeps.
 struct LinearSaved {
   TensorView u;  // [tokens, out]: the product before the gain, where the gain's gradient needs it; else empty
   TensorView z;  // [tokens, r]
 };
 
-class Linear {
+class DoraLinear {
  public:
   std::string name;  // as in Hugging Face, without ".weight"
   LinearKind kind = LinearKind::kColumn;
@@ -81,41 +69,40 @@ class Linear {
 
   // This layer of x [tokens, in], but for what output() leaves to the pass that reads it. y [tokens, out]; empty where
   // it is not needed.
-  void forward(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView y) const;
+  void forward(const Pass& pass, TensorView x, const LinearSaved& saved, TensorView y) const;
   // What forward has written (saved.u or y), with the gain and the bias that are still to be applied.
-  LinearProduct output(const PassContext& pass, const LinearSaved& saved, TensorView y) const;
+  LinearProduct output(const Pass& pass, const LinearSaved& saved, TensorView y) const;
   // Where the pass that applies output()'s gain sums h; empty without a gain.
-  TensorView output_h(const PassContext& pass) const;
+  TensorView output_h(const Pass& pass) const;
   // du [tokens, out]: the gradient of output().u. dx (=|+=) this layer's input gradient (partial over the tensor group
   // for column-parallel layers, see TensorParallel); empty dx: not needed. Parameter gradients accumulate.
-  void backward(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView du, TensorView dx,
+  void backward(const Pass& pass, TensorView x, const LinearSaved& saved, TensorView du, TensorView dx,
                 bool accumulate) const;
 
  private:
-  bool drops(const PassContext& pass) const { return adapter && adapter->dropout > 0 && pass.training; }
-  bool drops_all(const PassContext& pass) const {
+  bool drops(const Pass& pass) const { return adapter && adapter->dropout > 0 && pass.training; }
+  bool drops_all(const Pass& pass) const {
     return drops(pass) && adapter->gain && adapter->dropout_scope == DropoutScope::kInput;
   }
-  bool leaves_gain(const PassContext& pass) const { return output_axis() && !drops_all(pass); }
+  bool leaves_gain(const Pass& pass) const { return output_axis() && !drops_all(pass); }
   bool output_axis() const { return adapter && adapter->gain && adapter->axis == MagnitudeAxis::kOutput; }
   bool input_axis() const { return adapter && adapter->gain && adapter->axis == MagnitudeAxis::kInput; }
   // x~ = g.x on the input axis, else x.
-  TensorView scaled_input(const PassContext& pass, TensorView x) const;
+  TensorView scaled_input(const Pass& pass, TensorView x) const;
   // D.x where the adapter's branch drops, else x.
-  TensorView adapter_input(const PassContext& pass, TensorView x) const;
-  void dropout_into(const PassContext& pass, TensorView x, TensorView y, bool accumulate) const;
-  void forward_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView y) const;
-  void factor_gradients(const PassContext& pass, TensorView du, TensorView adapter_x, TensorView z,
-                        TensorView dz) const;
-  void backward_output(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView du, TensorView dx,
+  TensorView adapter_input(const Pass& pass, TensorView x) const;
+  void dropout_into(const Pass& pass, TensorView x, TensorView y, bool accumulate) const;
+  void forward_dropping_all(const Pass& pass, TensorView x, const LinearSaved& saved, TensorView y) const;
+  void factor_gradients(const Pass& pass, TensorView du, TensorView adapter_x, TensorView z, TensorView dz) const;
+  void backward_output(const Pass& pass, TensorView x, const LinearSaved& saved, TensorView du, TensorView dx,
                        bool accumulate) const;
-  void backward_input(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy, TensorView dx,
+  void backward_input(const Pass& pass, TensorView x, const LinearSaved& saved, TensorView dy, TensorView dx,
                       bool accumulate) const;
-  void backward_output_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy,
+  void backward_output_dropping_all(const Pass& pass, TensorView x, const LinearSaved& saved, TensorView dy,
                                     TensorView dx, bool accumulate) const;
-  void backward_input_dropping_all(const PassContext& pass, TensorView x, const LinearSaved& saved, TensorView dy,
+  void backward_input_dropping_all(const Pass& pass, TensorView x, const LinearSaved& saved, TensorView dy,
                                    TensorView dx, bool accumulate) const;
-  void backward_plain(const PassContext& pass, TensorView x, TensorView dy, TensorView dx, bool accumulate) const;
+  void backward_plain(const Pass& pass, TensorView x, TensorView dy, TensorView dx, bool accumulate) const;
 };
 
 }  // namespace shardora
