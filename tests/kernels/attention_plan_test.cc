@@ -53,8 +53,8 @@ class PlannedAttention : public support::ActivationTest {
     const double rounding = narrow() ? support::kBf16 : 4e-6, gradient = narrow() ? 4 * rounding : rounding;
     support::expect_close(read(forward.o), expected.o, rounding, "o");
     support::expect_close(read(forward.lse), expected.lse, narrow() ? 1e-4 : rounding, "lse");
-    support::expect_close(read(backward.dq), expected.dq, gradient, "dq");
-    support::expect_close(read(backward.dk), expected.dk, gradient, "dk");
+    support::expect_close(read(backward.dq), expected.dq, gradient, "dq", 1);  // of one key they are 0
+    support::expect_close(read(backward.dk), expected.dk, gradient, "dk", 1);
     support::expect_close(read(backward.dv), expected.dv, gradient, "dv");
   }
 

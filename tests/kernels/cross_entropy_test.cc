@@ -13,13 +13,13 @@ using support::index;
 using support::kFp32;
 using support::Vector;
 
-struct Reference {
+struct LossReference {
   double loss = 0, correct = 0;
   Vector gradient;
 };
 
-Reference reference(const Vector& logits, const std::vector<std::int64_t>& targets) {
-  Reference result{.gradient = logits};
+LossReference loss_reference(const Vector& logits, const std::vector<std::int64_t>& targets) {
+  LossReference result{.gradient = logits};
   const std::size_t columns = targets.empty() ? 0 : logits.size() / targets.size();
   for (std::size_t t = 0; t < targets.size(); ++t) {
     const double* row = logits.data() + t * columns;
@@ -106,7 +106,7 @@ TEST_P(CrossEntropyTest, LossAndGradientMatchFloat64AtOddSizes) {
     for (const std::int64_t columns : {1, 17, 128, 1031, 1036, 2049}) {
       const Vector logits = support::random_vector(rows * columns, 1, -6, 9);
       const std::vector<std::int64_t> targets = some_targets(rows, columns);
-      const Reference expected = reference(logits, targets);
+      const LossReference expected = loss_reference(logits, targets);
       const CrossEntropy op = run(logits, targets, columns, {0})[0];
       const std::vector<double> loss = read<double>(op.loss);
       EXPECT_NEAR(loss[0], 10 + expected.loss, kFp32 * (10 + expected.loss));
@@ -120,7 +120,8 @@ TEST_P(CrossEntropyTest, GradientMatchesFiniteDifferencesAndCarriesTheScale) {
   const Vector logits = support::random_vector(3 * 29, 2, -3, 4);
   const std::vector<std::int64_t> targets{0, 28, 13};
   const CrossEntropy op = run(logits, targets, 29, {0}, 0.37F)[0];
-  Vector expected = support::finite_difference([&](const Vector& at) { return reference(at, targets).loss; }, logits);
+  Vector expected =
+      support::finite_difference([&](const Vector& at) { return loss_reference(at, targets).loss; }, logits);
   for (double& value : expected) value *= 0.37F;
   expect_output(gradient_of(op), expected, "dlogits");
 }
@@ -130,7 +131,7 @@ TEST_P(CrossEntropyTest, UnevenColumnShardsGiveWhatTheWholeGives) {
   const std::int64_t columns = 127;
   const Vector logits = support::random_vector(rows * columns, 3, -6, 9);
   const std::vector<std::int64_t> targets = some_targets(rows, columns);
-  const Reference expected = reference(logits, targets);
+  const LossReference expected = loss_reference(logits, targets);
   // The last two have shards without columns, as a small vocabulary on many ranks leaves.
   for (const std::vector<std::int64_t>& starts :
        {std::vector<std::int64_t>{0, 50}, {0, 1, 18, 90}, {0, 127}, {0, 0, 64, 64}}) {

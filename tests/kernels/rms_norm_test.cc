@@ -12,13 +12,13 @@ using support::kFp32;
 using support::Vector;
 constexpr double kEpsilon = 1e-5F;
 
-struct Reference {
+struct Normed {
   Vector y, rstd;
 };
 
-Reference reference(const Vector& x, const Vector& weight) {
+Normed normed(const Vector& x, const Vector& weight) {
   const std::size_t width = weight.size();
-  Reference result{x, {}};
+  Normed result{x, {}};
   for (std::size_t t = 0; t < x.size() / width; ++t) {
     double squares = 0;
     for (std::size_t j = 0; j < width; ++j) squares += x[t * width + j] * x[t * width + j];
@@ -63,7 +63,7 @@ TEST_P(RmsNorm, ForwardMatchesFloat64AtOddSizes) {
     const Vector x = drawn(rows * width, 1), weight = support::random_vector(width, 2);
     const TensorView y = unwritten_activations({rows, width}), rstd = unwritten({rows});
     rms_norm_forward(*backend_, {.x = activations({rows, width}, x), .weight = floats(weight), .y = y, .rstd = rstd});
-    const Reference expected = reference(x, weight);
+    const Normed expected = normed(x, weight);
     expect_output(y, expected.y, "y");
     expect_output(rstd, expected.rstd, "rstd");
   }
@@ -92,7 +92,7 @@ TEST_P(RmsNorm, BackwardMatchesFloat64AtOddSizes) {
   for (const auto& [rows, width] : kNormCases) {
     const Vector x = drawn(rows * width, 5), weight = support::random_vector(width, 6), dy = drawn(rows * width, 7);
     const Vector dx_before = drawn(rows * width, 3), dweight_before = support::random_vector(width, 8);
-    const Vector rstd = reference(x, weight).rstd;
+    const Vector rstd = normed(x, weight).rstd;
     for (const bool accumulate : {false, true}) {
       const TensorView dx = activations({rows, width}, dx_before), dweight = floats(dweight_before);
       rms_norm_backward(*backend_, {.dy = activations({rows, width}, dy),
@@ -117,9 +117,9 @@ TEST(RmsNormFormula, GradientsAreFiniteDifferences) {
     const Vector x = support::random_vector(width, 5), dy = support::random_vector(width, 7);
     const Vector weight = support::random_vector(width, 6);
     const auto loss = [&](const Vector& at_x, const Vector& at_weight) {
-      return support::dot(reference(at_x, at_weight).y, dy);
+      return support::dot(normed(at_x, at_weight).y, dy);
     };
-    const Gradients found = gradients(x, weight, dy, reference(x, weight).rstd);
+    const Gradients found = gradients(x, weight, dy, normed(x, weight).rstd);
     support::expect_close(found.dx, support::finite_difference([&](const Vector& at) { return loss(at, weight); }, x),
                           1e-7, "dx", 1);
     support::expect_close(found.dweight,
@@ -137,7 +137,7 @@ TEST_P(RmsNorm, BackwardWorksInPlace) {
   RmsNormBackward op{.dy = dy,
                      .x = activations({rows, width}, x),
                      .weight = floats(weight),
-                     .rstd = floats(reference(x, weight).rstd),
+                     .rstd = floats(normed(x, weight).rstd),
                      .dx = unwritten_activations({rows, width})};
   rms_norm_backward(*backend_, op);
   const std::vector<float> written = read(op.dx);
