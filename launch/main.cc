@@ -11,15 +11,11 @@
 #include <memory>
 #include <optional>
 
-#include "launch/build_id.h"
 #include "launch/commands/commands.h"
-#include "launch/compute.h"
-#include "launch/help.h"
-#include "launch/options.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/launcher.h"
 #include "runtime/comm/mpi_session.h"
-#include "runtime/model/weight_source.h"
+#include "runtime/session/backend_setup.h"
 
 namespace shardora {
 namespace {
@@ -49,25 +45,6 @@ void fill_standard_streams() {
 }
 
 const char* environment(const char* name) { return std::getenv(name); }
-
-CommandFunction function_of(const CommandInfo& command) {
-  switch (command.bit) {
-    case kTrain:
-      return run_train;
-    case kEval:
-      return run_eval;
-    case kMerge:
-      return run_merge;
-    case kGenerate:
-      return run_generate;
-    case kPlan:
-      return run_plan;
-    case kAnalyze:
-      return run_analyze;
-    default:
-      return run_inspect;
-  }
-}
 
 // What can be answered without any rank.
 std::optional<std::string> answer_at_once(const Words& words) {
@@ -105,7 +82,7 @@ std::unique_ptr<Deadline> make_deadline(const Words& words, const Reading& readi
   return std::make_unique<Deadline>(reading.invocation.options.doctor.timeout_seconds, environment);
 }
 
-ExitStatus run_command(MpiSession& session, Reading& reading, Deadline* deadline) {
+ExitStatus run_on_ranks(MpiSession& session, Reading& reading, Deadline* deadline) {
   Communicator& world = session.world();
   if (deadline != nullptr) deadline->met(session.host_group());
   Invocation& invocation = reading.invocation;
@@ -127,28 +104,29 @@ ExitStatus run_command(MpiSession& session, Reading& reading, Deadline* deadline
   const ProcessGrid& grid = session.make_grid(here);
   if (options.parallel.check_collectives) session.record().check_collectives();
   const Binding binding = bind_cores(session, here);
-  Compute compute(session, *invocation.command, options, grid, binding);
+  const bool host_work = (invocation.command->bit & (kMerge | kAnalyze | kInspect | kPlan)) != 0;
+  BackendSetup setup(session, options, grid, binding, host_work);
   session.record().start_is_over();
-  resolve_dtype(options, compute.backend().kind());  // a resumed run must find it again
+  resolve_dtype(options, setup.backend().kind());  // a resumed run must find it again
   Log log(world.rank(), false);
   log.info(fmt::format("shardora {} {}: {} rank{} = {} data x {} tensor; {}; {}", SHARDORA_VERSION,
                        invocation.command->name, world.size(), world.size() == 1 ? "" : "s", grid.data.size,
-                       grid.tensor.size, compute.note(), binding.note));
+                       grid.tensor.size, setup.note(), binding.note));
   // Any rank's, said by the lowest of them to rank 0: the log's other ranks are silent.
   const std::int64_t warns = binding.warning.empty() ? world.size() : world.rank();
   const std::int64_t first = world.all_reduce(warns, Reduction::kMin);
   if (first < world.size()) log.warn(world.broadcast(binding.warning, static_cast<int>(first)));
   if (!grid.warning.empty()) log.warn(grid.warning);
-  const Context context{.backend = compute.backend(),
-                        .grid = compute.grid(),
+  const Context context{.backend = setup.backend(),
+                        .grid = setup.grid(),
                         .log = log,
                         .stop_requested = stop_requested,
                         .resolved_config = resolved_config(options),
                         .ranks_on_host = session.host_local_size(),
-                        .ranks_on_device = compute.ranks_on_device(),
+                        .ranks_on_device = setup.ranks_on_device(),
                         .watchdog = &session.watchdog()};
   world.at(invocation.command->name);
-  return function_of(*invocation.command)(options, context);
+  return run_command(*invocation.command, options, context);
 }
 
 int report(int rank, ExitStatus status, const char* message) {
@@ -166,7 +144,7 @@ int end_all(MpiSession& session, ExitStatus status, const char* message) {
 
 int run(MpiSession& session, Reading& reading, Deadline* deadline) {
   try {
-    return static_cast<int>(run_command(session, reading, deadline));
+    return static_cast<int>(run_on_ranks(session, reading, deadline));
   } catch (const AgreedError& error) {
     return report(session.world().rank(), error.status(), error.what());
   } catch (...) {

@@ -141,7 +141,6 @@ struct PlanOptions {
   std::int64_t devices = 1;     // ranks: all tensor sizes that divide them are tried, or parallel.tensor above 1
   double device_memory = 0;     // GiB of a device; 0: what the device has, or what is free here
   std::int64_t tokens = 0;      // of one epoch, where data.train is not given
-  std::string calibration;      // a file of this or another machine's speeds; empty: measured each time
 };
 
 struct AnalyzeOptions {

@@ -6,16 +6,13 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
-#include "launch/binding.h"
-#include "launch/build_id.h"
 #include "launch/commands/commands.h"
-#include "launch/commands/result.h"
-#include "launch/compute.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/nccl_library.h"
 #include "runtime/jobs/doctor/judge.h"
 #include "runtime/jobs/doctor/report.h"
 #include "runtime/observe/device_table.h"
+#include "runtime/session/backend_setup.h"
 
 namespace shardora {
 namespace {
@@ -59,12 +56,12 @@ RankFacts look_at_rank(Communicator& world, int host, const Binding& binding, co
 }
 
 // As a run would compute. Where it would be refused, the reason becomes a finding, and the CPU serves the tests.
-std::unique_ptr<Compute> make_compute(MpiSession& session, const Invocation& invocation, const ProcessGrid& grid,
-                                      const Binding& binding, Findings& findings) {
+std::unique_ptr<BackendSetup> make_compute(MpiSession& session, const Invocation& invocation, const ProcessGrid& grid,
+                                           const Binding& binding, Findings& findings) {
   Communicator& world = session.world();
   std::string refusal;
   try {
-    return std::make_unique<Compute>(session, *invocation.command, invocation.options, grid, binding);
+    return std::make_unique<BackendSetup>(session, invocation.options, grid, binding);
   } catch (const AgreedError& error) {  // on all ranks; one of them has the words
     refusal = error.what();
   }
@@ -78,7 +75,7 @@ std::unique_ptr<Compute> make_compute(MpiSession& session, const Invocation& inv
   RunOptions on_cpu = invocation.options;
   on_cpu.parallel.backend = "cpu";
   on_cpu.parallel.communicator = "auto";
-  return std::make_unique<Compute>(session, *invocation.command, on_cpu, grid, binding);
+  return std::make_unique<BackendSetup>(session, on_cpu, grid, binding);
 }
 
 // The interface that carries MPI: the one it was told of, else the fastest. Its figures are rank 0's.
@@ -141,7 +138,7 @@ Examination examine(MpiSession& session, const Invocation& invocation, Deadline&
   if (!grid.warning.empty()) seen.findings.push_back({false, grid.warning});
   if (!binding.warning.empty()) seen.findings.push_back({false, binding.warning});
   deadline.at("the start of devices and their communicator");
-  const std::unique_ptr<Compute> compute = make_compute(session, invocation, grid, binding, seen.findings);
+  const std::unique_ptr<BackendSetup> compute = make_compute(session, invocation, grid, binding, seen.findings);
   seen.compute = compute->note();
   deadline.at("copies in memory");
   seen.copies = measure_copies(world);

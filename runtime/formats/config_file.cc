@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <optional>
 #include <sstream>
-#include <string_view>
 
 #include "kernels/check.h"
 #include "runtime/system/printable.h"
@@ -12,13 +11,7 @@
 namespace shardora {
 namespace {
 
-constexpr std::string_view kBlanks = " \t\r";
-
-std::string trimmed(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(kBlanks);
-  if (begin == std::string_view::npos) return {};
-  return std::string(text.substr(begin, text.find_last_not_of(kBlanks) + 1 - begin));
-}
+constexpr std::string_view kBlanks = " \t\r\n";
 
 // Where a comment begins in text that follows `before`; the text's end where there is none.
 std::size_t comment_in(std::string_view text, char before = ' ') {
@@ -47,6 +40,12 @@ std::optional<std::string> quoted_value(std::string_view text) {
 
 }  // namespace
 
+std::string trimmed(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(kBlanks);
+  if (begin == std::string_view::npos) return {};
+  return std::string(text.substr(begin, text.find_last_not_of(kBlanks) + 1 - begin));
+}
+
 std::vector<std::pair<std::string, std::string>> parse_config(const std::string& text, const std::string& where) {
   std::vector<std::pair<std::string, std::string>> entries;
   std::istringstream lines(text);
@@ -66,7 +65,7 @@ std::vector<std::pair<std::string, std::string>> parse_config(const std::string&
              number);
     }
     const std::string_view behind = std::string_view(line).substr(line.find('=') + 1);
-    const std::string key = (section == "." ? "" : section) + trimmed(content.substr(0, equals));
+    const std::string key = section + trimmed(content.substr(0, equals));
     const std::size_t begin = std::min(behind.find_first_not_of(kBlanks), behind.size());
     if (!behind.substr(begin).starts_with('"')) {
       entries.emplace_back(key, without_comment(behind, '='));

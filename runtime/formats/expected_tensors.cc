@@ -49,4 +49,14 @@ std::vector<NamedShape> expected_tensors(const ModelConfig& config) {
   return list.take();
 }
 
+std::vector<std::string> linear_modules(const ModelConfig& config) {
+  std::vector<std::string> modules;
+  for (const NamedShape& tensor : expected_tensors(config)) {
+    constexpr std::string_view kEnd = ".weight";
+    if (!tensor.name.ends_with("_proj.weight")) continue;
+    modules.push_back(tensor.name.substr(0, tensor.name.size() - kEnd.size()));
+  }
+  return modules;
+}
+
 }  // namespace shardora

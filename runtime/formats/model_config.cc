@@ -42,7 +42,10 @@ void refuse_unsupported(const JsonFields& fields) {
   const std::string activation = fields.text_or("hidden_act", "silu");
   if (activation != "silu") fields.refuse_value("hidden_act", "silu");
   for (const char* key : {"quantization_config", "compression_config"}) {
-    if (fields.has(key)) fields.refuse_value(key, "none: load the model in float32, bfloat16 or float16");
+    if (fields.has(key))
+      fields.refuse_value(key,
+                          "none: load the model in float32, bfloat16 or float16, or remove the key where its "
+                          "weights are not quantized");
   }
   for (const char* key : {"attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop"}) {
     if (fields.has(key) && fields.number(key, 0, 1) != 0) fields.refuse_value(key, "0");

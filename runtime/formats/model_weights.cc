@@ -28,10 +28,13 @@ void require_shape(const SafetensorsFile& file, const std::string& tensor, const
   }
 }
 
+constexpr const char* kEmbedding = "model.embed_tokens.weight";
+constexpr const char* kHead = "lm_head.weight";
+
 // What older versions of transformers stored, and what a tied model stores twice.
 bool is_known_extra(const std::string& tensor, const SafetensorsFile& file, const ModelConfig& config) {
   if (tensor.ends_with(".rotary_emb.inv_freq")) return true;
-  if (tensor != "lm_head.weight") return false;  // untied it is no extra
+  if (tensor != kHead) return false;  // untied it is no extra
   require_shape(file, tensor, {config.vocab_size, config.hidden_size});
   return true;
 }
@@ -42,6 +45,9 @@ ModelWeights::ModelWeights(const std::filesystem::path& folder, const ModelConfi
     : files_(open_weight_files(folder)) {
   for (std::size_t i = 0; i < files_.size(); ++i) {
     for (const auto& [tensor, entry] : files_[i].tensors()) file_index_[tensor] = i;
+  }
+  if (const auto head = file_index_.find(kHead); config.tie_word_embeddings && head != file_index_.end()) {
+    tied_head_ = &files_[head->second];
   }
   std::set<std::string> known;
   for (const NamedShape& expected : expected_tensors(config)) {
@@ -82,6 +88,27 @@ std::vector<std::pair<std::string, std::vector<std::string>>> ModelWeights::layo
     result.emplace_back(file.path().filename().string(), std::move(tensors));
   }
   return result;
+}
+
+bool ModelWeights::has_values(const std::string& name, const StoredTensor& other, int part, int parts) const {
+  const bool tied = name == kHead && !file_index_.contains(kHead);
+  if (!tied) return same_values({file_of(name), name}, other, part, parts);
+  if (tied_head_ != nullptr) return same_values({*tied_head_, kHead}, other, part, parts);
+  return same_values({file_of(kEmbedding), kEmbedding}, other, part, parts);
+}
+
+bool ModelWeights::has_another_head(int part, int parts) const {
+  return tied_head_ != nullptr && !same_values({*tied_head_, kHead}, {file_of(kEmbedding), kEmbedding}, part, parts);
+}
+
+std::string use_stored_head(const std::filesystem::path& folder, ModelConfig& config,
+                            std::optional<ModelWeights>& weights) {
+  config.tie_word_embeddings = false;
+  weights.emplace(folder, config);
+  return fmt::format(
+      "{}: {} differs from {}, though config.json has tie_word_embeddings = true: the stored head is used; set the key "
+      "to false, so that other programs use it too, or remove the tensor",
+      printable(folder.string()), kHead, kEmbedding);
 }
 
 std::string ModelWeights::fingerprint() const {

@@ -49,8 +49,12 @@ void copy_companions(const fs::path& base, const fs::path& to) {
   copy_companions(base / kTemplates, to / kTemplates);
 }
 
-void write_config(const fs::path& base, const fs::path& to, const std::string& dtype) {
-  nlohmann::ordered_json config = read_json(base / "config.json");
+void write_config(const fs::path& to, const ModelFolderContent& content) {
+  nlohmann::ordered_json config = read_json(content.base / "config.json");
+  const bool has_head = std::any_of(content.tensors.begin(), content.tensors.end(),
+                                    [](const NamedShape& tensor) { return tensor.name == "lm_head.weight"; });
+  if (has_head && config.contains("tie_word_embeddings")) config["tie_word_embeddings"] = false;
+  const std::string& dtype = content.dtype;
   if (!dtype.empty()) {
     const std::map<std::string, std::string> words = {{"F32", "float32"}, {"BF16", "bfloat16"}, {"F16", "float16"}};
     config[config.contains("dtype") ? "dtype" : "torch_dtype"] = words.at(dtype);
@@ -125,7 +129,7 @@ void write_companions(const fs::path& folder, const ModelFolderContent& content)
   // Readers look for a file of this name, and for an index where there is none.
   const bool single = content.layout.size() == 1 && content.layout[0].first == "model.safetensors";
   if (!single) write_index(folder, content);
-  write_config(content.base, folder, content.dtype);
+  write_config(folder, content);
   copy_companions(content.base, folder);
   sync_folder(folder);
 }

@@ -37,7 +37,8 @@ using ProduceTensor = std::function<void(const NamedShape&, const Sink&)>;
 // One file of the layout: whole or, on an error, not there. Ranks may write different files of one folder.
 void write_weight_file(const std::filesystem::path& folder, const ModelFolderContent& content, std::size_t file,
                        const ProduceTensor& produce);
-// Everything but the weights: their index, where they need one, config.json (its dtype is set where `dtype` is given),
+// Everything but the weights: their index, where they need one, config.json (its dtype is set where `dtype` is given,
+// and a head among the tensors is not a tied one),
 // and what a server needs of the base.
 void write_companions(const std::filesystem::path& folder, const ModelFolderContent& content);
 

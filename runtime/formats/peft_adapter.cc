@@ -13,6 +13,7 @@ namespace {
 
 constexpr const char* kConfig = "adapter_config.json";
 constexpr const char* kTensors = "adapter_model.safetensors";
+constexpr const char* kPickle = "adapter_model.bin";  // of older versions of PEFT
 constexpr JsonLimits kConfigLimits = {.bytes = 16'000'000, .depth = 16, .values = 1'000'000};
 
 // PEFT's names: A and B are modules with a weight, m is a parameter.
@@ -25,10 +26,17 @@ std::string name_in_file(const std::string& logical) {
 }  // namespace
 
 PeftAdapter read_peft_adapter(const std::filesystem::path& folder) {
-  const std::filesystem::path config = folder / kConfig, tensors = folder / kTensors;
+  const std::filesystem::path config = folder / kConfig, tensors = folder / kTensors, pickle = folder / kPickle;
   PeftAdapter adapter;
   adapter.config = parse_peft_config(read_json(config, kConfigLimits), printable(config.string()));
-  adapter.tensors = read_peft_tensors(tensors);
+  std::error_code ignored;
+  if (!std::filesystem::exists(tensors, ignored) && std::filesystem::exists(pickle, ignored)) {
+    refuse(ExitStatus::kBadInput,
+           "{}: pickle is not read, expected {}: save the adapter anew with PEFT 0.7 or newer, as "
+           "PeftModel.from_pretrained(base, folder).save_pretrained(new_folder) does",
+           printable(pickle.string()), kTensors);
+  }
+  read_peft_tensors(tensors, adapter);
   require_peft_tensors(adapter.config, adapter.tensors, printable(tensors.string()));
   return adapter;
 }

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/formats/safetensors.h"
+#include "runtime/formats/model_folder.h"
 
 namespace shardora {
 
@@ -28,6 +28,10 @@ struct PeftConfig {
   std::vector<std::pair<std::string, double>> alpha_pattern;
   std::string magnitude_axis = "output";  // "input" is written as peft_type SHARDORA
   std::string dropout_scope = "input";    // kept in our own key, which PEFT's maths equals only for "input"
+  // What settle_adapter() takes out.
+  std::string bias = "none";  // "lora_only", "all": what was trained beside the adapter
+  std::vector<std::string> modules_to_save;
+  bool began_with_eva = false;
 };
 
 struct PeftAdapter {
@@ -35,6 +39,8 @@ struct PeftAdapter {
   // Logical tensors by "<module>.lora_A", "<module>.lora_B", "<module>.lora_magnitude_vector" with <module> as in
   // Hugging Face ("model.layers.0.self_attn.q_proj"), fp32 (other float types are converted on reading).
   TensorMap tensors;
+  std::filesystem::path file;       // of the tensors
+  std::vector<std::string> copies;  // names in it of what should be the base's own: embeddings, head, biases
 };
 
 // Throws Error(kBadInput) naming file and key: unknown keys with a value, unsupported features, missing m under
@@ -43,6 +49,13 @@ struct PeftAdapter {
 PeftAdapter read_peft_adapter(const std::filesystem::path& folder);
 // Makes the folder, in one that is there. Every key that PEFT knows is written. Same tensors give the same bytes.
 void write_peft_adapter(const std::filesystem::path& folder, const PeftAdapter& adapter);
+
+// Takes out of an adapter that was read what changes nothing on this model, so that it computes as in PEFT: names of
+// modules and layers that the model lacks, keys of how training began, tensors and biases that equal the base's.
+// Returns a line for the log of each. Throws Error(kBadInput) where a tensor differs from the base's in the `part`-th
+// of `parts` stretches of its rows. Without `base` nothing is compared.
+std::vector<std::string> settle_adapter(PeftAdapter& adapter, const ModelConfig& config, const ModelWeights* base,
+                                        int part = 0, int parts = 1);
 
 // Which of the model's linear modules an adapter targets, and with which rank and alpha; PEFT's rules. Throws
 // Error(kUsage) where a target matches nothing, or names the output head.

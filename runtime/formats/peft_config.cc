@@ -15,7 +15,7 @@ using nlohmann::ordered_json;
 constexpr std::int64_t kMaxRank = 1 << 20, kMaxLayer = 100'000;
 constexpr double kMaxAlpha = 1e9;
 
-constexpr std::array<std::string_view, 15> kUsed = {"peft_type",
+constexpr std::array<std::string_view, 17> kUsed = {"peft_type",
                                                     "r",
                                                     "lora_alpha",
                                                     "lora_dropout",
@@ -29,23 +29,33 @@ constexpr std::array<std::string_view, 15> kUsed = {"peft_type",
                                                     "base_model_name_or_path",
                                                     "shardora_magnitude_axis",
                                                     "shardora_dropout_scope",
+                                                    "bias",
+                                                    "modules_to_save",
                                                     "layers_pattern"};
 // Where it came from, and what it was; they change nothing that is computed.
-constexpr std::array<std::string_view, 4> kNotes = {"peft_version", "inference_mode", "revision", "auto_mapping"};
+constexpr std::array<std::string_view, 5> kNotes = {"peft_version", "inference_mode", "revision", "auto_mapping",
+                                                    "eva_config"};
 
 // PEFT's defaults that are not null, false, [] or {}, and values that come to the same.
 bool is_harmless(const std::string& key, const ordered_json& value) {
   const bool nothing = value.is_null() || value == false || (value.is_structured() && value.empty());
   if (nothing) return true;
-  if (key == "bias") return value == "none";
   if (key == "task_type") return value == "CAUSAL_LM";
   if (key == "megatron_core") return value == "megatron.core";
   if (key == "qalora_group_size") return value == 16;
-  if (key == "init_lora_weights") return value == true || value == "gaussian" || value == "orthogonal";
+  if (key == "init_lora_weights")
+    return value == true || value == "gaussian" || value == "orthogonal" || value == "eva";
   return false;
 }
 
 void refuse_unsupported(const ordered_json& document, const JsonFields& fields) {
+  if (const ordered_json* const init = fields.find("init_lora_weights");
+      init != nullptr && !is_harmless("init_lora_weights", *init)) {
+    fields.refuse_value(
+        "init_lora_weights",
+        "true, false, gaussian, orthogonal or eva: another beginning may have changed the base's weights; "
+        "convert the adapter with PEFT's path_initial_model_for_weight_conversion");
+  }
   for (const auto& [key, value] : document.items()) {
     const bool known = std::find(kUsed.begin(), kUsed.end(), key) != kUsed.end() ||
                        std::find(kNotes.begin(), kNotes.end(), key) != kNotes.end();
@@ -149,6 +159,14 @@ PeftConfig parse_peft_config(const ordered_json& document, const std::string& wh
   }
   parse_modules(fields, "exclude_modules", config.exclude_modules, config.exclude_pattern);
   config.layers_to_transform = parse_layers(fields);
+  config.bias = fields.has("bias") ? fields.text("bias") : "none";
+  if (config.bias != "none" && config.bias != "lora_only" && config.bias != "all") {
+    fields.refuse_value("bias", "none, lora_only or all");
+  }
+  if (fields.has("modules_to_save")) {
+    config.modules_to_save = list_of_names(fields, "modules_to_save", *fields.find("modules_to_save"));
+  }
+  config.began_with_eva = fields.has("init_lora_weights") && *fields.find("init_lora_weights") == "eva";
   config.rank_pattern = parse_pattern<std::int64_t>(
       fields, "rank_pattern", [](const auto& patterns, const auto& key) { return patterns.integer(key, 1, kMaxRank); });
   config.alpha_pattern = parse_pattern<double>(fields, "alpha_pattern", [](const auto& patterns, const auto& key) {

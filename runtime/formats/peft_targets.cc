@@ -1,13 +1,15 @@
 // Which linear modules an adapter targets: PEFT's rules, with an error where PEFT would quietly adapt less than asked.
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <memory>
 #include <set>
 
+#include "runtime/formats/json.h"
 #include "runtime/formats/module_pattern.h"
-#include "runtime/formats/peft_adapter.h"
-#include "runtime/system/printable.h"
+#include "runtime/formats/peft_parts.h"
 
 namespace shardora {
 namespace {
@@ -172,6 +174,153 @@ std::vector<TargetModule> select_targets(const PeftConfig& config, const std::ve
            "target_modules: nothing is left to adapt after exclude_modules and layers_to_transform");
   }
   return targets;
+}
+
+namespace {
+
+const std::string& name_of(const std::string& name) { return name; }
+std::string name_of(std::int64_t layer) { return std::to_string(layer); }
+template <class Value>
+const std::string& name_of(const std::pair<std::string, Value>& entry) {
+  return entry.first;
+}
+
+template <class Entries, class Has>
+void drop_dead(const char* key, Entries& entries, const Has& has, std::vector<std::string>& dead) {
+  const auto end = std::stable_partition(entries.begin(), entries.end(), has);
+  for (auto entry = end; entry != entries.end(); ++entry) {
+    dead.push_back(fmt::format("{} '{}'", key, printable(name_of(*entry))));
+  }
+  entries.erase(end, entries.end());
+}
+
+// Entries of an adapter that is read, which match nothing in this model. What the user asks for is select_targets()'s.
+std::vector<std::string> drop_dead_names(PeftConfig& config, const std::vector<std::string>& modules) {
+  std::vector<std::string> dead;
+  const auto any = [&](const auto& matches) { return std::any_of(modules.begin(), modules.end(), matches); };
+  const auto is_target = [&](const std::string& target) {
+    return is_head(target) || any([&](const auto& module) { return names(target, module); });
+  };
+  const auto& targets = config.target_modules;
+  if (std::any_of(targets.begin(), targets.end(), is_target)) {  // else it is another model's
+    drop_dead("target_modules", config.target_modules, is_target, dead);
+  }
+  const auto matches = [&](const auto& entry) {
+    const ModulePattern pattern(entry.first, ModulePattern::Match::kSuffix, "adapter", ExitStatus::kBadInput);
+    return any([&](const auto& module) { return pattern.matches(module); });
+  };
+  drop_dead("rank_pattern", config.rank_pattern, matches, dead);
+  drop_dead("alpha_pattern", config.alpha_pattern, matches, dead);
+  const auto is_layer = [&](std::int64_t layer) {
+    return any([&](const auto& module) { return layer_of(module) == layer; });
+  };
+  const auto& layers = config.layers_to_transform;
+  if (std::any_of(layers.begin(), layers.end(), is_layer)) {
+    drop_dead("layers_to_transform", config.layers_to_transform, is_layer, dead);
+  }
+  return dead;
+}
+
+std::string module_of(const std::string& tensor) { return tensor.substr(0, tensor.rfind('.')); }
+
+// The base's names of the adapter's copies, once all are known to be equal.
+std::vector<std::string> compare_copies(const PeftAdapter& adapter, const ModelConfig& config, const ModelWeights* base,
+                                        int part, int parts) {
+  std::vector<std::string> copies;
+  if (adapter.copies.empty()) return copies;
+  const SafetensorsFile file(adapter.file);
+  const std::vector<NamedShape> tensors = expected_tensors(config);
+  for (const std::string& name : adapter.copies) {
+    std::string own = name.substr(kPeftPrefix.size());
+    constexpr std::string_view kWrapped = ".base_layer.";
+    if (const auto at = own.find(kWrapped); at != std::string::npos) own.replace(at, kWrapped.size(), ".");
+    const bool known = own == "lm_head.weight" || std::any_of(tensors.begin(), tensors.end(),
+                                                              [&](const auto& tensor) { return tensor.name == own; });
+    if (!known) {
+      refuse(ExitStatus::kBadInput, "{}: tensor '{}' is not part of a LoRA or DoRA adapter of linear layers",
+             printable(adapter.file.string()), printable(name));
+    }
+    if (base != nullptr && !base->has_values(own, {file, name}, part, parts)) {
+      refuse(
+          ExitStatus::kBadInput,
+          "{}: tensor '{}' differs from the base's, and is not part of a LoRA or DoRA adapter of linear layers: it was "
+          "trained beside it, or the vocabulary was changed; use that base, or save the adapter without it "
+          "(save_pretrained with save_embedding_layers=False)",
+          printable(adapter.file.string()), printable(name));
+    }
+    copies.push_back(own);
+  }
+  return copies;
+}
+
+// That nothing was trained beside the adapter which is not in its file.
+void require_copies(const PeftAdapter& adapter, const ModelConfig& config, const std::vector<std::string>& modules,
+                    const std::vector<std::string>& copies, std::vector<std::string>& lines) {
+  const PeftConfig& peft = adapter.config;
+  const std::string where = printable(adapter.file.string());
+  if (peft.bias != "none") {
+    std::set<std::string> trained;
+    for (const TargetModule& target : select_targets(peft, modules)) trained.insert(target.name);
+    bool has_biases = false;
+    for (const NamedShape& tensor : expected_tensors(config)) {
+      if (!tensor.name.ends_with(".bias")) continue;
+      if (peft.bias == "lora_only" && !trained.contains(module_of(tensor.name))) continue;
+      has_biases = true;
+      if (std::find(copies.begin(), copies.end(), tensor.name) != copies.end()) continue;
+      refuse(ExitStatus::kBadInput,
+             "{}: bias is \"{}\", and the model has {}, which is not there: expected the base's own biases in the "
+             "file, or "
+             "bias none; trained biases are not supported",
+             where, peft.bias, tensor.name);
+    }
+    lines.push_back(fmt::format("{}: bias = {} changes nothing: {}", where, peft.bias,
+                                has_biases ? "its biases equal the base's" : "the adapted layers have no biases"));
+  }
+  const auto is_in = [](const std::string& module, const std::vector<std::string>& tensors) {
+    return std::any_of(tensors.begin(), tensors.end(), [&](const auto& t) { return names(module, module_of(t)); });
+  };
+  std::vector<std::string> all = {"lm_head.weight"};
+  for (const NamedShape& tensor : expected_tensors(config)) all.push_back(tensor.name);
+  for (const std::string& module : peft.modules_to_save) {
+    if (is_in(module, copies)) continue;
+    if (!is_in(module, all)) {
+      lines.push_back(
+          fmt::format("{}: modules_to_save '{}' is left out: this model lacks it", where, printable(module)));
+      continue;
+    }
+    refuse(ExitStatus::kBadInput,
+           "{}: modules_to_save names '{}', whose weights are not there: expected none, or the base's own", where,
+           printable(module));
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> settle_adapter(PeftAdapter& adapter, const ModelConfig& config, const ModelWeights* base,
+                                        int part, int parts) {
+  std::vector<std::string> lines;
+  PeftConfig& peft = adapter.config;
+  const std::string where = printable(adapter.file.string());
+  const std::vector<std::string> modules = linear_modules(config);
+  if (const std::vector<std::string> dead = drop_dead_names(peft, modules); !dead.empty()) {
+    lines.push_back(
+        fmt::format("{}: left out as by PEFT, for this model lacks them: {}", where, fmt::join(dead, ", ")));
+  }
+  if (peft.began_with_eva) {
+    lines.push_back(fmt::format("{}: init_lora_weights = eva changes nothing once an adapter is stored", where));
+  }
+  const std::vector<std::string> copies = compare_copies(adapter, config, base, part, parts);
+  if (!copies.empty()) {
+    lines.push_back(fmt::format(
+        "{}: {}: {}", where, base != nullptr ? "left out, for they equal the base's" : "not compared with the base's",
+        fmt::join(copies, ", ")));
+  }
+  require_copies(adapter, config, modules, copies, lines);
+  adapter.copies.clear();
+  peft.bias = "none";
+  peft.modules_to_save.clear();
+  peft.began_with_eva = false;
+  return lines;
 }
 
 }  // namespace shardora

@@ -13,7 +13,6 @@
 namespace shardora {
 namespace {
 
-constexpr std::string_view kPrefix = "base_model.model.";
 constexpr std::string_view kA = ".lora_A", kB = ".lora_B", kMagnitude = ".lora_magnitude_vector";
 
 struct Spelling {
@@ -33,14 +32,19 @@ constexpr std::array<Spelling, 11> kSpellings = {{{".lora_A.weight", kA},
 
 // "<module>.lora_A" and so on; nothing where the name is none of an adapter's.
 std::optional<std::string> logical_name(std::string_view name) {
-  if (!name.starts_with(kPrefix)) return std::nullopt;
-  name.remove_prefix(kPrefix.size());
+  if (!name.starts_with(kPeftPrefix)) return std::nullopt;
+  name.remove_prefix(kPeftPrefix.size());
   for (const Spelling& spelling : kSpellings) {
     if (!name.ends_with(spelling.in_file) || name.size() == spelling.in_file.size()) continue;
     name.remove_suffix(spelling.in_file.size());
     return std::string(name) + std::string(spelling.logical);
   }
   return std::nullopt;
+}
+
+bool may_be_the_bases(const std::string& name) {
+  return name.starts_with(kPeftPrefix) && name.find("lora_") == std::string::npos &&
+         (name.ends_with(".weight") || name.ends_with(".bias"));
 }
 
 // Some tools keep m as a column.
@@ -106,23 +110,26 @@ void require_module(const PeftConfig& config, const TensorMap& tensors, const st
 
 }  // namespace
 
-TensorMap read_peft_tensors(const std::filesystem::path& path) {
+void read_peft_tensors(const std::filesystem::path& path, PeftAdapter& adapter) {
   const SafetensorsFile file(path);
-  TensorMap tensors;
+  adapter.file = path;
   for (const auto& [name, entry] : file.tensors()) {
     const std::optional<std::string> logical = logical_name(name);
+    if (!logical && may_be_the_bases(name)) {
+      adapter.copies.push_back(name);
+      continue;
+    }
     if (!logical) {
       refuse(ExitStatus::kBadInput, "{}: tensor '{}' is not part of a LoRA or DoRA adapter of linear layers",
              printable(path.string()), printable(name));
     }
     HostTensor tensor = read_as_f32(file, name);
     if (logical->ends_with(kMagnitude)) drop_column_axis(tensor.shape);
-    if (!tensors.emplace(*logical, std::move(tensor)).second) {
+    if (!adapter.tensors.emplace(*logical, std::move(tensor)).second) {
       refuse(ExitStatus::kBadInput, "{}: tensor '{}' is there twice, in two spellings", printable(path.string()),
              printable(name));
     }
   }
-  return tensors;
 }
 
 void require_peft_tensors(const PeftConfig& config, const TensorMap& tensors, const std::string& where) {

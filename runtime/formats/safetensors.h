@@ -60,6 +60,14 @@ class SafetensorsFile {
   std::unique_ptr<Impl> impl_;
 };
 
+// Whether two tensors have one shape and, in the `part`-th of `parts` stretches of rows, the same values, whatever
+// their types. Throws as reading does.
+struct StoredTensor {
+  const SafetensorsFile& file;
+  std::string name;
+};
+bool same_values(const StoredTensor& a, const StoredTensor& b, int part = 0, int parts = 1);
+
 // Checks a header's bytes alone: the parser behind SafetensorsFile, for fuzzing and tests. `data_bytes` is what follows
 // the header in the file. Throws Error(kBadInput) with `name` as the file.
 struct SafetensorsHeader {

@@ -155,4 +155,27 @@ void SafetensorsFile::read_columns(const std::string& name, std::int64_t first_r
   }
 }
 
+bool same_values(const StoredTensor& a, const StoredTensor& b, int part, int parts) {
+  constexpr std::int64_t kBlockBytes = 8 << 20;
+  const TensorEntry &left = a.file.entry(a.name), &right = b.file.entry(b.name);
+  if (left.shape != right.shape) return false;
+  const std::int64_t rows = left.shape.empty() ? 0 : left.shape[0];
+  if (rows == 0) return true;
+  const std::int64_t row_bytes = std::max((left.end - left.begin) / rows, (right.end - right.begin) / rows);
+  const std::int64_t block = std::max<std::int64_t>(1, kBlockBytes / std::max<std::int64_t>(1, row_bytes));
+  const auto read = [&](const StoredTensor& tensor, std::int64_t first, std::int64_t count) {
+    const TensorEntry& entry = tensor.file.entry(tensor.name);
+    std::vector<std::byte> bytes(static_cast<std::size_t>((entry.end - entry.begin) / rows * count)), values;
+    tensor.file.read_rows(tensor.name, first, count, bytes);
+    if (left.dtype == right.dtype || !convert_to_f32(entry.dtype, bytes, values)) return bytes;
+    return values;
+  };
+  const std::int64_t end = rows * (part + 1) / parts;
+  for (std::int64_t first = rows * part / parts; first < end; first += block) {
+    const std::int64_t count = std::min(block, end - first);
+    if (read(a, first, count) != read(b, first, count)) return false;
+  }
+  return true;
+}
+
 }  // namespace shardora

@@ -139,11 +139,6 @@ void copy_as_float32(Backend& backend, HostTensor& tensor, TensorView device) {
   backend.synchronize();
 }
 
-void resolve_dtype(RunOptions& options, BackendKind kind) {
-  if (options.model.dtype != "auto" || kind != BackendKind::kCuda) return;
-  options.model.dtype = options.adapter.method == AdapterMethod::kFull ? "float32" : "bfloat16";
-}
-
 DType stored_dtype(const ModelOptions& options) { return options.dtype == "bfloat16" ? DType::kBF16 : DType::kF32; }
 
 void round_as_stored(const ModelOptions& options, const NamedShape& tensor, std::span<float> values) {

@@ -80,8 +80,6 @@ std::vector<float> to_float32(HostTensor& tensor);
 // The same, into device memory of the same number of elements. Done on return.
 void copy_as_float32(Backend& backend, HostTensor& tensor, TensorView device);
 
-// What model.dtype = auto stands for where a run computes.
-void resolve_dtype(RunOptions& options, BackendKind kind);
 // What frozen matrices are stored in; norms and biases stay fp32.
 DType stored_dtype(const ModelOptions& options);
 // The values that a frozen tensor of these would have: matrices rounded to the stored type.

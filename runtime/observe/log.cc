@@ -56,6 +56,4 @@ void Log::warn(std::string_view text) {
 
 void Log::note(std::string_view text) { impl_->logger.debug("[rank {}] {}", rank_, text); }
 
-void Log::error(std::string_view text) { impl_->logger.error("[rank {}] error: {}", rank_, text); }
-
 }  // namespace shardora

@@ -21,7 +21,6 @@ class Log {
   void to_file(const std::filesystem::path& path);
   void info(std::string_view text);
   void warn(std::string_view text);  // each distinct text once
-  void error(std::string_view text);
   void note(std::string_view text);  // to the file alone
   int rank() const { return rank_; }
 

@@ -7,9 +7,11 @@
 
 #include <algorithm>
 #include <charconv>
+#include <limits>
+#include <nlohmann/json.hpp>
 #include <system_error>
 
-#include "runtime/run/manifest.h"
+#include "runtime/formats/json.h"
 #include "runtime/run/run_lock.h"
 #include "runtime/system/files.h"
 #include "runtime/system/printable.h"
@@ -18,22 +20,46 @@ namespace shardora {
 namespace {
 
 namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
 
 constexpr const char* kManifest = "manifest.json";
+constexpr const char* kFormat = "shardora.checkpoint.v1";
+constexpr std::int64_t kHighest = std::numeric_limits<std::int64_t>::max();
+
+// The last bytes of the file: always of one length.
+std::string ending(std::string_view body) {
+  return fmt::format(",\n  \"checksum\": \"{}\"\n}}\n", hex(checksum(std::as_bytes(std::span(body)))));
+}
+
+FileTable files_from(const Json& files, const std::string& name) {
+  FileTable table;
+  const JsonFields records(files, name);
+  for (const auto& [file, record] : files.items()) {
+    const JsonFields fields(record, name);
+    table[file] = {fields.integer("bytes", 0, kHighest), fields.text("xxh3")};
+  }
+  return table;
+}
+
+ManifestFile from_json(const JsonFields& fields, const std::string& name) {
+  ManifestFile content;
+  content.manifest.step = fields.integer("step", 0, kHighest);
+  content.manifest.world = fields.text("world");
+  content.manifest.threads = fields.integer("threads", 0, kHighest);
+  content.manifest.instruction_set = fields.text("instruction_set");
+  const Json *const configuration = fields.find("configuration"), *const files = fields.find("files");
+  if (configuration == nullptr || files == nullptr) {
+    refuse(ExitStatus::kBadInput, "{}: not a checkpoint's manifest: it has no configuration, or no files", name);
+  }
+  if (!configuration->is_null()) content.manifest.configuration_json = configuration->dump();
+  content.files = files_from(*files, name);
+  return content;
+}
 
 // Temporary and set-aside names: told apart by job, and outside of jobs by process.
 std::string this_job() {
   const Holder me = this_process();
   return me.job == "none" ? fmt::format("p{}", me.process) : me.job;
-}
-
-// N of a folder named exactly step-N.
-std::optional<std::int64_t> step_of(const std::string& name) {
-  if (!name.starts_with("step-")) return std::nullopt;
-  std::int64_t step = 0;
-  const auto [end, error] = std::from_chars(name.data() + 5, name.data() + name.size(), step);
-  if (error != std::errc{} || fmt::format("step-{}", step) != name) return std::nullopt;
-  return step;
 }
 
 struct Listed {
@@ -44,7 +70,7 @@ std::vector<Listed> newest_first(const fs::path& dir) {
   std::vector<Listed> found;
   if (!is_there(dir)) return found;
   for (const auto& entry : entries_in(dir)) {
-    const auto step = step_of(entry.path().filename().string());
+    const auto step = Checkpoints::step_of(entry.path());
     if (step && entry.is_directory()) found.push_back({*step, entry.path()});
   }
   std::sort(found.begin(), found.end(), [](const Listed& a, const Listed& b) { return a.step > b.step; });
@@ -84,7 +110,7 @@ ManifestFile verified(const fs::path& folder, bool with_checksums) {
   for (const auto& [name, record] : there) {
     if (!said.files.contains(name)) damaged(name, "is not in its manifest");
   }
-  const auto step = step_of(folder.filename().string());
+  const auto step = Checkpoints::step_of(folder);
   if (step && *step != said.manifest.step) damaged(kManifest, fmt::format("is of step {}", said.manifest.step));
   return said;
 }
@@ -115,10 +141,71 @@ void set_aside(const fs::path& folder) {
 
 }  // namespace
 
+std::string render_manifest(const ManifestFile& content) {
+  const std::string& configuration = content.manifest.configuration_json;
+  Json files = Json::object();
+  for (const auto& [name, record] : content.files) {
+    files[name] = Json{{"bytes", record.bytes}, {"xxh3", record.checksum}};
+  }
+  const Json json{{"format", kFormat},
+                  {"step", content.manifest.step},
+                  {"world", content.manifest.world},
+                  {"threads", content.manifest.threads},
+                  {"instruction_set", content.manifest.instruction_set},
+                  {"configuration", configuration.empty() ? Json() : Json::parse(configuration)},
+                  {"files", files}};
+  std::string text = json.dump(2);
+  text.resize(text.size() - 2);  // "\n}" comes with the ending
+  return text + ending(text);
+}
+
+ManifestFile read_manifest(const fs::path& path) {
+  const std::string name = printable(path.string());
+  const std::string text = read_text(path);
+  const std::size_t end = ending("").size();
+  if (text.size() < end || !text.ends_with(ending(std::string_view(text).substr(0, text.size() - end)))) {
+    refuse(ExitStatus::kBadInput, "{}: is damaged: its own checksum does not fit its text", name);
+  }
+  const Json json = parse_json(text, name);
+  const JsonFields fields(json, name);
+  const std::string format = fields.text("format");
+  if (format != kFormat) {
+    refuse(ExitStatus::kBadInput, "{}: format {}, expected {}; another version of this program wrote it", name,
+           printable(format), kFormat);
+  }
+  return from_json(fields, name);
+}
+
+FileTable list_files(const fs::path& folder, bool with_checksums) {
+  FileTable files;
+  for (const auto& entry : entries_below(folder)) {
+    const std::string name = entry.path().lexically_relative(folder).generic_string();
+    if (name == kManifest) continue;
+    const auto type = entry.symlink_status().type();
+    if (type == fs::file_type::directory) continue;
+    if (type != fs::file_type::regular) {
+      refuse(ExitStatus::kBadInput, "{}: is neither a file nor a folder", printable(entry.path().string()));
+    }
+    FileRecord& record = files[name];
+    record.bytes = static_cast<std::int64_t>(entry.file_size());
+    if (with_checksums) record.checksum = hex(file_checksum(entry.path()));
+  }
+  return files;
+}
+
 Checkpoints::Checkpoints(const fs::path& run_dir, std::int64_t keep)
     : dir_(run_dir / "checkpoints"), keep_(std::max<std::int64_t>(keep, 2)) {}
 
 fs::path Checkpoints::path_of(std::int64_t step) const { return dir_ / fmt::format("step-{}", step); }
+
+std::optional<std::int64_t> Checkpoints::step_of(const fs::path& folder) {
+  const std::string name = folder.filename().string();
+  if (!name.starts_with("step-")) return std::nullopt;
+  std::int64_t step = 0;
+  const auto [end, error] = std::from_chars(name.data() + 5, name.data() + name.size(), step);
+  if (error != std::errc{} || fmt::format("step-{}", step) != name) return std::nullopt;
+  return step;
+}
 
 void Checkpoints::save(const Manifest& manifest, const std::function<void(const fs::path&)>& write) {
   const fs::path final = path_of(manifest.step);

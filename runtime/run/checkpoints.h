@@ -1,10 +1,11 @@
-// Checkpoints: whole or not there, found by their own manifests. Only rank 0 calls these, but for
-// require_seen().
+// Checkpoints: whole or not there, found by their own manifests: manifest.json says size and checksum of each file.
+// Only rank 0 calls these, but for require_seen().
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +23,27 @@ struct Manifest {
   std::string instruction_set;
 };
 
+struct FileRecord {
+  std::int64_t bytes = 0;
+  std::string checksum;  // XXH3 of the content, in hex
+  bool operator==(const FileRecord&) const = default;
+};
+using FileTable = std::map<std::string, FileRecord>;  // by path within the checkpoint
+
+struct ManifestFile {
+  Manifest manifest;
+  FileTable files;
+};
+
+// The text ends in a checksum of all that stands before it, so that no bit of it can change unseen.
+std::string render_manifest(const ManifestFile& content);
+// Throws Error(kBadInput) naming the file.
+ManifestFile read_manifest(const std::filesystem::path& path);
+
+// The files in a checkpoint folder but its manifest, with their sizes; `with_checksums` reads them all. Throws
+// Error(kBadInput) where something is neither a file nor a folder.
+FileTable list_files(const std::filesystem::path& folder, bool with_checksums);
+
 // A checkpoint folder checkpoints/step-N, committed so that a kill at any moment leaves either a whole one or none:
 // all files into step-N.tmp-<job>, fsync each, manifest.json (size and checksum of each file) last, fsync, rename,
 // fsync.
@@ -29,6 +51,7 @@ class Checkpoints {
  public:
   Checkpoints(const std::filesystem::path& run_dir, std::int64_t keep);
   std::filesystem::path path_of(std::int64_t step) const;
+  static std::optional<std::int64_t> step_of(const std::filesystem::path& folder);  // N, where its name is step-N
   // `write` fills the given empty folder. On any error the attempt is removed and the error passed on.
   void save(const Manifest& manifest, const std::function<void(const std::filesystem::path&)>& write);
   // The newest step whose manifest and files are whole; damaged ones are reported through `warn` and passed over.

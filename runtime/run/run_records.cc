@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "runtime/formats/config_file.h"
+#include "runtime/run/checkpoints.h"
 #include "runtime/system/files.h"
 
 namespace shardora {
@@ -48,14 +49,6 @@ std::int64_t best_step(const Figures& figures) {
   return best;
 }
 
-// step-N -> N.
-std::optional<std::int64_t> step_of(const fs::path& folder) {
-  const std::string name = folder.filename().string();
-  const bool checkpoint = name.starts_with("step-") && name.size() > 5 && name.size() < 20 &&
-                          name.find_first_not_of("0123456789", 5) == std::string::npos;
-  return checkpoint ? std::optional(std::stoll(name.substr(5))) : std::nullopt;
-}
-
 void take_figures(const Figures& figures, RunRecords& records) {
   const auto loss = figures.losses.upper_bound(records.step);
   if (loss != figures.losses.begin()) records.loss = std::prev(loss)->second;
@@ -89,7 +82,7 @@ std::optional<RunRecords> records_of(const fs::path& adapter) {
     fs::path folder = fs::canonical(adapter);
     std::optional<std::int64_t> checkpoint;
     for (int level = 0; level < 3; ++level, folder = folder.parent_path()) {
-      if (!checkpoint) checkpoint = step_of(folder);
+      if (!checkpoint) checkpoint = Checkpoints::step_of(folder);
       if (fs::exists(folder.parent_path() / kConfiguration)) return read_records(folder.parent_path(), checkpoint);
     }
   } catch (const std::exception&) {  // unreadable records are none: they decide nothing

@@ -15,33 +15,53 @@ fs::path inside_checkpoint(const fs::path& path, const char* part) {
   return fs::exists(path / "manifest.json") && fs::exists(path / part) ? path / part : path;
 }
 
-}  // namespace
-
-ModelFiles open_model_files(const RunOptions& options) {
+ModelFiles open_model(const RunOptions& options) {
   ModelFiles files{.folder = inside_checkpoint(options.model.path, "model")};
   files.config = read_model_config(files.folder);
-  const std::string config_text = read_text(files.folder / "config.json");
-  files.fingerprint = hex(checksum(std::as_bytes(std::span(config_text))));
   if (options.model.init == "load") {
     files.weights.emplace(files.folder, files.config);
-    files.fingerprint += " " + files.weights->fingerprint();
   } else if (options.adapter.method != AdapterMethod::kFull) {
     refuse(ExitStatus::kUsage, "model.init = random makes a model without training: it needs adapter.method = full");
   }
-  if (options.adapter.path.empty()) return files;
-  if (options.adapter.method == AdapterMethod::kFull) {
+  if (!options.adapter.path.empty() && options.adapter.method == AdapterMethod::kFull) {
     refuse(ExitStatus::kUsage, "adapter.path is set, but adapter.method = full has no adapter: leave one of them out");
   }
-  files.adapter = read_peft_adapter(inside_checkpoint(options.adapter.path, "adapter"));
-  for (auto& [name, tensor] : files.adapter->tensors) {
-    files.adapter_fingerprint += " " + hex(checksum(tensor.bytes));
-  }
+  return files;
+}
+
+}  // namespace
+
+// Each rank compares its share of what is stored twice.
+ModelFiles open_model_files(const RunOptions& options, const Context& context) {
+  Communicator& world = *context.grid.world;
+  ModelFiles files;
+  std::int64_t another_head = 0;
+  agree(world, [&] {
+    files = open_model(options);
+    another_head = files.weights && files.weights->has_another_head(world.rank(), world.size()) ? 1 : 0;
+  });
+  another_head = world.all_reduce(another_head, Reduction::kMax);
+  agree(world, [&] {
+    if (another_head > 0) context.log.warn(use_stored_head(files.folder, files.config, files.weights));
+    const std::string config_text = read_text(files.folder / "config.json");
+    files.fingerprint = hex(checksum(std::as_bytes(std::span(config_text))));
+    if (files.weights) files.fingerprint += " " + files.weights->fingerprint();
+    if (options.adapter.path.empty()) return;
+    files.adapter = read_peft_adapter(inside_checkpoint(options.adapter.path, "adapter"));
+    const ModelWeights* const base = files.weights ? &*files.weights : nullptr;
+    for (const std::string& line : settle_adapter(*files.adapter, files.config, base, world.rank(), world.size())) {
+      context.log.warn(line);
+    }
+    for (auto& [name, tensor] : files.adapter->tensors) {
+      files.adapter_fingerprint += " " + hex(checksum(tensor.bytes));
+    }
+  });
   return files;
 }
 
 LoadedModel::LoadedModel(const RunOptions& options, const Context& context, const ModelFiles& files,
                          const ModelUse& plan)
-    : options_(options), context_(context) {
+    : context_(context), profile_ranges_(options.train.profile_ranges) {
   const ProcessGrid& grid = context.grid;
   agree(*grid.world, [&] {
     const PeftConfig* const existing = files.adapter ? &files.adapter->config : nullptr;
@@ -116,7 +136,7 @@ Pass LoadedModel::pass(const DeviceBatch& batch, std::int64_t step, bool trainin
           .batch = batch,
           .step = step,
           .training = training,
-          .profile_ranges = options_.train.profile_ranges};
+          .profile_ranges = profile_ranges_};
 }
 
 void LoadedModel::refresh_norms() {

@@ -21,14 +21,15 @@ struct ModelFiles {
   std::string fingerprint;              // of the base model, for the handshake and for resuming
   std::string adapter_fingerprint;      // of adapter.path
 };
-// Throws Error naming the file. A checkpoint folder is taken for the adapter (or, under full, the model) in it.
-ModelFiles open_model_files(const RunOptions& options);
+// Collective over the world: AgreedError naming the file. A checkpoint folder is taken for the adapter (or, under full,
+// the model) in it. What of model and adapter is not used as it stands is said in the log.
+ModelFiles open_model_files(const RunOptions& options, const Context& context);
 
 class LoadedModel {
  public:
-  // Plans memory, then reads the weights; the adapter, if there is one, is loaded from files.adapter or, where there is
-  // none, initialised. Collective over the tensor group. Throws AgreedError on all ranks of the world where one fails;
-  // where memory is not enough (kOutOfMemory) before any weight is read.
+  // The context is not owned. Plans memory, then reads the weights; the adapter, if there is one, is loaded from
+  // files.adapter or, where there is none, initialised. Collective over the tensor group. Throws AgreedError on all
+  // ranks of the world where one fails; where memory is not enough (kOutOfMemory) before any weight is read.
   LoadedModel(const RunOptions& options, const Context& context, const ModelFiles& files, const ModelUse& plan);
   ~LoadedModel();
 
@@ -37,7 +38,6 @@ class LoadedModel {
   ParameterSet& parameters() { return parts_->parameters; }
   const Activations& activations() const { return parts_->activations; }
   const PeftConfig& structure() const { return spec_->structure(); }
-  const AdapterOptions& adapter_options() const { return spec_->adapter_options(); }
   Arena& arena() { return *arena_; }
   const Arena& plan() const { return plan_; }  // the dry run's: bytes by segment
   const MemoryPlan& memory() const { return memory_; }
@@ -60,8 +60,8 @@ class LoadedModel {
   HostMemory memory_to_take() const;
   int ranks_that_share_it() const;
 
-  RunOptions options_;
-  Context context_;
+  const Context& context_;
+  bool profile_ranges_;
   std::unique_ptr<ModelSpec> spec_;
   Arena plan_;
   MemoryPlan memory_;

@@ -4,28 +4,32 @@
 
 namespace shardora {
 
-namespace {
-
-void take_structure(const BuiltModel& parts, DryRun& dry_run) {
-  Decoder& decoder = *parts.decoder;
-  std::map<const DoraLinear*, std::int64_t> ranks;
-  if (parts.adapter) {
-    for (const AdaptedModule& module : parts.adapter->modules()) ranks[module.linear] = module.rank;
+ModelSizes model_sizes(Decoder& decoder, const Adapter* adapter) {
+  ModelSizes sizes = sizes_of(decoder.config());
+  const std::vector<DoraLinear*> linears = decoder.linears();
+  sizes.full = linears.front()->trainable != nullptr;
+  if (adapter != nullptr) {
+    sizes.lowest_trained_layer = decoder.lowest_trained_layer();
+    std::map<const DoraLinear*, std::int64_t> ranks;
+    for (const AdaptedModule& module : adapter->modules()) ranks[module.linear] = module.rank;
+    for (std::size_t i = 0; i < linears.size(); ++i) sizes.linears[i].adapter_rank = ranks[linears[i]];
   }
-  for (const DoraLinear* linear : decoder.linears()) {
-    const auto found = ranks.find(linear);
-    dry_run.linears.push_back({.layer = layer_of(linear->name),
-                               .in_features = linear->in_features,
-                               .out_features = linear->out_features,
-                               .adapter_rank = found == ranks.end() ? 0 : found->second});
-  }
-  dry_run.lowest_trained_layer = parts.adapter ? decoder.lowest_trained_layer() : 0;
-  dry_run.vocabulary = decoder.vocabulary().size;
-  dry_run.chunk_rows = decoder.chunk_rows();
-  dry_run.tensors = decoder.tensors();
+  return sizes;
 }
 
-}  // namespace
+ModelSizes shard_sizes(Decoder& decoder, const Adapter* adapter) {
+  ModelSizes sizes = model_sizes(decoder, adapter);
+  const std::vector<DoraLinear*> linears = decoder.linears();
+  for (std::size_t i = 0; i < linears.size(); ++i) {
+    sizes.linears[i].out_features = linears[i]->out_features;
+    sizes.linears[i].in_features = linears[i]->in_features;
+  }
+  sizes.heads = linears[0]->out_features / sizes.head_dim;
+  sizes.kv_heads = linears[1]->out_features / sizes.head_dim;
+  sizes.intermediate = linears.back()->in_features;
+  sizes.vocabulary = decoder.vocabulary().size;
+  return sizes;
+}
 
 ModelSpec::ModelSpec(const RunOptions& options, const ModelConfig& config, const PeftConfig* existing, const Rank& rank,
                      const ModelUse& plan)
@@ -132,7 +136,9 @@ DryRun ModelSpec::dry_run() const {
     // Under full the parameter set is laid out, and written, before values are read into it.
     if (full_ && (name == "parameters" || name == "gradients" || name == "optimizer")) memory.loading_bytes += bytes;
   }
-  take_structure(*parts, dry_run);
+  dry_run.sizes = shard_sizes(*parts->decoder, parts->adapter.get());
+  dry_run.chunk_rows = parts->decoder->chunk_rows();
+  dry_run.tensors = parts->decoder->tensors();
   dry_run.attention = parts->decoder->attention_plans(activation_plan(), plan_.positions);
   dry_run.parameters = parts->parameters;
   return dry_run;

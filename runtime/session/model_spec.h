@@ -10,6 +10,7 @@
 #include "runtime/comm/dry_run_communicator.h"
 #include "runtime/comm/process_grid.h"
 #include "runtime/memory/memory_plan.h"
+#include "runtime/observe/cost_model.h"
 
 namespace shardora {
 
@@ -22,11 +23,9 @@ struct ModelUse {
   bool row_scores = false;      // what gives each target's own loss is kept: Activations::row_scores
 };
 
-// A linear layer of this rank's shard.
-struct DryRunLinear {
-  std::int64_t layer = 0, in_features = 0, out_features = 0;
-  std::int64_t adapter_rank = 0;  // 0: not adapted
-};
+// For the cost model: of the whole model, and of this rank's part of it. `adapter`: null where there is none.
+ModelSizes model_sizes(Decoder& decoder, const Adapter* adapter);
+ModelSizes shard_sizes(Decoder& decoder, const Adapter* adapter);
 
 // What a rank's dry run has shown.
 struct DryRun {
@@ -34,11 +33,10 @@ struct DryRun {
   MemoryPlan memory;                     // what is there before, and attention's own workspace, are the device's to add
   std::vector<AttentionPlan> attention;  // each kind once
   ParameterSet parameters;               // sizes and placements; no values
-  std::vector<DryRunLinear> linears;     // in order of the layers
-  std::int64_t lowest_trained_layer = 0, vocabulary = 0,
-               chunk_rows = 0;      // of the head: its columns, its rows at a time
-  std::vector<NamedShape> tensors;  // of the base model, logical ones
-  Traffic micro_batch, step;        // over the tensor group: for each largest micro-batch, and once a step
+  ModelSizes sizes;                      // of this rank's part
+  std::int64_t chunk_rows = 0;           // of the head: its rows at a time
+  std::vector<NamedShape> tensors;       // of the base model, logical ones
+  Traffic micro_batch, step;             // over the tensor group: for each largest micro-batch, and once a step
 };
 
 struct BuiltModel {
@@ -72,7 +70,6 @@ class ModelSpec {
   bool adapted() const { return adapted_; }
   bool on_device() const { return rank_.backend == BackendKind::kCuda; }
   const PeftConfig& structure() const { return structure_; }
-  const AdapterOptions& adapter_options() const { return adapter_options_; }
   const PlacementRule& rule() const { return rule_; }
   DType activation_dtype() const;    // of what the products read and write
   std::string weights_text() const;  // how frozen weights are kept; empty where none are

@@ -1,6 +1,8 @@
 #include "runtime/train/optimizer.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numbers>
 
 #include "kernels/adamw.h"
 
@@ -14,6 +16,25 @@ bool decays(const Parameter& parameter) {
 TensorView flat(TensorView view) { return view.reshaped({view.elements()}); }
 
 }  // namespace
+
+Schedule::Schedule(const TrainOptions& options, std::int64_t steps)
+    : kind_(options.schedule),
+      steps_(steps),
+      warmup_(static_cast<std::int64_t>(options.warmup_steps < 1
+                                            ? std::ceil(options.warmup_steps * static_cast<double>(steps))
+                                            : options.warmup_steps)),
+      peak_(options.learning_rate),
+      magnitude_peak_(options.magnitude_learning_rate < 0 ? options.learning_rate : options.magnitude_learning_rate),
+      minimum_(options.min_learning_rate) {}
+
+double Schedule::at(std::int64_t step, double peak) const {
+  if (step <= warmup_) return peak * static_cast<double>(step) / static_cast<double>(warmup_);
+  if (kind_ == ScheduleKind::kConstant || steps_ <= warmup_ + 1) return peak;
+  const double t = std::min(1.0, static_cast<double>(step - 1 - warmup_) / static_cast<double>(steps_ - 1 - warmup_));
+  const double least = std::min(minimum_, peak);
+  if (kind_ == ScheduleKind::kLinear) return peak + (least - peak) * t;
+  return least + (peak - least) * (1 + std::cos(std::numbers::pi * t)) / 2;
+}
 
 double clip_factor(double gradient_norm, double clip_norm) {
   return clip_norm > 0 ? std::min(1.0, clip_norm / (gradient_norm + 1e-6)) : 1.0;

@@ -17,16 +17,6 @@ const Decoder::LayerDone kAllAtOnce;
 // A start, three a micro-batch of at least one sequence, and what follows them.
 std::int64_t most_phases(std::int64_t global_batch) { return 3 * global_batch + 5; }
 
-ModelFlops::Training training_of(LoadedModel& model) {
-  if (model.adapter() == nullptr) return {.full = true};
-  ModelFlops::Training training{.lowest_layer = model.decoder().lowest_trained_layer()};
-  for (const Parameter& parameter : model.parameters().all()) {
-    if (parameter.kind == ParameterKind::kMagnitude) continue;
-    training.adapter_elements += Shape(parameter.logical_shape).elements();
-  }
-  return training;
-}
-
 }  // namespace
 
 TrainStep::TrainStep(const Parts& parts)
@@ -34,21 +24,37 @@ TrainStep::TrainStep(const Parts& parts)
       packer_(parts.datasets, parts.context.grid.data.rank, parts.context.grid.data.size, parts.packing),
       clock_(parts.context.backend, most_phases(parts.options.global_batch), parts.options.profile_ranges),
       sums_(parts.context.backend, parts.context.grid, parts.model.parameters()),
-      model_flops_(parts.model.decoder().config(), training_of(parts.model)) {
+      model_flops_(model_sizes(parts.model.decoder(), parts.model.adapter())) {
   packer_.reserve(parts.options.global_batch);
   if (finishes_by_layer()) layer_done_ = [this](std::int64_t layer) { finish_layer(layer); };
 }
 
 TrainStep::Result TrainStep::run(std::int64_t step) {
-  const ProfilerRange whole = range("step", step);
+  const ProfilerRange whole_step = range("step", step);
   Backend& backend = parts_.context.backend;
-  const ProcessGrid& grid = parts_.context.grid;
   LoadedModel& model = parts_.model;
-  {
-    const ProfilerRange data = clock_.start();
-    parts_.sampler.plan(step, plan_);
+  const Decoder& decoder = model.decoder();
+  const Activations& activations = model.activations();
+  const double waited_before = waited_seconds();
+  start(step);
+  const LossPlan loss{.gradient_scale = static_cast<float>(1.0 / static_cast<double>(plan_.target_count)),
+                      .gradients = true};
+  for (std::int64_t micro_batch = 0; const Batch* batch = packer_.next(); ++micro_batch) {
+    const ProfilerRange whole = range("micro-batch", micro_batch);
+    DeviceBatch on_device;
+    {
+      const ProfilerRange data = clock_.enter(Phase::kData);
+      on_device = decoder.upload(*batch, activations);
+    }
+    const Pass pass = model.pass(on_device, step, true);
+    {
+      const ProfilerRange forward = clock_.enter(Phase::kForward);
+      decoder.forward(pass, activations, loss);
+    }
+    const ProfilerRange backward = clock_.enter(Phase::kBackward);
+    decoder.backward(pass, activations, packer_.at_end() ? layer_done_ : kAllAtOnce);
   }
-  accumulate_gradients(step);
+  if (packer_.empty()) finish_layers_without_a_sequence();
   if (!finishes_by_layer()) {
     const ProfilerRange norms = clock_.enter(Phase::kNorms);
     model.finish_gradients();
@@ -59,7 +65,7 @@ TrainStep::Result TrainStep::run(std::int64_t step) {
     sums_.finish();
     wait_for_device();
     result.loss = mean_loss();
-    result.gradient_norm = gradient_norm(backend, grid, model.parameters());
+    result.gradient_norm = gradient_norm(backend, parts_.context.grid, model.parameters());
   }
   result.skipped = skips(step, result.loss, result.gradient_norm);
   if (!result.skipped) update(step, result.gradient_norm);
@@ -67,7 +73,25 @@ TrainStep::Result TrainStep::run(std::int64_t step) {
   backend.synchronize();
   result.phases = clock_.read();
   result.seconds = std::accumulate(result.phases.begin(), result.phases.end(), 0.0);
+  result.waited_seconds = waited_seconds() - waited_before;
   return result;
+}
+
+// The step's sequences, and gradients and losses of zero.
+void TrainStep::start(std::int64_t step) {
+  {
+    const ProfilerRange data = clock_.start();
+    parts_.sampler.plan(step, plan_);
+  }
+  Backend& backend = parts_.context.backend;
+  backend.zero(parts_.model.parameters().gradients());
+  backend.zero(parts_.model.activations().loss);
+  packer_.start(plan_.sequences);
+}
+
+double TrainStep::waited_seconds() const {
+  const Watchdog* const watchdog = parts_.context.watchdog;
+  return watchdog == nullptr ? 0 : watchdog->waited_seconds();
 }
 
 void TrainStep::update(std::int64_t step, double gradient_norm) {
@@ -86,39 +110,6 @@ ProfilerRange TrainStep::range(std::string_view name, std::int64_t index) const 
   return {parts_.options.profile_ranges, name, index};
 }
 
-// Gradients and losses of this rank's sequences, from zero.
-void TrainStep::accumulate_gradients(std::int64_t step) {
-  LoadedModel& model = parts_.model;
-  Backend& backend = parts_.context.backend;
-  const Decoder& decoder = model.decoder();
-  const Activations& activations = model.activations();
-  backend.zero(model.parameters().gradients());
-  backend.zero(activations.loss);
-  const LossPlan loss{.gradient_scale = static_cast<float>(1.0 / static_cast<double>(plan_.target_count)),
-                      .gradients = true};
-  packer_.start(plan_.sequences);
-  for (std::int64_t micro_batch = 0; const Batch* batch = packer_.next(); ++micro_batch) {
-    const ProfilerRange whole = range("micro-batch", micro_batch);
-    DeviceBatch on_device;
-    {
-      const ProfilerRange data = clock_.enter(Phase::kData);
-      on_device = decoder.upload(*batch, activations);
-    }
-    const Pass pass = model.pass(on_device, step, true);
-    {
-      const ProfilerRange forward = clock_.enter(Phase::kForward);
-      decoder.forward(pass, activations, loss);
-    }
-    const ProfilerRange backward = clock_.enter(Phase::kBackward);
-    decoder.backward(pass, activations, packer_.at_end() ? layer_done_ : kAllAtOnce);
-  }
-  if (!layer_done_ || !packer_.empty()) return;
-  // The last step of a run may leave a rank without a sequence: the others sum their layers with it.
-  for (std::int64_t layer = decoder.config().num_hidden_layers; layer-- > decoder.lowest_trained_layer();) {
-    layer_done_(layer);
-  }
-}
-
 // An exact norm gradient has terms of all micro-batches and of the whole tensor group.
 bool TrainStep::finishes_by_layer() const {
   const Adapter* const adapter = parts_.model.adapter();
@@ -128,6 +119,15 @@ bool TrainStep::finishes_by_layer() const {
 void TrainStep::finish_layer(std::int64_t layer) {
   if (Adapter* const adapter = parts_.model.adapter()) adapter->finish_layer(layer);
   sums_.layer_done(layer);
+}
+
+// The last step of a run may leave a rank without a sequence: the others sum their layers with it.
+void TrainStep::finish_layers_without_a_sequence() {
+  if (!layer_done_) return;
+  const Decoder& decoder = parts_.model.decoder();
+  for (std::int64_t layer = decoder.config().num_hidden_layers; layer-- > decoder.lowest_trained_layer();) {
+    layer_done_(layer);
+  }
 }
 
 // All that is queued up to here, so that no later wait of this step meets a collective whose peer is lost.
@@ -159,6 +159,7 @@ bool TrainStep::skips(std::int64_t step, double loss, double gradient_norm) {
     skipped_in_a_row_ = 0;
     return false;
   }
+  if (parts_.guards != nullptr) parts_.guards->check(step);  // a bit that has changed by itself may be the reason
   if (skipped_in_a_row_ < parts_.options.skip_nonfinite) {
     ++skipped_in_a_row_;
     return true;

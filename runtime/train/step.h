@@ -8,11 +8,12 @@
 #pragma once
 
 #include "runtime/data/batch.h"
-#include "runtime/observe/model_flops.h"
+#include "runtime/observe/cost_model.h"
 #include "runtime/observe/phases.h"
 #include "runtime/session/loaded_model.h"
 #include "runtime/train/gradients.h"
-#include "runtime/train/schedule.h"
+#include "runtime/train/memory_guards.h"
+#include "runtime/train/optimizer.h"
 
 namespace shardora {
 
@@ -27,10 +28,12 @@ class TrainStep {
     const Schedule& schedule;
     std::span<const Dataset* const> datasets;  // the sampler's
     PackingOptions packing;
+    MemoryGuards* guards = nullptr;  // looked at where something is not finite; null: they are not
   };
   struct Result {
     double loss = 0, gradient_norm = 0;  // mean over the step's targets; before clipping
     double seconds = 0;                  // of the device
+    double waited_seconds = 0;           // of this rank, in collectives, where a watchdog counts them
     std::int64_t tokens = 0;             // over all ranks
     double model_flops = 0;              // over all ranks: see ModelFlops
     PhaseSeconds phases{};               // of this rank; they add up to seconds
@@ -40,14 +43,16 @@ class TrainStep {
   explicit TrainStep(const Parts& parts);
   // Step k counts from 1. Collective over the world. Where loss or gradient is not finite, nothing is applied: the step
   // is skipped if options.skip_nonfinite allows one more in a row (of this process), else throws
-  // AgreedError(kNotFinite).
+  // AgreedError(kNotFinite); where the guards find that memory has changed by itself, AgreedError(kCorruption).
   Result run(std::int64_t step);
 
  private:
   ProfilerRange range(std::string_view name, std::int64_t index) const;
-  void accumulate_gradients(std::int64_t step);
+  double waited_seconds() const;
+  void start(std::int64_t step);
   bool finishes_by_layer() const;
   void finish_layer(std::int64_t layer);
+  void finish_layers_without_a_sequence();
   void wait_for_device() const;
   double mean_loss() const;
   double model_flops() const;

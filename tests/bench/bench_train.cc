@@ -1,5 +1,5 @@
 // Whole optimizer steps, by the code that `shardora train` runs, on a model with random weights made in memory: phases,
-// tokens/s, model FLOP/s, share of the matrix-product floor measured between the steps, memory by segment. The last
+// tokens/s, model FLOP/s, share of the roofline measured between the steps, memory by segment. The last
 // line of standard output is one JSON object. Runs under mpirun as the program does.
 #include <fmt/format.h>
 #include <unistd.h>
@@ -9,12 +9,12 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/random.h"
-#include "launch/compute.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/mpi_session.h"
+#include "runtime/session/backend_setup.h"
 #include "runtime/system/proc.h"
 #include "runtime/train/step.h"
-#include "tests/bench/product_floor.h"
+#include "tests/bench/roofline.h"
 #include "tests/bench/train_arguments.h"
 #include "tests/runtime/data/dataset_file.h"
 
@@ -79,7 +79,7 @@ class Bench {
     warm_up();
     const MemoryTaken taken{.resident_bytes = peak_memory_bytes(),  // before the floor takes memory of its own
                             .device_bytes = free_before_ - context_.backend.memory().free_bytes};
-    ProductFloor floor(context_.backend, model_.decoder(), batches(1)[0], floor_types());
+    Roofline floor(context_.backend, model_.decoder(), batches(1)[0], roofline_types());
     Measured measured;
     Communicator& world = *context_.grid.world;
     for (int i = 1; i <= arguments_.steps; ++i) {
@@ -106,7 +106,7 @@ class Bench {
     while (passed() < arguments_.warmup_seconds) step_.run(steps);
   }
   // As the decoder keeps them: a GPU's activations are of the weights' type.
-  FloorTypes floor_types() const {
+  RooflineTypes roofline_types() const {
     const DType weights = stored_dtype(arguments_.options.model);
     return {.weights = weights, .activations = context_.backend.kind() == BackendKind::kCpu ? DType::kF32 : weights};
   }
@@ -117,17 +117,15 @@ class Bench {
   StepLoad load_of(std::int64_t step) const {
     StepLoad load;
     for (const Batch& batch : batches(step)) {
+      load.micro_batches += 1;
       load.tokens += static_cast<double>(batch.size());
-      load.target_rows += static_cast<double>(batch.target_rows.size());
-      for (std::size_t k = 0; k + 1 < batch.offsets.size(); ++k) {
-        const double length = batch.offsets[k + 1] - batch.offsets[k];
-        load.squared_lengths += length * length;
-      }
+      load.targets += static_cast<double>(batch.target_rows.size());
+      for (const std::int64_t length : lengths_of(batch)) load.lengths.push_back(length);
     }
     return load;
   }
   Json describe() const;
-  void add_speed(Json& report, const Measured& measured, const ProductFloor& floor) const;
+  void add_speed(Json& report, const Measured& measured, const Roofline& floor) const;
   void add_memory(Json& report, const MemoryTaken& taken);
 
   const TrainArguments& arguments_;
@@ -172,7 +170,7 @@ Json Bench::describe() const {
 }
 
 // Figures of the fastest step (per token), and medians over the steps. Phases, FLOPs and floor are rank 0's.
-void Bench::add_speed(Json& report, const Measured& measured, const ProductFloor& floor) const {
+void Bench::add_speed(Json& report, const Measured& measured, const Roofline& floor) const {
   std::vector<double> speeds, flops, shares, floors, seconds;
   double best_share = 0;
   for (std::size_t i = 0; i < measured.steps.size(); ++i) {
@@ -247,22 +245,21 @@ void print_table(const Json& report) {
 void measure(MpiSession& session, const TrainArguments& arguments) {
   const ProcessGrid& grid = session.make_grid(arguments.options.parallel);
   const Binding binding = bind_cores(session, arguments.options.parallel);
-  const CommandInfo train{.name = "train", .bit = kTrain, .summary = {}};
-  Compute compute(session, train, arguments.options, grid, binding);
+  BackendSetup setup(session, arguments.options, grid, binding);
   Log log(session.world().rank(), true);
   const std::atomic<bool> stop = false;
-  const Context context{.backend = compute.backend(),
-                        .grid = compute.grid(),
+  const Context context{.backend = setup.backend(),
+                        .grid = setup.grid(),
                         .log = log,
                         .stop_requested = stop,
                         .resolved_config = {},
                         .ranks_on_host = session.host_local_size(),
-                        .ranks_on_device = compute.ranks_on_device()};
+                        .ranks_on_device = setup.ranks_on_device()};
   Bench bench(arguments, context);
   Json report = bench.run();
   report["threads"] = binding.threads;
   report["shape"] = arguments.shape;
-  report["instruction_set"] = compute.backend().instruction_set();
+  report["instruction_set"] = setup.backend().instruction_set();
   if (session.world().rank() != 0) return;
   print_table(report);
   fmt::print("{}\n", report.dump());

@@ -148,9 +148,8 @@ def measured(arguments, words, ranks, tensor, output):
     return max(line["peak_memory_bytes"] for line in lines), min(line["seconds"] for line in lines[1:])
 
 
-def planned(arguments, words, ranks, tensor, calibration):
-    command = [arguments.build / "shardora", "plan", *words, f"--plan.devices={ranks}", "--plan.device=this",
-               f"--plan.calibration={calibration}"]
+def planned(arguments, words, ranks, tensor):
+    command = [arguments.build / "shardora", "plan", *words, f"--plan.devices={ranks}", "--plan.device=this"]
     result = json.loads(run(command, arguments.prefix.split()).splitlines()[-1])
     split = next(split for split in result["splits"] if split["tensor"] == tensor)
     return split["memory"]["peak_bytes"], split["step_seconds"]
@@ -160,8 +159,7 @@ def measure_case(arguments, case, work):
     _, ranks, tensor, _, _ = CASES[case]
     words = words_of(case, work, arguments.steps)
     with tempfile.TemporaryDirectory(dir=work) as folder:
-        calibration = pathlib.Path(folder) / "calibration.json"
-        memory, seconds = planned(arguments, words, ranks, tensor, calibration)
+        memory, seconds = planned(arguments, words, ranks, tensor)
         real_memory, real_seconds = measured(arguments, words, ranks, tensor, pathlib.Path(folder) / "run")
     return dict(case=case, memory=[memory, real_memory], memory_error=memory / real_memory - 1,
                 seconds=[seconds, real_seconds], time_error=seconds / real_seconds - 1)

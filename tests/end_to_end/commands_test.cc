@@ -1,5 +1,6 @@
 // eval, merge and generate on what train wrote, and the refusals of bad input: one line, the documented status, at
 // once, no rank left behind.
+#include <algorithm>
 #include <chrono>
 
 #include "tests/end_to_end/small_run.h"
@@ -7,7 +8,9 @@
 namespace shardora {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 double eval_loss(const Split& split, const fs::path& model, const std::optional<fs::path>& adapter) {
   Words words = {"eval", "--model.path=" + model.string(), "--data.eval=" + kHeldOut.string()};
@@ -116,6 +119,189 @@ INSTANTIATE_TEST_SUITE_P(
                       DifferingLayers{"modules_of_two",
                                       {"--adapter.target_modules=layers.0.self_attn.v_proj,layers.3.mlp.down_proj"}}),
     [](const auto& parameter) { return parameter.param.name; });
+
+// kModel's adapter as other tools might have left it: what it computes must not change.
+class AnAdapterFromElsewhere : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    must_run({1, 1}, train_words(folder_ / "run") + Words{"--train.steps=2", "--adapter.target_modules=q_proj,o_proj"});
+    config_ = json::parse(text_of(folder_ / "run/adapter/adapter_config.json"));
+    tensors_ = read_safetensors(folder_ / "run/adapter/adapter_model.safetensors");
+    loss_ = eval_loss({1, 1}, kModel, folder_ / "run/adapter");
+  }
+  Words words(const std::string& command, const fs::path& model = kModel) {
+    write();
+    return {command, "--model.path=" + model.string(), "--adapter.path=" + adapter_.string()};
+  }
+  Words eval_words(const fs::path& model = kModel) {
+    return words("eval", model) + Words{"--data.eval=" + kHeldOut.string()};
+  }
+  void expect_taken(const std::string& said) {
+    for (const Split& split : {Split{1, 1}, Split{2, 2}}) {
+      const ProgramRun run = run_program(split, eval_words());
+      ASSERT_EQ(run.status, 0) << run.errors;
+      EXPECT_NEAR(run.result().at("loss").get<double>(), loss_, 1e-6);
+      EXPECT_THAT(run.errors, HasSubstr(said));
+    }
+  }
+  void expect_refused(const std::string& said, int status = kBadInput, const fs::path& model = kModel) {
+    for (const Split& split : {Split{1, 1}, Split{4, 2}}) {
+      const ProgramRun run = run_program(split, eval_words(model));
+      EXPECT_EQ(run.status, status) << run.errors;
+      EXPECT_THAT(run.errors, HasSubstr(said));
+    }
+  }
+  TemporaryFolder folder_;
+  json config_;
+  TensorMap tensors_;
+
+ private:
+  void write() {
+    fs::remove_all(adapter_);
+    fs::create_directory(adapter_);
+    std::ofstream(adapter_ / "adapter_config.json") << config_;
+    write_safetensors(adapter_ / "adapter_model.safetensors", tensors_, {{"format", "pt"}});
+  }
+  fs::path adapter_ = folder_ / "adapter";
+  double loss_ = 0;
+};
+
+TEST_F(AnAdapterFromElsewhere, MayNameWhatTheModelLacks) {
+  config_["target_modules"] = {"q_proj", "dense", "o_proj"};
+  config_["rank_pattern"] = {{"dense", 8}};
+  config_["alpha_pattern"] = {{"mlp.experts", 100}};
+  config_["layers_to_transform"] = {0, 1, 77};
+  config_["modules_to_save"] = {"classifier"};
+  expect_taken("target_modules 'dense', rank_pattern 'dense', alpha_pattern 'mlp.experts', layers_to_transform '77'");
+  expect_taken("modules_to_save 'classifier'");
+  must_run({1, 1}, words("merge") + Words{"--output.dir=" + (folder_ / "merged").string(), "--merge.verify=true"});
+  EXPECT_THAT(run_program({1, 1}, words("inspect"), 120, {}, 0).output, HasSubstr("target_modules 'dense'"));
+  EXPECT_EQ(run_program({1, 1}, words("plan") + Words{"--data.train=" + kData.string()}).status, 0);
+  EXPECT_EQ(run_program({1, 1}, words("analyze")).status, 0);
+  Words train = train_words(folder_ / "more") + Words{"--train.steps=1", words("train").back()};
+  std::erase(train, "--adapter.rank=4");
+  must_run({1, 1}, train);
+  EXPECT_EQ(json::parse(text_of(folder_ / "more/adapter/adapter_config.json")).at("target_modules"),
+            json({"q_proj", "o_proj"}));
+  config_["target_modules"] = {"dense"};
+  expect_refused("'dense' matches no linear module", kUsage);
+}
+
+TEST_F(AnAdapterFromElsewhere, MayHoldCopiesOfTheBase) {
+  TensorMap base = read_safetensors(kModel / "model.safetensors");
+  const std::string prefix = "base_model.model.", bias = "model.layers.0.self_attn.q_proj.bias";
+  for (const char* const name : {"lm_head.weight", "model.embed_tokens.weight"})
+    tensors_[prefix + name] = base.at(name);
+  config_["modules_to_save"] = {"lm_head"};
+  expect_taken("left out, for they equal the base's: lm_head.weight, model.embed_tokens.weight");
+  tensors_[prefix + "model.layers.0.self_attn.q_proj.base_layer.bias"] = base.at(bias);
+  expect_taken(bias);
+  for (const char* const name : {"lm_head.weight", "model.layers.0.self_attn.q_proj.base_layer.bias"}) {
+    const HostTensor own = tensors_.at(prefix + name);
+    tensors_.at(prefix + name).f32().back() += 1;
+    expect_refused("tensor '" + prefix + name + "' differs from the base's");
+    tensors_[prefix + name] = own;
+  }
+  tensors_[prefix + "classifier.weight"] = base.at("lm_head.weight");
+  expect_refused("'base_model.model.classifier.weight' is not part of a LoRA or DoRA adapter");
+  tensors_.erase(prefix + "classifier.weight");
+  tensors_.erase(prefix + "lm_head.weight");
+  expect_refused("modules_to_save names 'lm_head', whose weights are not there");
+}
+
+TEST_F(AnAdapterFromElsewhere, MayHaveKeysThatChangeNothing) {
+  config_["init_lora_weights"] = "eva";
+  config_["eva_config"] = {{"rho", 2.0}};
+  expect_taken("init_lora_weights = eva changes nothing");
+  for (const char* const other : {"pissa", "olora", "pissa_niter_16"}) {
+    config_["init_lora_weights"] = other;
+    expect_refused("may have changed the base's weights");
+  }
+  config_["init_lora_weights"] = true;
+  config_["bias"] = "lora_only";  // the model has biases in q, k and v
+  expect_refused("bias is \"lora_only\", and the model has model.layers.0.self_attn.q_proj.bias, which is not there");
+  TensorMap base = read_safetensors(kModel / "model.safetensors");
+  for (const char* const layer : {"0", "1"}) {
+    const std::string name = "model.layers." + std::string(layer) + ".self_attn.q_proj.bias";
+    tensors_["base_model.model." + name] = base.at(name);
+  }
+  expect_taken("bias = lora_only changes nothing: its biases equal the base's");
+  config_["bias"] = "all";
+  expect_refused("model.layers.0.self_attn.k_proj.bias, which is not there");
+  config_["bias"] = "some";
+  expect_refused("expected none, lora_only or all");
+}
+
+TEST_F(AnAdapterFromElsewhere, OnAModelWithoutBiasesHasNoneToTrain) {
+  const fs::path model = kGolden / "models/llama";
+  Words words = train_words(folder_ / "llama") + Words{"--train.steps=1"};
+  std::replace(words.begin(), words.end(), "--model.path=" + kModel.string(), "--model.path=" + model.string());
+  must_run({1, 1}, words);
+  const fs::path adapter = folder_ / "llama/adapter";
+  const double loss = eval_loss({1, 1}, model, adapter);
+  json config = json::parse(text_of(adapter / "adapter_config.json"));
+  for (const char* const bias : {"lora_only", "all"}) {
+    config["bias"] = bias;
+    std::ofstream(adapter / "adapter_config.json") << config;
+    EXPECT_EQ(eval_loss({1, 1}, model, adapter), loss);
+  }
+}
+
+TEST_F(AnAdapterFromElsewhere, InPickleIsToBeSavedAnew) {
+  const fs::path adapter = folder_ / "run/adapter";
+  fs::rename(adapter / "adapter_model.safetensors", adapter / "adapter_model.bin");
+  const ProgramRun run =
+      run_program({1, 1}, {"eval", "--model.path=" + kModel.string(), "--adapter.path=" + adapter.string(),
+                           "--data.eval=" + kHeldOut.string()});
+  EXPECT_EQ(run.status, kBadInput);
+  EXPECT_THAT(run.errors, HasSubstr("adapter_model.bin: pickle is not read"));
+}
+
+// config.json ties the head to the embedding, and the file has one of its own.
+TEST(AStoredHead, IsUsedWhereItIsNotTheTiedOne) {
+  const TemporaryFolder folder;
+  const fs::path tied = kGolden / "models/qwen2_tied", model = folder / "model", untied = folder / "untied";
+  TensorMap tensors = read_safetensors(tied / "model.safetensors");
+  HostTensor head = tensors.at("model.embed_tokens.weight");
+  const auto write = [&](const fs::path& to, bool ties) {
+    fs::remove_all(to);
+    fs::create_directory(to);
+    json config = json::parse(text_of(tied / "config.json"));
+    config["tie_word_embeddings"] = ties;
+    std::ofstream(to / "config.json") << config;
+    tensors["lm_head.weight"] = head;
+    write_safetensors(to / "model.safetensors", tensors, {{"format", "pt"}});
+  };
+  const auto eval = [&](const Split& split, const fs::path& of) {
+    return run_program(split, {"eval", "--model.path=" + of.string(), "--data.eval=" + kHeldOut.string()});
+  };
+  write(model, true);
+  const ProgramRun equal = eval({2, 2}, model);
+  EXPECT_EQ(equal.result().at("loss"), eval({2, 2}, tied).result().at("loss"));
+  EXPECT_THAT(equal.errors, Not(HasSubstr("lm_head")));
+  head.f32().back() += 2;  // in the last rank's share alone
+  write(model, true), write(untied, false);
+  for (const Split& split : {Split{1, 1}, Split{2, 2}, Split{4, 2}}) {
+    const ProgramRun run = eval(split, model);
+    EXPECT_EQ(run.result().at("loss"), eval(split, untied).result().at("loss"));
+    EXPECT_NE(run.result().at("loss"), eval(split, tied).result().at("loss"));
+    EXPECT_THAT(run.errors, AllOf(HasSubstr("lm_head.weight differs from model.embed_tokens.weight"),
+                                  HasSubstr("tie_word_embeddings = true: the stored head is used")));
+  }
+  EXPECT_THAT(run_program({1, 1}, {"inspect", "--model.path=" + model.string()}, 120, {}, 0).output,
+              HasSubstr("lm_head.weight differs from model.embed_tokens.weight"));
+  Words words = train_words(folder / "run") + Words{"--train.steps=2"};
+  std::replace(words.begin(), words.end(), "--model.path=" + kModel.string(), "--model.path=" + model.string());
+  must_run({2, 2}, words);
+  const fs::path adapter = folder / "run/adapter", merged = folder / "merged";
+  const json verified =
+      must_run({1, 1}, {"merge", "--model.path=" + model.string(), "--adapter.path=" + adapter.string(),
+                        "--output.dir=" + merged.string(), "--merge.verify=true"});
+  EXPECT_LT(verified.at("logit_difference").get<double>(), 1e-5);
+  EXPECT_NEAR(eval_loss({1, 1}, merged, {}), eval_loss({1, 1}, model, adapter), 1e-5);
+  EXPECT_EQ(read_safetensors(merged / "model.safetensors").at("lm_head.weight").bytes, head.bytes);
+  EXPECT_EQ(json::parse(text_of(merged / "config.json")).at("tie_word_embeddings"), false);
+}
 
 TEST(EveryTrainableTensor, HasMovedByTheThirdStep) {
   const TemporaryFolder folder;

@@ -17,19 +17,17 @@ std::vector<std::string> segments(const std::string& text) {
   return rows;
 }
 
-Words plan_words(const Split& split, const fs::path& folder, Words of_training) {
+Words plan_words(const Split& split, Words of_training) {
   of_training[0] = "plan";
-  return of_training + Words{"--plan.devices=" + std::to_string(split.ranks),
-                             "--plan.calibration=" + (folder / "calibration.json").string()};
+  return of_training + Words{"--plan.devices=" + std::to_string(split.ranks)};
 }
 
-// `folder` keeps the calibration, so that operations are measured once.
-void expect_the_runs_table(const Split& split, const Words& variant, const fs::path& folder) {
+void expect_the_runs_table(const Split& split, const Words& variant) {
   const TemporaryFolder output;
   const Words words = train_words(output / "run") + variant + Words{"--train.steps=1"};
   const ProgramRun run = run_program(split, words);
   ASSERT_EQ(run.status, 0) << run.errors;
-  const ProgramRun plan = run_program({1, split.tensor}, plan_words(split, folder, words));  // one rank: no mpirun
+  const ProgramRun plan = run_program({1, split.tensor}, plan_words(split, words));  // one rank: no mpirun
   ASSERT_EQ(plan.status, 0) << plan.errors;
   EXPECT_THAT(segments(plan.output), ::testing::Not(::testing::IsEmpty()));
   EXPECT_EQ(segments(plan.output), segments(run.errors)) << to_string(split) << "\n" << plan.output << run.errors;
@@ -38,13 +36,12 @@ void expect_the_runs_table(const Split& split, const Words& variant, const fs::p
 }
 
 TEST(APlan, HasTheMemoryTableThatTheRunPrints) {
-  const TemporaryFolder folder;
   const Words variants[] = {{},
                             {"--adapter.method=lora", "--train.recompute=selective"},
                             {"--adapter.method=full", "--train.recompute=full"},
                             {"--model.weight_layouts=one", "--train.micro_batch_tokens=64"}};
-  for (const Words& variant : variants) expect_the_runs_table({2, 2}, variant, folder.path());
-  for (const Split& split : {Split{1, 1}, Split{4, 2}}) expect_the_runs_table(split, {}, folder.path());
+  for (const Words& variant : variants) expect_the_runs_table({2, 2}, variant);
+  for (const Split& split : {Split{1, 1}, Split{4, 2}}) expect_the_runs_table(split, {});
 }
 
 // What the committed recipes say of themselves.
@@ -64,7 +61,7 @@ TEST(APlan, KnowsTheSizeOfWhatARunWrites) {
   const TemporaryFolder folder;
   const Words words = train_words(folder / "run") + Words{"--train.steps=1", "--output.checkpoint_every=1"};
   ASSERT_EQ(run_program({1, 1}, words).status, 0);
-  const json disk = run_program({1, 1}, plan_words({1, 1}, folder.path(), words)).result().at("best").at("disk");
+  const json disk = run_program({1, 1}, plan_words({1, 1}, words)).result().at("best").at("disk");
   const auto adapter = static_cast<double>(fs::file_size(folder / "run/adapter/adapter_model.safetensors"));
   EXPECT_NEAR(disk.at("adapter_bytes").get<double>() / adapter, 1, 0.05);
   double checkpoint = 0;
@@ -99,6 +96,9 @@ TEST(APlan, OfNothingOrOfTwoThingsIsRefused) {
       {{"--plan.shape=8B", "--train.steps=3", "--train.epochs=1"}, "expected at most one of them"},
       {{"--plan.shape=8B", "--plan.device=h100", "--data.sequence_length=200000"}, "200000 is more than"},
       {{"--plan.shape=8B", "--plan.devices=0"}, "plan.devices = '0'"},
+      {{"--plan.shape=8B", "--plan.calibration=figures.json"},
+       "plan.calibration = 'figures.json' on the command line: expected nothing: files of measured speeds are no "
+       "longer kept"},
   };
   for (const auto& [words, message] : mistakes) {
     const ProgramRun run = run_program({1, 1}, Words{"plan"} + words);

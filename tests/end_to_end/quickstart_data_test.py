@@ -8,7 +8,7 @@ import tempfile
 import unittest
 
 from shardora import dataset_file
-from shardora.quickstart import bytes_tokenizer, make, questions, sentences
+from shardora.quickstart import bytes_tokenizer, make, questions, sentences, tickets
 
 STEP = (sys.executable, "-m", "shardora.quickstart")
 
@@ -60,6 +60,28 @@ class QuickstartData(unittest.TestCase):
             self.assertEqual(sum(mask), len(answer))
             self.assertEqual(answer[-1], bytes_tokenizer.END)
             self.assertEqual(set(json.loads(bytes_tokenizer.decode(answer))), {"who", "where", "weather"})
+
+    def test_a_question_of_a_chat_ends_where_its_answer_ends(self):
+        questions.write(self.folder, [([1, 2, 3, 4, 5], [0, 0, 1, 1, 0])])
+        self.assertEqual(questions.read(self.folder), [([1, 2], [3, 4])])
+
+    def test_tickets_of_held_out_pairs_are_never_trained_and_say_what_the_message_says(self):
+        for evaluation in (False, True):
+            for chat in tickets.chats(300, evaluation, seed=5):
+                question, answer = (turn["content"] for turn in chat["messages"])
+                ticket = json.loads(answer)
+                self.assertEqual(list(ticket), ["name", "street", "appliance", "problem", "day", "time"])
+                first, street = ticket["name"].split()[0], ticket["street"].split(maxsplit=1)[1]
+                self.assertEqual(tickets.held_out(first, street), evaluation)
+                for field in ("name", "street", "appliance", "day"):
+                    self.assertIn(ticket[field], question)
+                self.assertTrue(any(phrase in question for phrase in tickets.TROUBLES[ticket["problem"]]))
+                self.assertTrue(any(phrase in question for phrase in tickets.TIMES[ticket["time"]]))
+
+    def test_no_phrase_of_a_message_has_two_meanings(self):
+        for table in (tickets.TROUBLES, tickets.TIMES):
+            phrases = [phrase for several in table.values() for phrase in several]
+            self.assertEqual(len(phrases), len(set(phrases)))
 
     def test_tokenizer_file_maps_every_byte_to_its_own_id(self):
         bytes_tokenizer.write(self.folder)

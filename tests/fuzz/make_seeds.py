@@ -256,20 +256,6 @@ def manifest():
     yield "wrong_checksum", text() + b',\n  "checksum": "0123456789abcdef"\n}\n'
 
 
-def calibration():
-    text = lambda figures, form="shardora.calibration.v1": json.dumps(
-        {"format": form, "machine": "some processor", "figures": figures}).encode()
-    yield "plain", text({"1 threads: optimizer": 1e9, "1 threads: loss, 2 rows of 3": 12345.5})
-    yield "no_figures", text({})
-    yield "figures_a_list", text([1])
-    yield "zero", text({"a": 0})
-    yield "negative", text({"a": -1})
-    yield "infinite", b'{"format":"shardora.calibration.v1","machine":"m","figures":{"a":1e999}}'
-    yield "text", text({"a": "1"})
-    yield "other_format", text({}, "x")
-    yield "control_characters", text({"\x1b[2J": 0})
-
-
 def run_lock():
     holder = {"host": "n1", "process": 12, "process_start": 345, "boot_id": "b", "job": "none", "restart_count": 0,
               "started": 1760000000}
@@ -341,7 +327,7 @@ def options():
     yield "unknown_command", b"fly"
 
 
-TARGETS = [adapter, calibration, choices, counters, dataset, manifest, model_config, module_pattern, options, run_lock,
+TARGETS = [adapter, choices, counters, dataset, manifest, model_config, module_pattern, options, run_lock,
            safetensors, weights]
 
 

@@ -6,8 +6,7 @@
 namespace shardora::fuzz {
 
 std::span<const Target> targets() {
-  static constexpr std::array<Target, 12> kTargets = {{{"adapter", adapter},
-                                                       {"calibration", calibration},
+  static constexpr std::array<Target, 11> kTargets = {{{"adapter", adapter},
                                                        {"choices", choices},
                                                        {"counters", counters},
                                                        {"dataset", dataset},

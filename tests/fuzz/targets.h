@@ -13,7 +13,6 @@
 namespace shardora::fuzz {
 
 void adapter(std::string_view input);         // adapter_config.json, adapter_model.safetensors
-void calibration(std::string_view input);     // plan.calibration
 void choices(std::string_view input);         // a dataset file of questions
 void counters(std::string_view input);        // state.safetensors of a checkpoint
 void dataset(std::string_view input);         // a dataset file, to learn from and of prompts

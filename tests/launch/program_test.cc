@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "launch/commands/result.h"
+#include "launch/commands/commands.h"
 #include "tests/support/temporary_folder.h"
 
 namespace shardora {
@@ -171,11 +171,14 @@ TEST(Program, LosesLinesThatCannotBeWrittenAndGoesOn) {
 }
 
 TEST(Program, EndsWith74WhereItsWholeProductCannotBeWritten) {
-  for (const std::string words : {"plan --plan.shape=8B --plan.device=h100", "inspect --model.path="}) {
-    const std::string model =
-        words.ends_with("=") ? kGolden + "/models/qwen2 --data.train=" + kGolden + "/data/101-train.safetensors" : "";
+  const std::string data = kGolden + "/data/101-train.safetensors";
+  std::string ten = data;
+  for (int i = 0; i < 9; ++i) ten += "," + data;
+  for (const std::string& words :
+       {std::string("plan --plan.shape=8B --plan.device=h100"), "inspect --data.train=" + data,
+        "inspect --data.train=" + ten}) {  // the last one fills more than a buffer
     for (const char* const stream : {" 2>&1 >/dev/full", " 2>&1 >&-"}) {
-      const Outcome outcome = shell(kProgram + " " + words + model + stream);
+      const Outcome outcome = shell(kProgram + " " + words + stream);
       EXPECT_EQ(outcome.status, 74) << outcome.output;
       EXPECT_THAT(outcome.output, HasSubstr("standard output"));
     }

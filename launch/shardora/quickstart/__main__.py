@@ -1,4 +1,5 @@
-"""The quickstart's own steps, with nothing but the standard library: python3 -m shardora.quickstart STEP …"""
+"""The quickstart's own steps: python3 -m shardora.quickstart STEP … make, split and table need nothing but the standard
+library; gguf_model and tickets need what launch/install.sh smollm2 installs."""
 
 import importlib
 import sys
@@ -6,7 +7,7 @@ import sys
 from shardora.commands import run
 from shardora.errors import USAGE, Error
 
-STEPS = ("make", "split", "table")
+STEPS = ("gguf_model", "make", "split", "table", "tickets")
 
 
 def main(arguments):

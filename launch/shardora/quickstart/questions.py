@@ -14,9 +14,9 @@ def write(folder, sequences):
     have."""
     prompts, answers = [], []
     for tokens, mask in sequences:
-        begin = mask.index(1)
+        begin, end = mask.index(1), len(mask) - mask[::-1].index(1)  # a chat goes on behind the answer's end token
         prompts.append((tokens[:begin], [0] * begin))
-        answers.append(tokens[begin:])
+        answers.append(tokens[begin:end])
     path = os.path.join(folder, "prompts.safetensors")
     dataset_file.write(path, prompts, {"source": "the heads of held-out sequences"})
     with open(os.path.join(folder, "answers.json"), "w", encoding="utf-8") as file:

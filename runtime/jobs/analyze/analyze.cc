@@ -8,8 +8,10 @@
 #include "runtime/adapter/folded_modules.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/jobs/analyze/analysis_sources.h"
+#include "runtime/jobs/analyze/report.h"
 #include "runtime/model/stored_rows.h"
 #include "runtime/session/loaded_model.h"
+#include "runtime/system/files.h"
 #include "runtime/system/printable.h"
 
 namespace shardora {
@@ -43,12 +45,12 @@ Decomposition compare(const RunOptions& options, Backend& backend, const Base& b
 // One adapter or model beside the base.
 class Compared {
  public:
-  Compared(const RunOptions& options, Backend& backend, const Base& base, const AnalysisSource& source)
-      : options_(options), backend_(backend), base_(base) {
+  Compared(const RunOptions& options, const Context& context, const Base& base, const AnalysisSource& source)
+      : options_(options), backend_(context.backend), base_(base) {
     if (source.is_model) {
       open_model(source.path);
     } else {
-      open_adapter(source.path);
+      open_adapter(source.path, context.log);
     }
   }
 
@@ -95,8 +97,9 @@ class Compared {
            has_it ? to_string(Shape(weight.shape)) : std::string("there"), printable(base_.folder.string()));
   }
 
-  void open_adapter(const fs::path& folder) {
+  void open_adapter(const fs::path& folder, Log& log) {
     adapter_ = read_peft_adapter(folder);
+    for (const std::string& line : settle_adapter(*adapter_, base_.config, &*base_.weights)) log.warn(line);
     modules_ = folded_modules(base_.config, *adapter_);
     for (const NamedShape& weight : expected_tensors(base_.config)) {
       if (weight.name.ends_with(".weight") && modules_.contains(module_of(weight))) layers_.push_back(weight);
@@ -149,24 +152,33 @@ void append(const Compared& compared, std::int64_t step, std::span<const double>
 
 Analysis analyze(const RunOptions& options, const Context& context) {
   Communicator& world = *context.grid.world;
+  const std::string& csv = options.analyze.csv;
+  const bool writes = world.rank() == 0 && !csv.empty();
   Base base{.folder = options.model.path};
   std::vector<AnalysisSource> sources;
   agree(world, [&] {
+    if (writes) {
+      require_place("analyze.csv", csv);
+      require_own_csv(csv);
+    }
     base.config = read_model_config(base.folder);
     base.weights.emplace(base.folder, base.config);
     sources = analysis_sources(options);
   });
-  Analysis analysis;
+  Analysis analysis{.csv = csv};
   for (const AnalysisSource& source : sources) {
     std::optional<Compared> compared;
     std::vector<double> figures;
     agree(world, [&] {
-      compared.emplace(options, context.backend, base, source);
+      compared.emplace(options, context, base, source);
       figures = measure_share(*compared, world);
     });
     world.all_reduce(view_of(std::span(figures), {std::ssize(figures)}), Reduction::kSum, {});  // one is not 0
     append(*compared, source.step, figures, analysis);
   }
+  agree(world, [&] {
+    if (writes) replace_file(csv, to_csv(analysis));
+  });
   return analysis;
 }
 

@@ -21,8 +21,10 @@ struct Analysis {
   std::string method;                   // dora, lora, full
   bool output_axis = true;              // vectors are rows
   std::vector<AnalyzedModule> modules;  // by step, then in the model's order
+  std::string csv;                      // file of all figures; empty: none
 };
-// model.path, and one of adapter.path, analyze.tuned, analyze.checkpoints. The same at any number of ranks.
+// model.path, and one of adapter.path, analyze.tuned, analyze.checkpoints; writes analyze.csv. The same at any number
+// of ranks.
 Analysis analyze(const RunOptions& options, const Context& context);
 
 }  // namespace shardora

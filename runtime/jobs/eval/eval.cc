@@ -16,14 +16,12 @@ struct OpenSets {
   std::vector<ChoiceSet> choices;
 };
 
-OpenSets open_sets(const RunOptions& options) {
-  OpenSets open{.files = open_model_files(options)};
+void open_sets(const RunOptions& options, OpenSets& open) {
   const ModelConfig& config = open.files.config;
   for (const DataSource& source : options.data.eval) open.sets.push_back(open_dataset(source, config, options.data));
   for (const DataSource& source : options.eval.choices) {
     open.choices.emplace_back(source.path, config.vocab_size, config.max_position_embeddings);
   }
-  return open;
 }
 
 ModelUse plan_for(const OpenSets& open, const PackingOptions& packing) {
@@ -68,11 +66,11 @@ nlohmann::ordered_json to_json(const EvalSummary& summary) {
 }
 
 EvalSummary evaluate(const RunOptions& options, const Context& context) {
-  OpenSets open;
+  OpenSets open{.files = open_model_files(options, context)};
   const bool writes = context.grid.world->rank() == 0 && !options.eval.scores.empty();
   agree(*context.grid.world, [&] {
     if (writes) require_place("eval.scores", options.eval.scores);
-    open = open_sets(options);
+    open_sets(options, open);
   });
   require_agreement(*context.grid.world, fingerprint_of(open));
   const PackingOptions packing{options.train.micro_batch_tokens, options.data.packing};

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "runtime/comm/agreement.h"
 #include "runtime/jobs/generate/beam_search.h"
@@ -34,8 +35,7 @@ PromptSize size_of(const RunOptions& options, const Request& request, std::int64
   return {.tokens = tokens, .most_new = std::min(options.generate.max_new_tokens, limit - tokens)};
 }
 
-Request open_request(const RunOptions& options) {
-  Request request{.files = open_model_files(options)};
+void open_request(const RunOptions& options, Request& request) {
   const ModelConfig& config = request.files.config;
   request.prompts.emplace(options.generate.prompts, config.vocab_size, std::numeric_limits<std::int64_t>::max(),
                           Overlong::kError, Dataset::Use::kPrompts);
@@ -48,7 +48,6 @@ Request open_request(const RunOptions& options) {
            "generate.beams = {} with {} stop tokens: expected (1 + stop tokens) * beams up to the vocabulary's {}",
            beams, request.stop_tokens.size(), config.vocab_size);
   }
-  return request;
 }
 
 // Room for every group of every data rank: the same plan on all of them.
@@ -104,8 +103,8 @@ void share(Communicator& data_group, std::vector<Continuation>& all) {
 
 Generation generate(const RunOptions& options, const Context& context) {
   const ProcessGrid& grid = context.grid;
-  Request request;
-  agree(*grid.world, [&] { request = open_request(options); });
+  Request request{.files = open_model_files(options, context)};
+  agree(*grid.world, [&] { open_request(options, request); });
   require_agreement(*grid.world, {{"model", request.files.fingerprint + request.files.adapter_fingerprint},
                                   {"prompts", request.prompts->fingerprint()}});
   const GroupLimits limits{.beams = options.generate.beams, .tokens = options.generate.batch_tokens, .rows = kMostRows};
@@ -124,6 +123,19 @@ Generation generate(const RunOptions& options, const Context& context) {
   generation.seconds = grid.world->all_reduce(seconds.count(), Reduction::kMax);
   for (const Continuation& one : generation.continuations) generation.new_tokens += std::ssize(one.tokens);
   return generation;
+}
+
+nlohmann::ordered_json to_json(const Generation& generation) {
+  nlohmann::ordered_json sequences = nlohmann::ordered_json::array();
+  for (const Continuation& one : generation.continuations) {
+    sequences.push_back({{"tokens", one.tokens},
+                         {"stopped", one.at_stop_token ? "stop_token" : "length"},
+                         {"log_probability", one.log_probability}});
+  }
+  return {{"sequences", std::move(sequences)},
+          {"new_tokens", generation.new_tokens},
+          {"seconds", generation.seconds},
+          {"tokens_per_second", static_cast<double>(generation.new_tokens) / generation.seconds}};
 }
 
 }  // namespace shardora

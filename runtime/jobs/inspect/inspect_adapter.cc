@@ -17,7 +17,6 @@
 #include "runtime/jobs/inspect/inspect.h"
 #include "runtime/model/stored_rows.h"
 #include "runtime/run/checkpoints.h"
-#include "runtime/run/manifest.h"
 #include "runtime/system/printable.h"
 
 namespace shardora {
@@ -39,8 +38,11 @@ class BaseNorms {
   BaseNorms(const std::filesystem::path& folder, Backend& backend)
       : backend_(backend), config_(read_model_config(folder)), weights_(folder, config_) {}
 
-  // Throws Error(kBadInput) where the adapter does not fit the base.
-  void require_fit(const PeftAdapter& adapter) const { folded_modules(config_, adapter); }
+  // Throws Error(kBadInput) where the adapter does not fit the base. What it has in vain is noted.
+  void require_fit(PeftAdapter& adapter, Problems& problems) const {
+    for (std::string& line : settle_adapter(adapter, config_, &weights_)) problems.notes.push_back(std::move(line));
+    folded_modules(config_, adapter);
+  }
 
   std::vector<double> of(const std::string& module, bool output_axis) const {
     const std::string name = module + ".weight";
@@ -160,7 +162,7 @@ ordered_json inspect_adapter(const std::filesystem::path& folder, const std::fil
   if (!base.empty()) {
     try {
       norms.emplace(base, backend);
-      norms->require_fit(adapter);
+      norms->require_fit(adapter, problems);
     } catch (const Error& error) {
       norms.reset();
       problems.unusable.push_back(fmt::format("{} does not fit {}: {}", where, printable(base.string()), error.what()));

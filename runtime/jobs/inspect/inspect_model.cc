@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "runtime/formats/model_folder.h"
 #include "runtime/jobs/inspect/inspect.h"
@@ -36,7 +38,7 @@ bool has_weights(const std::filesystem::path& folder) {
 }
 
 // Parameters by the type that they are stored in; empty for a folder without weights.
-ordered_json stored_types(const std::filesystem::path& folder, const ModelConfig& config, Problems& problems) {
+ordered_json stored_types(const std::filesystem::path& folder, ModelConfig& config, Problems& problems) {
   ordered_json types = ordered_json::object();
   if (!has_weights(folder)) {
     problems.notes.push_back(fmt::format("model {}: has no *.safetensors; plan and model.init = random need none",
@@ -44,9 +46,10 @@ ordered_json stored_types(const std::filesystem::path& folder, const ModelConfig
     return types;
   }
   std::map<std::string, std::int64_t> counts;
-  const ModelWeights weights(folder, config);
-  for (const std::string& name : weights.names()) {
-    const TensorEntry& entry = weights.file_of(name).entry(name);
+  std::optional<ModelWeights> weights(std::in_place, folder, config);
+  if (weights->has_another_head()) problems.notes.push_back("model " + use_stored_head(folder, config, weights));
+  for (const std::string& name : weights->names()) {
+    const TensorEntry& entry = weights->file_of(name).entry(name);
     counts[entry.dtype] += elements(entry.shape);
   }
   for (const auto& [dtype, count] : counts) types[dtype] = count;
@@ -56,11 +59,12 @@ ordered_json stored_types(const std::filesystem::path& folder, const ModelConfig
 }  // namespace
 
 ordered_json inspect_model(const std::filesystem::path& folder, Problems& problems) {
-  const ModelConfig config = read_model_config(folder);
+  ModelConfig config = read_model_config(folder);
+  const ordered_json stored = stored_types(folder, config, problems);
   ordered_json model = {{"path", folder.string()},
                         {"family", config.model_type},
                         {"parameters", count_parameters(config)},
-                        {"stored", stored_types(folder, config, problems)},
+                        {"stored", stored},
                         {"num_hidden_layers", config.num_hidden_layers},
                         {"hidden_size", config.hidden_size},
                         {"intermediate_size", config.intermediate_size},

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "runtime/comm/agreement.h"
@@ -98,14 +99,6 @@ ModelFolderContent content_of(const ModelFiles& files, const std::string& dtype)
           .dtype_of = [&files](const std::string& name) { return files.weights->file_of(name).entry(name).dtype; }};
 }
 
-ModelFiles open_files(const RunOptions& options) {
-  ModelFiles files = open_model_files(options);
-  if (!files.adapter || !files.weights) {
-    refuse(ExitStatus::kUsage, "merge needs model.path with weights and adapter.path");
-  }
-  return files;
-}
-
 // This rank's files of the folder. Returns their bytes.
 std::int64_t write_files(const fs::path& folder, const ModelFolderContent& content, MergedTensors& merged,
                          const Communicator& world) {
@@ -125,11 +118,13 @@ MergeSummary merge(const RunOptions& options, const Context& context) {
   Communicator& world = *context.grid.world;
   const bool leads = world.rank() == 0;
   MergeSummary summary{.output = options.output.dir};
-  ModelFiles files;
+  const ModelFiles files = open_model_files(options, context);
   std::optional<MergedTensors> merged;
   std::optional<StagedFolder> staged;
   agree(world, [&] {
-    files = open_files(options);
+    if (!files.adapter || !files.weights) {
+      refuse(ExitStatus::kUsage, "merge needs model.path with weights and adapter.path");
+    }
     merged.emplace(context.backend, files, options.model);
     if (leads) require_free(options, files);
   });
@@ -156,6 +151,14 @@ MergeSummary merge(const RunOptions& options, const Context& context) {
     staged->publish();
   });
   return summary;
+}
+
+nlohmann::ordered_json to_json(const MergeSummary& summary) {
+  nlohmann::ordered_json result = {{"command", "merge"},         {"output", summary.output},
+                                   {"tensors", summary.tensors}, {"merged_modules", summary.merged_modules},
+                                   {"bytes", summary.bytes},     {"seconds", summary.seconds}};
+  if (summary.logit_difference) result["logit_difference"] = *summary.logit_difference;
+  return result;
 }
 
 }  // namespace shardora

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 
@@ -17,5 +18,6 @@ struct MergeSummary {
 };
 // model.path, adapter.path, output.dir, merge.*.
 MergeSummary merge(const RunOptions& options, const Context& context);
+nlohmann::ordered_json to_json(const MergeSummary& summary);
 
 }  // namespace shardora

@@ -28,8 +28,7 @@ Batch fixed_sequence(const ModelConfig& config) {
 }
 
 std::vector<float> logits_of(const RunOptions& options, const Context& context, bool& half) {
-  ModelFiles files;
-  agree(*context.grid.world, [&] { files = open_model_files(options); });
+  const ModelFiles files = open_model_files(options, context);
   for (const std::string& name : files.weights->names()) {
     half = half || files.weights->file_of(name).entry(name).dtype != "F32";
   }

@@ -2,16 +2,15 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
-#include "runtime/jobs/plan/calibration.h"
-#include "runtime/jobs/plan/choice.h"
-#include "runtime/jobs/plan/occupancy.h"
+#include "runtime/jobs/plan/measured_speeds.h"
 #include "runtime/jobs/plan/shapes.h"
-#include "runtime/observe/model_flops.h"
-#include "runtime/system/printable.h"
+#include "runtime/session/backend_setup.h"
 #include "runtime/system/proc.h"
 #include "runtime/train/start_table.h"
 
@@ -42,14 +41,19 @@ PlanDevice gpu(const DeviceFigures& figures, const PlanOptions& plan) {
           .speeds = std::make_shared<TableSpeeds>(figures)};
 }
 
-PlanDevice this_machine(const RunOptions& options, const std::shared_ptr<MeasuredSpeeds>& speeds) {
+PlanDevice this_machine(const RunOptions& options, int threads) {
+  const FrozenMatrixPlan weights{.storage = stored_dtype(options.model),
+                                 .one_copy = options.model.weight_layouts == "one"};
+  const auto speeds = std::make_shared<MeasuredSpeeds>(
+      BackendOptions{.threads = threads, .instruction_set = options.parallel.instruction_set},
+      static_cast<int>(options.plan.devices), weights);
   HostMemory memory = read_host_memory();
   if (options.plan.device_memory > 0) {
     memory = {.shared = {.free_bytes = asked_memory(options.plan, 0) * options.plan.devices,
                          .name = "plan.device_memory times plan.devices"},
               .process = {}};
   }
-  return {.name = "this machine: " + printable(speeds->processor()),
+  return {.name = "this machine: " + speeds->processor(),
           .memory = memory,
           .resident_bytes = resident_memory_bytes(),
           .speeds = speeds};
@@ -68,17 +72,48 @@ void require_divisor(const RunOptions& options) {
   refuse(ExitStatus::kUsage, "parallel.tensor = {} does not divide plan.devices = {}", tensor, options.plan.devices);
 }
 
-double flops_per_token(const ModelConfig& config, const DryRun& whole, const RunPlan& plan, std::int64_t length) {
-  ModelFlops::Training training{.lowest_layer = whole.lowest_trained_layer,
-                                .full = plan.trained.front().first == "weights"};
-  for (const auto& [kind, count] : plan.trained) {
-    if (kind == "A" || kind == "B") training.adapter_elements += count;
-  }
-  const ModelFlops flops(config, training);
+double flops_per_token(const ModelSizes& sizes, std::int64_t length) {
+  const ModelFlops flops(sizes);
   return (flops.of_sequence(length) + flops.of_targets(length)) / static_cast<double>(length);
 }
 
+// Of the last minute.
+double host_load() {
+  double load = 0;
+  return getloadavg(&load, 1) == 1 ? load : 0;
+}
+
+// The fastest that fits, and why.
+void choose_best_split(RunPlan& plan) {
+  for (std::size_t i = 0; i < plan.splits.size(); ++i) {
+    const SplitPlan& split = plan.splits[i];
+    if (split.fits() && (!plan.best || split.tokens_per_second > plan.splits[*plan.best].tokens_per_second)) {
+      plan.best = i;
+    }
+  }
+  if (!plan.best) return;
+  const double best = plan.splits[*plan.best].tokens_per_second;
+  double next = 0, faster = 0;
+  for (std::size_t i = 0; i < plan.splits.size(); ++i) {
+    const SplitPlan& split = plan.splits[i];
+    if (i == *plan.best || !split.refused.empty()) continue;
+    double& most = split.fits() ? next : faster;
+    most = std::max(most, split.tokens_per_second);
+  }
+  plan.why = next > 0 ? fmt::format("the fastest that fits, {:.2f} times the next", best / next)
+                      : std::string("the only one that fits");
+  if (faster > best) plan.why += "; a faster one does not fit";
+}
+
 }  // namespace
+
+std::string host_load_warning(double load, int threads, int cores) {
+  if (load + std::min(threads, cores) <= cores + 0.5) return {};
+  return fmt::format(
+      "the machine is busy (load {:.1f} on {} cores) while it is measured: times may be too long; plan again when it "
+      "is idle",
+      load, cores);
+}
 
 std::int64_t RunPlan::trained_parameters() const {
   std::int64_t sum = 0;
@@ -93,40 +128,28 @@ RunPlan make_plan(const RunOptions& asked) {
   resolve_dtype(options, on_gpu ? BackendKind::kCuda : BackendKind::kCpu);
   require_divisor(options);
   const int ranks = static_cast<int>(options.plan.devices);
-  std::shared_ptr<MeasuredSpeeds> measured;
+  const int cores = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   const int threads =
       options.parallel.threads > 0 ? options.parallel.threads * ranks : static_cast<int>(affinity().size());
-  if (!on_gpu) {
-    measured = std::make_shared<MeasuredSpeeds>(MeasuredSpeeds::Machine{
-        .backend = {.threads = threads, .instruction_set = options.parallel.instruction_set},
-        .ranks = ranks,
-        .weights = {.storage = stored_dtype(options.model), .one_copy = options.model.weight_layouts == "one"},
-        .file = options.plan.calibration});
-  }
   const Planner planner(options, config,
-                        on_gpu ? gpu(known_gpu(options.plan.device), options.plan) : this_machine(options, measured));
+                        on_gpu ? gpu(known_gpu(options.plan.device), options.plan) : this_machine(options, threads));
   RunPlan plan{.model = options.plan.shape.empty() ? options.model.path : options.plan.shape,
                .device = planner.device().name,
                .devices = ranks,
                .tokens_per_step = planner.workload().tokens_per_step(),
-               .steps = planner.workload().steps()};
+               .steps = planner.workload().steps(),
+               .warning = on_gpu ? std::string() : host_load_warning(host_load(), threads, cores)};
   const DryRun whole = planner.dry_run_whole();
   for (const NamedShape& tensor : whole.tensors) plan.parameters += Shape(tensor.shape).elements();
   plan.trained = trained_by_kind(whole.parameters);
-  plan.flops_per_token = flops_per_token(config, whole, plan, planner.workload().longest());
+  plan.flops_per_token = flops_per_token(whole.sizes, planner.workload().longest());
   for (const int tensor : tensor_sizes(options, ranks)) plan.splits.push_back(planner.evaluate(options, ranks, tensor));
-  if (measured) {
-    plan.shown_speed = measured->measuring_time().shown_speed(threads, static_cast<int>(affinity().size()));
-    plan.warning =
-        disturbance(plan.shown_speed, host_load(), static_cast<int>(affinity().size()), options.plan.calibration);
-  }
-  choose_best(plan);
+  choose_best_split(plan);
   const auto refused = [](const SplitPlan& split) { return !split.refused.empty(); };
   if (std::all_of(plan.splits.begin(), plan.splits.end(), refused)) {
     refuse(ExitStatus::kUsage, "plan.devices = {}: {}", ranks, plan.splits.front().refused);
   }
-  if (!plan.best) plan.remedies = find_remedies(planner, options, ranks);
-  if (measured) measured->save();
+  if (!plan.best) plan.fitting_changes = find_fitting_changes(planner, options, ranks);
   return plan;
 }
 

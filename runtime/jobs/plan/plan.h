@@ -2,12 +2,11 @@
 // which is best. Loads nothing, allocates nothing of the run, and needs no other rank.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "runtime/jobs/plan/remedies.h"
+#include "runtime/jobs/plan/fitting_changes.h"
 
 namespace shardora {
 
@@ -21,18 +20,16 @@ struct RunPlan {
   std::vector<SplitPlan> splits;
   std::optional<std::size_t> best;
   std::string why;
-  double shown_speed = 1;            // a share that measuring saw; 1 where nothing was measured
-  std::vector<std::size_t> as_good;  // splits that the measuring cannot tell from the best
-  std::string warning;               // of a busy machine; empty: none
-  std::vector<Remedy> remedies;      // where nothing fits
+  std::string warning;                         // where other work disturbs the measuring; empty: none
+  std::vector<FittingChange> fitting_changes;  // where nothing fits
 
   std::int64_t trained_parameters() const;
 };
 
 // options.plan and a training run's options. Throws Error(kUsage) for what cannot be planned.
 RunPlan make_plan(const RunOptions& options);
-
-std::string to_text(const RunPlan& plan);
-nlohmann::ordered_json to_json(const RunPlan& plan);
+// A line where this load of the host (threads that run or wait to run) leaves fewer cores than the measuring's threads
+// use; else empty.
+std::string host_load_warning(double load, int threads, int cores);
 
 }  // namespace shardora

@@ -5,9 +5,9 @@
 namespace shardora {
 namespace {
 
-double product_seconds(const ProductWork& work, Speeds& speeds) {
-  double seconds = work.forward * work.flops() / speeds.product(work.shape, true);
-  if (work.backward > 0) seconds += work.backward * work.flops() / speeds.product(work.shape, false);
+double gemm_seconds(const LinearCost& cost, Speeds& speeds) {
+  double seconds = cost.forward_flops / speeds.gemm(cost.shape, true);
+  if (cost.backward_flops > 0) seconds += cost.backward_flops / speeds.gemm(cost.shape, false);
   return seconds;
 }
 
@@ -22,9 +22,9 @@ double sum_seconds(const Traffic& traffic, int ranks, int neighbours, Speeds& sp
 }  // namespace
 
 // Thin products read and write activations rather than compute.
-double TableSpeeds::adapter(const ProductShape& shape, std::int64_t rank) {
+double TableSpeeds::adapter(const GemmShape& shape, std::int64_t rank) {
   const double a_byte = static_cast<double>(rank);  // 2 r FLOPs for a value of 2 bytes
-  return std::min(product(shape, true), a_byte * memory());
+  return std::min(gemm(shape, true), a_byte * memory());
 }
 
 double TableSpeeds::link(int neighbours) {
@@ -38,27 +38,26 @@ double StepTime::total() const {
   return sum;
 }
 
-StepTime step_time(const StepWork& work, int tensor_size, int data_size, Speeds& speeds) {
+StepTime step_time(const StepCost& cost, const StepTraffic& traffic, int tensor_size, int data_size, Speeds& speeds) {
   StepTime time;
-  for (const ProductWork& product : work.products) time.products += product_seconds(product, speeds);
-  time.head = product_seconds(work.head, speeds);
-  for (const AdapterWork& adapter : work.adapters) {
-    time.adapters += adapter.flops / speeds.adapter(adapter.shape, adapter.rank);
+  for (const LinearCost& linear : cost.linears) {
+    time.products += gemm_seconds(linear, speeds);
+    if (linear.adapter_rank == 0) continue;
+    const double speed = speeds.adapter(linear.shape, linear.adapter_rank);
+    time.adapters += linear.adapter_flops / speed;
+    time.norms += linear.norm_flops / speed;
   }
-  time.attention = work.attention_forward_flops / speeds.attention(work.attention, true);
-  if (work.attention_backward_flops > 0) {
-    time.attention += work.attention_backward_flops / speeds.attention(work.attention, false);
+  time.head = gemm_seconds(cost.head, speeds);
+  time.attention = cost.attention_forward_flops / speeds.attention(cost.attention, true);
+  if (cost.attention_backward_flops > 0) {
+    time.attention += cost.attention_backward_flops / speeds.attention(cost.attention, false);
   }
-  time.elementwise = work.elementwise_bytes / speeds.elementwise(work.rows, work.hidden, work.intermediate);
-  time.loss = work.loss_bytes / speeds.loss(work.head.shape.rows, work.head.shape.out);
-  if (work.norm_flops > 0) {
-    const AdapterWork& typical = work.adapters.front();
-    time.norms = work.norm_flops / speeds.adapter(typical.shape, typical.rank);
-  }
-  time.optimizer = work.optimizer_bytes / speeds.memory();
-  time.tensor_sums = sum_seconds(work.tensor, tensor_size, tensor_size, speeds) +
-                     sum_seconds(work.tensor_gradients, tensor_size, tensor_size, speeds);
-  time.gradient_sums = sum_seconds(work.data, data_size, data_size * tensor_size, speeds);
+  time.elementwise = cost.elementwise_bytes / speeds.elementwise(cost.rows, cost.hidden, cost.intermediate);
+  time.loss = cost.loss_bytes / speeds.loss(cost.head.shape.rows, cost.head.shape.out);
+  time.optimizer = cost.optimizer_bytes / speeds.memory();
+  time.tensor_sums = sum_seconds(traffic.tensor, tensor_size, tensor_size, speeds) +
+                     sum_seconds(traffic.tensor_gradients, tensor_size, tensor_size, speeds);
+  time.gradient_sums = sum_seconds(traffic.data, data_size, data_size * tensor_size, speeds);
   return time;
 }
 

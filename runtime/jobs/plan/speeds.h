@@ -4,7 +4,8 @@
 #include <string>
 #include <utility>
 
-#include "runtime/jobs/plan/step_work.h"
+#include "runtime/comm/dry_run_communicator.h"
+#include "runtime/observe/cost_model.h"
 #include "runtime/observe/device_table.h"
 
 namespace shardora {
@@ -13,8 +14,8 @@ class Speeds {
  public:
   virtual ~Speeds() = default;
   // FLOP/s of one rank.
-  virtual double product(const ProductShape& shape, bool forward) = 0;
-  virtual double adapter(const ProductShape& shape, std::int64_t rank) = 0;
+  virtual double gemm(const GemmShape& shape, bool forward) = 0;
+  virtual double adapter(const GemmShape& shape, std::int64_t rank) = 0;
   virtual double attention(const AttentionShape& shape, bool forward) = 0;
   // Bytes/s: in elementwise passes over rows of these widths, in the loss, in passes over parameters.
   virtual double elementwise(std::int64_t rows, std::int64_t hidden, std::int64_t intermediate) = 0;
@@ -29,8 +30,8 @@ class Speeds {
 class TableSpeeds final : public Speeds {
  public:
   explicit TableSpeeds(const DeviceFigures& device) : device_(device) {}
-  double product(const ProductShape&, bool) override { return device_.bf16_flops * device_.product_share; }
-  double adapter(const ProductShape& shape, std::int64_t rank) override;
+  double gemm(const GemmShape&, bool) override { return device_.bf16_flops * device_.product_share; }
+  double adapter(const GemmShape& shape, std::int64_t rank) override;
   double attention(const AttentionShape&, bool) override { return device_.bf16_flops * device_.attention_share; }
   double elementwise(std::int64_t, std::int64_t, std::int64_t) override { return memory(); }
   double loss(std::int64_t, std::int64_t) override { return memory(); }
@@ -40,6 +41,11 @@ class TableSpeeds final : public Speeds {
 
  private:
   const DeviceFigures& device_;
+};
+
+// A rank's sums in a step: over the tensor group, of gradients there, and over the data group.
+struct StepTraffic {
+  Traffic tensor, tensor_gradients, data;
 };
 
 struct StepTime {
@@ -60,6 +66,6 @@ inline constexpr std::pair<const char*, double StepTime::*> kTimeParts[] = {
     {"tensor sums", &StepTime::tensor_sums},
     {"gradient sums", &StepTime::gradient_sums}};
 
-StepTime step_time(const StepWork& work, int tensor_size, int data_size, Speeds& speeds);
+StepTime step_time(const StepCost& cost, const StepTraffic& traffic, int tensor_size, int data_size, Speeds& speeds);
 
 }  // namespace shardora

@@ -1,6 +1,7 @@
 #include "runtime/jobs/plan/split_plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 namespace shardora {
@@ -44,11 +45,28 @@ std::int64_t attention_workspace(const DryRun& dry_run) {
   return most;
 }
 
+// `largest`: tokens of the micro-batch that was run dry.
+StepTraffic traffic_of(const DryRun& dry_run, const StepLoad& load, std::int64_t largest, int data_size) {
+  const double share = load.tokens / static_cast<double>(largest);
+  StepTraffic traffic{.tensor = dry_run.step};
+  traffic.tensor += {.calls = std::llround(static_cast<double>(dry_run.micro_batch.calls) * load.micro_batches),
+                     .bytes = std::llround(static_cast<double>(dry_run.micro_batch.bytes) * share)};
+  const ParameterSet& parameters = dry_run.parameters;
+  if (dry_run.micro_batch.calls > 0 && parameters.replicated_elements() > 0) {
+    traffic.tensor_gradients = {.calls = 1, .bytes = parameters.replicated_elements() * 4};
+  }
+  if (data_size > 1) traffic.data = {.calls = 1, .bytes = parameters.elements() * 4};
+  return traffic;
+}
+
 }  // namespace
 
 Planner::Planner(const RunOptions& options, ModelConfig config, PlanDevice device)
     : options_(options), config_(std::move(config)), device_(std::move(device)), workload_(options, config_) {
-  if (!options.adapter.path.empty()) adapter_ = read_peft_adapter(options.adapter.path).config;
+  if (options.adapter.path.empty()) return;
+  PeftAdapter adapter = read_peft_adapter(options.adapter.path);
+  settle_adapter(adapter, config_, nullptr);
+  adapter_ = adapter.config;
 }
 
 DryRun Planner::dry_run_whole() const {
@@ -102,18 +120,19 @@ SplitPlan Planner::evaluate(const RunOptions& options, int ranks, int tensor) co
 }
 
 void Planner::add_time(const RunOptions& options, const DryRun& dry_run, SplitPlan& split) const {
-  const AdapterOptions& adapter = options.adapter;
-  const bool full = adapter.method == AdapterMethod::kFull;
-  const RunShape run{.config = config_,
-                     .dry_run = dry_run,
-                     .largest_micro_batch = workload_.model_use(packing_of(options)).limits.tokens,
-                     .recompute = options.train.recompute,
-                     .full = full,
-                     .magnitudes = !full && adapter.method == AdapterMethod::kDora,
-                     .element_bytes = device_.gpu && !full && options.model.dtype == "bfloat16" ? 2 : 4,
-                     .data_size = split.data};
-  split.work = step_work(run, workload_.of_rank(split.data, packing_of(options)));
-  split.time = step_time(split.work, split.tensor, split.data, *device_.speeds);
+  const PackingOptions packing = packing_of(options);
+  const StepLoad load = workload_.load(split.data, packing);
+  const bool bf16 = device_.gpu && !dry_run.sizes.full && options.model.dtype == "bfloat16";
+  const StepCost cost = step_cost(dry_run.sizes,
+                                  {.recompute = options.train.recompute,
+                                   .magnitudes = options.adapter.method == AdapterMethod::kDora,
+                                   .element_bytes = bf16 ? 2 : 4,
+                                   .head_rows = dry_run.chunk_rows,
+                                   .trained_elements = dry_run.parameters.elements()},
+                                  load);
+  split.micro_batches = load.micro_batches;
+  split.traffic = traffic_of(dry_run, load, workload_.model_use(packing).limits.tokens, split.data);
+  split.time = step_time(cost, split.traffic, split.tensor, split.data, *device_.speeds);
   split.tokens_per_second = workload_.tokens_per_step() / split.time.total();
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "runtime/jobs/plan/speeds.h"
+#include "runtime/jobs/plan/workload.h"
 
 namespace shardora {
 
@@ -30,7 +31,8 @@ struct SplitPlan {
   MemoryPlan memory;
   std::string lacks;  // what does not fit, as the start of a run would say it; empty where it fits
   bool one_copy = false;
-  StepWork work;
+  double micro_batches = 0;
+  StepTraffic traffic;
   StepTime time;
   double tokens_per_second = 0;
   DiskPlan disk;

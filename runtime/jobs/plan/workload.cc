@@ -77,7 +77,7 @@ ModelUse Workload::model_use(const PackingOptions& packing) const {
   return training_plan(views_of(datasets_), views_of(eval_sets_), global_batch_, packing);
 }
 
-RankWork Workload::of_one_length(int data_size, const PackingOptions& packing) const {
+StepLoad Workload::load_of_one_length(int data_size, const PackingOptions& packing) const {
   const std::int64_t sequences = (global_batch_ + data_size - 1) / data_size;
   const std::int64_t in_one = packing.packing ? std::max<std::int64_t>(1, packing.micro_batch_tokens / longest_) : 1;
   const std::int64_t micro_batches = (sequences + in_one - 1) / in_one;
@@ -87,23 +87,23 @@ RankWork Workload::of_one_length(int data_size, const PackingOptions& packing) c
           .lengths = std::vector<std::int64_t>(static_cast<std::size_t>(sequences), longest_)};
 }
 
-RankWork Workload::of_rank(int data_size, const PackingOptions& packing) const {
+StepLoad Workload::load(int data_size, const PackingOptions& packing) const {
   SHARDORA_CHECK(data_size >= 1 && data_size <= global_batch_);
-  if (datasets_.empty()) return of_one_length(data_size, packing);
-  RankWork work;
-  work.steps = static_cast<double>(sampled_.size());
+  if (datasets_.empty()) return load_of_one_length(data_size, packing);
+  StepLoad load;
+  load.steps = static_cast<double>(sampled_.size());
   const std::vector<const Dataset*> views = views_of(datasets_);
   for (const std::vector<SequenceRef>& step : sampled_) {
     for (const Batch& batch : heaviest(step, views, data_size, packing)) {
-      work.micro_batches += 1 / work.steps;
-      work.tokens += static_cast<double>(batch.size()) / work.steps;
-      work.targets += static_cast<double>(batch.target_rows.size()) / work.steps;
+      load.micro_batches += 1 / load.steps;
+      load.tokens += static_cast<double>(batch.size()) / load.steps;
+      load.targets += static_cast<double>(batch.target_rows.size()) / load.steps;
       for (std::size_t k = 0; k + 1 < batch.offsets.size(); ++k) {
-        work.lengths.push_back(batch.offsets[k + 1] - batch.offsets[k]);
+        load.lengths.push_back(batch.offsets[k + 1] - batch.offsets[k]);
       }
     }
   }
-  return work;
+  return load;
 }
 
 }  // namespace shardora

@@ -1,19 +1,9 @@
 // What a run's optimizer steps are made of: the sequences of a dataset, or, without one, so many of one length.
 #pragma once
 
-#include <cstdint>
-#include <vector>
-
 #include "runtime/session/model_spec.h"
 
 namespace shardora {
-
-// One optimizer step of the data rank that has the most tokens to work on; means over a few steps.
-struct RankWork {
-  double micro_batches = 0, tokens = 0, targets = 0;
-  std::vector<std::int64_t> lengths;  // of sequences, in `steps` steps
-  double steps = 1;
-};
 
 class Workload {
  public:
@@ -21,7 +11,8 @@ class Workload {
   Workload(const RunOptions& options, const ModelConfig& config);
 
   ModelUse model_use(const PackingOptions& packing) const;
-  RankWork of_rank(int data_size, const PackingOptions& packing) const;  // data_size at most train.global_batch
+  // Of the data rank that has the most tokens to work on. `data_size`: at most train.global_batch.
+  StepLoad load(int data_size, const PackingOptions& packing) const;
   double tokens_per_step() const { return tokens_per_step_; }
   double steps() const { return steps_; }  // of the whole run; 0: not known
   std::int64_t longest() const { return longest_; }
@@ -29,7 +20,7 @@ class Workload {
  private:
   void take_datasets(const RunOptions& options, const ModelConfig& config);
   void take_length(const RunOptions& options, const ModelConfig& config);
-  RankWork of_one_length(int data_size, const PackingOptions& packing) const;
+  StepLoad load_of_one_length(int data_size, const PackingOptions& packing) const;
 
   std::vector<Dataset> datasets_, eval_sets_;
   std::vector<std::vector<SequenceRef>> sampled_;  // sequences of the first steps

@@ -1,5 +1,7 @@
 // Memory that changes by itself, and steps whose loss is not finite: found on the rank where it happens, named, and
 // never applied.
+#include "runtime/train/memory_guards.h"
+
 #include <gmock/gmock.h>
 
 #include <cmath>
@@ -7,8 +9,6 @@
 #include <set>
 
 #include "runtime/comm/agreement.h"
-#include "runtime/train/frozen_guard.h"
-#include "runtime/train/replicas.h"
 #include "tests/support/small_training.h"
 
 namespace shardora {

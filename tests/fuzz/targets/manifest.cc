@@ -1,9 +1,8 @@
 // A checkpoint's manifest. Its last line is a checksum that no fuzzer guesses, so the input is tried as it is and with
 // the right one behind it; what is read can be rendered, and is then read as the same.
-#include "runtime/run/manifest.h"
-
 #include <fmt/core.h>
 
+#include "runtime/run/checkpoints.h"
 #include "runtime/run/run_identity.h"
 #include "runtime/system/files.h"
 #include "tests/fuzz/harness.h"

@@ -1,5 +1,6 @@
 // The content of run.lock, where the file system knows no flock.
-#include "runtime/run/lock_holder.h"
+#include "runtime/run/run_lock.h"
+
 #include "tests/fuzz/harness.h"
 #include "tests/fuzz/targets.h"
 

@@ -156,6 +156,37 @@ TEST(ModelWeights, SkipsKnownBuffersAndATiedHead) {
   expect_weights_refused(misshapen, tiny("llama", true), "'lm_head.weight' has shape [4, 5]");
 }
 
+TEST(ModelWeights, ComparesAStoredHeadByValueShareByShare) {
+  ModelConfig config = tiny("llama", true);
+  std::vector<std::uint16_t> bits(5 * 4, 0x3f80);  // 1 in bfloat16
+  std::vector<float> ones(bits.size(), 1.0F);
+  for (const bool equal : {true, false}) {
+    const TemporaryFolder folder;
+    TensorMap tensors;
+    for (const NamedShape& tensor : expected_tensors(config)) {
+      HostTensor host{.dtype = DType::kF32, .shape = tensor.shape, .bytes = {}};
+      host.bytes.resize(static_cast<std::size_t>(Shape(tensor.shape).elements()) * sizeof(float));
+      for (float& value : host.f32()) value = 1;
+      tensors[tensor.name] = host;
+    }
+    if (!equal) bits.back() = 0x3f81;
+    const auto bytes = std::as_bytes(std::span(bits));
+    tensors["lm_head.weight"] = {.dtype = DType::kBF16, .shape = {5, 4}, .bytes = {bytes.begin(), bytes.end()}};
+    write_safetensors(folder / "model.safetensors", tensors, {});
+    std::optional<ModelWeights> weights(std::in_place, folder.path(), config);
+    const ModelWeights moved = std::move(*weights);
+    EXPECT_EQ(moved.has_another_head(), !equal);
+    EXPECT_EQ(moved.has_another_head(6, 7), !equal);
+    for (int part = 0; part < 2; ++part) EXPECT_EQ(moved.has_another_head(part, 2), !equal && part == 1);
+    EXPECT_EQ(moved.names().size(), expected_tensors(config).size());
+    if (equal) continue;
+    EXPECT_THAT(use_stored_head(folder.path(), config, weights), testing::HasSubstr("the stored head is used"));
+    EXPECT_FALSE(config.tie_word_embeddings);
+    EXPECT_EQ(weights->names().back(), "lm_head.weight");
+    EXPECT_NE(weights->fingerprint(), moved.fingerprint());
+  }
+}
+
 TEST(ModelWeights, RefusesAFolderWithoutWeightsOrWithTwoKinds) {
   const TemporaryFolder folder;
   put(folder / "pytorch_model.bin", "pickle");

@@ -19,8 +19,8 @@ TEST(LogTest, RankZeroSpeaksOnStandardErrorWithItsRank) {
   CaptureStderr();
   Log log(0, false);
   log.info("loading {} things");  // never taken for a format
-  log.error("it broke");
-  EXPECT_EQ(GetCapturedStderr(), "shardora: [rank 0] loading {} things\nshardora: [rank 0] error: it broke\n");
+  log.warn("it broke");
+  EXPECT_EQ(GetCapturedStderr(), "shardora: [rank 0] loading {} things\nshardora: [rank 0] warning: it broke\n");
 }
 
 TEST(LogTest, OtherRanksSpeakToTheirFilesAlone) {
@@ -31,12 +31,12 @@ TEST(LogTest, OtherRanksSpeakToTheirFilesAlone) {
     log.info("too early");
     log.to_file(folder / "logs/rank-3.log");
     log.info("hello");
-    log.error("broken");
+    log.warn("broken");
   }
   EXPECT_EQ(GetCapturedStderr(), "");
   const std::string text = text_of(folder / "logs/rank-3.log");
   EXPECT_THAT(text, HasSubstr(" [rank 3] hello\n"));
-  EXPECT_THAT(text, HasSubstr(" [rank 3] error: broken\n"));
+  EXPECT_THAT(text, HasSubstr(" [rank 3] warning: broken\n"));
   EXPECT_THAT(text, Not(HasSubstr("too early")));
 }
 

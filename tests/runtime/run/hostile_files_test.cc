@@ -2,10 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "runtime/run/checkpoints.h"
 #include "runtime/run/counters.h"
-#include "runtime/run/lock_holder.h"
-#include "runtime/run/manifest.h"
 #include "runtime/run/run_identity.h"
+#include "runtime/run/run_lock.h"
 #include "runtime/system/files.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temporary_folder.h"

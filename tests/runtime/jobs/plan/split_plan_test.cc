@@ -4,7 +4,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
-#include "runtime/jobs/plan/plan.h"
+#include "runtime/jobs/plan/plan_report.h"
 #include "runtime/jobs/plan/shapes.h"
 #include "tests/support/expect_error.h"
 
@@ -88,7 +88,7 @@ TEST(Plan, IsBetweenTheBestPublicSpeedAndTheFloor) {
 // Of 8B on an H200, in microseconds a token: products 40.6, attention 7.8, elementwise and adapters 6.7, loss 0.6.
 TEST(Plan, HasTheKnownPartsOfAStep) {
   const SplitPlan split = make_plan(options_of("8B", "h200")).splits.at(0);
-  const double micro = 1e6 / split.work.micro_batches / 8192;
+  const double micro = 1e6 / split.micro_batches / 8192;
   EXPECT_NEAR(micro * (split.time.products + split.time.head), 40.6, 4);
   EXPECT_NEAR(micro * split.time.attention, 7.8, 0.8);
   EXPECT_NEAR(micro * (split.time.elementwise + split.time.adapters), 6.7, 2);
@@ -115,6 +115,19 @@ TEST(Plan, SplitsWeightsOverTheTensorRanks) {
   }
 }
 
+// Tensor ranks have a part of the model, and as many times the sequences.
+TEST(Plan, SplitsTheWorkOverTheTensorRanks) {
+  const RunPlan plan = make_plan(options_of("70B", "b200", 8));
+  const StepTime one = split_of(plan, 1).time;
+  for (const int tensor : {2, 4, 8}) {
+    const StepTime split = split_of(plan, tensor).time;
+    EXPECT_NEAR(split.products / one.products, 1, 1e-9) << tensor;
+    EXPECT_NEAR(split.attention / one.attention, 1, 1e-9) << tensor;
+    EXPECT_NEAR(split.head / one.head, 1, 1e-9) << tensor;
+    EXPECT_NEAR(split.loss / one.loss, 1, 1e-9) << tensor;
+  }
+}
+
 // A micro-batch of T tokens: the embedding, two sums a layer forwards and two backwards (but for the lowest layer's
 // input, which nobody needs), the head's input gradient; and of each row of the head its maximum and two sums.
 TEST(Plan, CountsTheSumsOverTheTensorGroup) {
@@ -124,12 +137,12 @@ TEST(Plan, CountsTheSumsOverTheTensorGroup) {
   const SplitPlan split = split_of(make_plan(options), 2);
   const std::int64_t tokens = 8192, of_hidden = 1 + 2 * 80 + 2 * 80 - 1 + 1;
   const std::int64_t statistics = 8192 * 3 * 4;
-  EXPECT_EQ(split.work.tensor.bytes, 2 * (of_hidden * tokens * 8192 * 2 + statistics));
-  EXPECT_GT(split.work.tensor_gradients.bytes, 0);
-  EXPECT_EQ(split.work.data.bytes, 0);
+  EXPECT_EQ(split.traffic.tensor.bytes, 2 * (of_hidden * tokens * 8192 * 2 + statistics));
+  EXPECT_GT(split.traffic.tensor_gradients.bytes, 0);
+  EXPECT_EQ(split.traffic.data.bytes, 0);
   const SplitPlan data = split_of(make_plan(options), 1);
-  EXPECT_EQ(data.work.tensor.bytes, 0);
-  EXPECT_NEAR(static_cast<double>(data.work.data.bytes),
+  EXPECT_EQ(data.traffic.tensor.bytes, 0);
+  EXPECT_NEAR(static_cast<double>(data.traffic.data.bytes),
               4.0 * static_cast<double>(make_plan(options).trained_parameters()), 64.0 * 2000);
 }
 
@@ -183,12 +196,12 @@ TEST(Plan, MarksTheFastestSplitThatFits) {
 TEST(Plan, NamesWhatWouldFitWhereNothingDoes) {
   const RunPlan plan = make_plan(options_of("70B", "h100", 8));
   EXPECT_FALSE(plan.best.has_value());
-  ASSERT_FALSE(plan.remedies.empty());
+  ASSERT_FALSE(plan.fitting_changes.empty());
   bool recomputes = false;
-  for (const Remedy& remedy : plan.remedies) {
-    EXPECT_TRUE(remedy.split.fits()) << remedy.change;
-    EXPECT_FALSE(remedy.change.empty());
-    recomputes = recomputes || remedy.change == "train.recompute = selective";
+  for (const FittingChange& change : plan.fitting_changes) {
+    EXPECT_TRUE(change.split.fits()) << change.text;
+    EXPECT_FALSE(change.text.empty());
+    recomputes = recomputes || change.text == "train.recompute = selective";
   }
   EXPECT_TRUE(recomputes);
   EXPECT_THAT(plan.splits[0].lacks, testing::HasSubstr("not enough memory"));
@@ -198,13 +211,13 @@ TEST(Plan, NamesWhatWouldFitWhereNothingDoes) {
 TEST(Plan, ItsRemediesHoldWhenTheyAreFollowed) {
   RunOptions options = options_of("405B", "h100", 8);
   const RunPlan plan = make_plan(options);
-  ASSERT_EQ(plan.remedies.size(), 1U);
-  ASSERT_EQ(plan.remedies[0].change, "train.recompute = full, train.micro_batch_tokens = 4096, 16 devices");
+  ASSERT_EQ(plan.fitting_changes.size(), 1U);
+  ASSERT_EQ(plan.fitting_changes[0].text, "train.recompute = full, train.micro_batch_tokens = 4096, 16 devices");
   options.plan.devices = 16;
   options.train.recompute = Recompute::kFull;
   EXPECT_FALSE(make_plan(options).best.has_value());
   options.train.micro_batch_tokens = 4096;
-  EXPECT_TRUE(make_plan(options).best.has_value()) << plan.remedies[0].change;
+  EXPECT_TRUE(make_plan(options).best.has_value()) << plan.fitting_changes[0].text;
 }
 
 TEST(Plan, TakesTheTokensOfAnEpochForTheTimeOfTheRun) {
@@ -232,6 +245,17 @@ TEST(Plan, RefusesWhatDoesNotDivide) {
 TEST(Plan, RefusesAnUnknownDeviceWithTheKnownOnes) {
   expect_error(ExitStatus::kUsage, {"plan.device = h300", "this, a100, h100, h200, b200"},
                [] { make_plan(options_of("8B", "h300")); });
+}
+
+TEST(Plan, WarnsWhereOtherWorkTakesCoresThatItMeasuresOn) {
+  EXPECT_EQ(host_load_warning(6.04, 2, 2),
+            "the machine is busy (load 6.0 on 2 cores) while it is measured: times may be too long; plan again when it "
+            "is idle");
+  EXPECT_EQ(host_load_warning(0.4, 2, 2), "");
+  EXPECT_EQ(host_load_warning(0.4, 8, 2), "");  // more threads than cores take turns
+  EXPECT_EQ(host_load_warning(60, 4, 64), "");
+  EXPECT_NE(host_load_warning(61, 4, 64), "");
+  EXPECT_EQ(make_plan(options_of("8B", "h100")).warning, "");  // nothing is measured
 }
 
 TEST(Plan, OfTheLargestModelTakesLessThanASecondAndNoMemory) {

@@ -35,12 +35,12 @@ TEST(Workload, WithoutADatasetHasSequencesOfOneLength) {
   const ModelUse plan = workload.model_use(packing_of(options));
   EXPECT_EQ(plan.limits.tokens, 100);
   EXPECT_EQ(plan.limits.sequences, 2);
-  const RankWork rank = workload.of_rank(2, packing_of(options));  // 4 of the 7
+  const StepLoad rank = workload.load(2, packing_of(options));  // 4 of the 7
   EXPECT_EQ(rank.tokens, 160);
   EXPECT_EQ(rank.targets, 156);
   EXPECT_EQ(rank.micro_batches, 2);
   options.data.packing = false;
-  EXPECT_EQ(workload.of_rank(2, packing_of(options)).micro_batches, 4);
+  EXPECT_EQ(workload.load(2, packing_of(options)).micro_batches, 4);
   EXPECT_EQ(workload.model_use(packing_of(options)).limits.tokens, 40);
 }
 
@@ -57,12 +57,12 @@ TEST(Workload, OfADatasetIsThatOfTheRankWithTheMostTokens) {
   const Workload workload(options, shape_preset("260K", ""));
   EXPECT_EQ(workload.tokens_per_step(), 17);
   EXPECT_EQ(workload.steps(), 1);
-  const RankWork rank = workload.of_rank(2, packing_of(options));  // 9 against 7 + 1
+  const StepLoad rank = workload.load(2, packing_of(options));  // 9 against 7 + 1
   EXPECT_EQ(rank.tokens, 9);
   EXPECT_EQ(rank.targets, 8);
   EXPECT_EQ(rank.micro_batches, 1);
   EXPECT_EQ(rank.lengths, std::vector<std::int64_t>{9});
-  const RankWork all = workload.of_rank(1, packing_of(options));
+  const StepLoad all = workload.load(1, packing_of(options));
   EXPECT_EQ(all.tokens, 17);
   EXPECT_EQ(all.micro_batches, 2);  // 9; 1 + 7
 }
