@@ -200,9 +200,11 @@ Keys plan_keys(PlanOptions& o) {
       {"plan.tokens", kPlan, number(o.tokens, {0, 1e15}),
        "tokens of an epoch, for the time of the run where data.train is not given; sequences are then of "
        "data.sequence_length"},
-      {"plan.calibration", kPlan,
-       {.expected = "nothing: files of measured speeds are no longer kept, this machine is measured for each plan; leave "
-                    "the key out",
+      {"plan.calibration",
+       kPlan,
+       {.expected =
+            "nothing: files of measured speeds are no longer kept, this machine is measured for each plan; leave "
+            "the key out",
         .store = [](const std::string& given) { return given.empty(); },
         .print = [] { return std::string(); }},
        "without effect, kept for older configuration files: this machine is measured for each plan"},

@@ -14,7 +14,7 @@
 namespace shardora {
 namespace {
 
-constexpr const char* kHead = "lm_head";
+constexpr const char* kHeadModule = "lm_head";
 
 std::string lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(),
@@ -26,11 +26,11 @@ bool names(const std::string& target, const std::string& module) {
   return module == target || module.ends_with("." + target);
 }
 
-bool is_head(const std::string& module) { return names(kHead, module); }
+bool is_head(const std::string& module) { return names(kHeadModule, module); }
 
 // What a pattern must not match, as PEFT cannot adapt it or we do not: everything around the linear modules.
 std::set<std::string> other_modules(const std::vector<std::string>& linear_modules) {
-  std::set<std::string> others = {kHead, "model.embed_tokens", "model.norm"};
+  std::set<std::string> others = {kHeadModule, "model.embed_tokens", "model.norm"};
   for (const std::string& module : linear_modules) {
     for (std::size_t dot = module.find('.'); dot != std::string::npos; dot = module.find('.', dot + 1)) {
       others.insert(module.substr(0, dot));

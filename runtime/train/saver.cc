@@ -20,20 +20,17 @@ constexpr double kAutomaticSaveSeconds = 600;
 
 // What is saved, on rank 0's host: complete there, empty elsewhere. It refers to no model: the thread that writes it
 // may outlive one.
-struct Values {
+struct Snapshot {
   bool full = false;
   PeftAdapter adapter;
   TensorMap model;  // full: in place of an adapter
   std::vector<NamedShape> tensors;
-};
-struct Snapshot {
-  Values values;
-  TensorMap state;
+  TensorMap state;  // of a checkpoint
   Counters counters;
 };
 
-Values gather_values(const Context& context, LoadedModel& model) {
-  Values values{.full = model.adapter() == nullptr};
+Snapshot gather_values(const Context& context, LoadedModel& model) {
+  Snapshot values{.full = model.adapter() == nullptr};
   Communicator& tensor_group = *context.grid.tensor_group;
   const ParameterSet& parameters = model.parameters();
   if (context.grid.data.rank != 0) return values;
@@ -70,7 +67,7 @@ void write_adapter_folder(const fs::path& folder, const PeftAdapter& adapter) {
   rename_path(temporary, folder);
 }
 
-void write_values(const fs::path& folder, const Values& values, const std::string& base) {
+void write_values(const fs::path& folder, const Snapshot& values, const std::string& base) {
   if (!values.full) {
     require_finite(values.adapter.tensors);
     return write_adapter_folder(folder / "adapter", values.adapter);
@@ -95,7 +92,7 @@ void commit(const RunOptions& options, const Context& context, RunOutput& output
                           .instruction_set = context.backend.instruction_set()};
   Checkpoints& checkpoints = output.checkpoints();
   checkpoints.save(manifest, [&](const fs::path& folder) {
-    write_values(folder, snapshot.values, options.model.path);
+    write_values(folder, snapshot, options.model.path);
     write_state(folder / "state.safetensors", snapshot.state, counters);
   });
   std::vector<fs::path> pinned{checkpoints.path_of(counters.step)};  // older than others where an older was resumed
@@ -139,8 +136,8 @@ void Saver::save() {
   Communicator& world = *context.grid.world;
   world.at(fmt::format("saving step {}", counters.step));
   guards.check(counters.step);
-  const auto snapshot = std::make_shared<Snapshot>();
-  *snapshot = {.values = gather_values(context, model), .state = {}, .counters = counters};
+  const auto snapshot = std::make_shared<Snapshot>(gather_values(context, model));
+  snapshot->counters = counters;
   if (context.grid.data.rank == 0) {
     snapshot->state =
         gather_state(context.backend, *context.grid.tensor_group, model.rule(), model.parameters(), initial);
@@ -194,7 +191,7 @@ TrainSummary Saver::finish(TrainSummary summary) {
   Communicator& world = *context.grid.world;
   world.at("writing the result");
   guards.check(counters.step);
-  const Values values = gather_values(context, model);
+  const Snapshot values = gather_values(context, model);
   summary.output = (fs::path(options.output.dir) / (values.full ? "model" : "adapter")).string();
   agree(world, [&] {
     if (world.rank() != 0) return;

@@ -4,7 +4,7 @@
 // its own that calls no MPI. Collective over the world, but for seconds().
 #pragma once
 
-#include "runtime/train/memory_guards.h"
+#include "runtime/train/guards.h"
 #include "runtime/train/run_output.h"
 
 namespace shardora {

@@ -12,7 +12,7 @@
 #include "runtime/observe/phases.h"
 #include "runtime/session/loaded_model.h"
 #include "runtime/train/gradients.h"
-#include "runtime/train/memory_guards.h"
+#include "runtime/train/guards.h"
 #include "runtime/train/optimizer.h"
 
 namespace shardora {

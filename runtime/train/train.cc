@@ -7,9 +7,9 @@
 #include "runtime/observe/progress.h"
 #include "runtime/system/printable.h"
 #include "runtime/system/proc.h"
+#include "runtime/train/guards.h"
 #include "runtime/train/run_report.h"
 #include "runtime/train/saver.h"
-#include "runtime/train/stragglers.h"
 
 namespace shardora {
 namespace {

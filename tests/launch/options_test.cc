@@ -226,6 +226,13 @@ TEST(ParseInvocation, TheCommandLineWinsOverTheEnvironmentWhichWinsOverTheFile) 
   EXPECT_EQ(options.train.beta2, 0.999);
 }
 
+TEST(ParseInvocation, AValueThatAStrongerSourceReplacesIsNotLookedAtButItsKeyIs) {
+  const ConfigFile file("[adapter]\nrank = none\n");
+  EXPECT_EQ(parse_invocation(ten_steps({file.flag(), "--adapter.rank=1"})).options.adapter.rank, 1);
+  const ConfigFile twice("[adapter]\nrank = 3\nrank = 3\n");
+  EXPECT_THAT(refusal(ten_steps({twice.flag(), "--adapter.rank=1"})), HasSubstr("adapter.rank is given twice in"));
+}
+
 TEST(ParseInvocation, ALengthOnTheCommandLineReplacesTheFilesOther) {
   const ConfigFile file("[train]\nepochs = 3\n");
   const RunOptions options = parse_invocation(training({file.flag(), "--train.steps=10"})).options;
@@ -263,7 +270,11 @@ TEST(ParseInvocation, AColonOrEqualsSignOfThePathsOwnIsLeftThere) {
   EXPECT_EQ(options.data.eval[0].path, "runs/lr=1/d.st");
   RunOptions other;
   EXPECT_TRUE(key_of(other, "data.train").value.store("c:/d.st"));
+  EXPECT_EQ(key_of(other, "data.train").value.print(), "c:/d.st");
   EXPECT_EQ(other.data.train[0].path, "c:/d.st");
+  EXPECT_TRUE(key_of(other, "data.train").value.store("d.st:2:1"));  // a file d.st:2
+  EXPECT_EQ(other.data.train[0].path, "d.st:2");
+  EXPECT_EQ(key_of(other, "data.train").value.print(), "d.st:2:1");
 }
 
 TEST(ParseInvocation, RefusesValuesByNamingKeyValuePlaceAndWhatWasExpected) {
@@ -319,6 +330,7 @@ TEST(ParseInvocation, RefusesWhatIsNotAWholeValue) {
 TEST(ParseInvocation, RefusesUnknownKeysEverywhereAndSuggestsTheNearest) {
   EXPECT_THAT(refusal(ten_steps({"--adapter.rnk=4"})),
               AllOf(HasSubstr("unknown key 'adapter.rnk' on the command line"), HasSubstr("'adapter.rank'")));
+  EXPECT_THAT(refusal(ten_steps({"--adapter.rnk", "4"})), HasSubstr("unknown key 'adapter.rnk' on the command line"));
   EXPECT_THAT(refusal(ten_steps({"--rank=4"})), HasSubstr("did you mean 'adapter.rank'"));
   EXPECT_THAT(refusal(ten_steps({"--train.tensor=4"})), HasSubstr("did you mean 'parallel.tensor'"));
   const ConfigFile file("[train]\nlearning_rat = 1\n");
@@ -389,6 +401,8 @@ TEST(ParseInvocation, RefusesBrokenOrMissingFiles) {
   EXPECT_THAT(refusal(ten_steps({"--config=/tmp"})), HasSubstr("'/tmp'"));
   const ConfigFile broken("[adapter]\nrank is 4\n");
   EXPECT_THAT(refusal(ten_steps({broken.flag()})), HasSubstr("rank is 4"));
+  const ConfigFile nameless("[]\nadapter.rank = 4\n");
+  EXPECT_THAT(refusal(ten_steps({nameless.flag()})), HasSubstr("unknown key '.adapter.rank'"));
   const ConfigFile nested("config = other.cfg\n");
   EXPECT_THAT(refusal(ten_steps({nested.flag()})), HasSubstr("command line only"));
 }

@@ -12,7 +12,7 @@
 #include "runtime/jobs/plan/shapes.h"
 #include "runtime/session/backend_setup.h"
 #include "runtime/system/proc.h"
-#include "runtime/train/start_table.h"
+#include "runtime/train/run_report.h"
 
 namespace shardora {
 namespace {

@@ -5,7 +5,7 @@
 #include <set>
 
 #include "runtime/comm/agreement.h"
-#include "runtime/train/memory_guards.h"
+#include "runtime/train/guards.h"
 #include "tests/support/small_model.h"
 
 namespace shardora {

@@ -1,7 +1,5 @@
 // Memory that changes by itself, and steps whose loss is not finite: found on the rank where it happens, named, and
 // never applied.
-#include "runtime/train/memory_guards.h"
-
 #include <gmock/gmock.h>
 
 #include <cmath>
@@ -9,6 +7,7 @@
 #include <set>
 
 #include "runtime/comm/agreement.h"
+#include "runtime/train/guards.h"
 #include "tests/support/small_training.h"
 
 namespace shardora {

@@ -1,5 +1,5 @@
 // What a run says before its first step.
-#include "runtime/train/start_table.h"
+#include "runtime/train/run_report.h"
 
 #include <gmock/gmock.h>
 

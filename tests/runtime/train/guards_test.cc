@@ -1,4 +1,4 @@
-#include "runtime/train/stragglers.h"
+#include "runtime/train/guards.h"
 
 #include <gmock/gmock.h>
 
