@@ -93,7 +93,7 @@ Names included(const std::string& text) {
 
 // The host emulation takes the place of what only nvcc compiles; nothing else knows it.
 bool may_know_emulation(const std::string& file) {
-  return file.starts_with("kernels/emulation/") || file == "kernels/cuda/platform.h" || file == "kernels/cuda/mma.h";
+  return file.starts_with("kernels/emulation/") || file == "kernels/cuda/platform.h";
 }
 
 // What is wrong with the includes of one file of kernels, runtime or launch.

@@ -1,5 +1,5 @@
 // Products of panels: the second factor is packed sixteen columns at a time, then multiplied from the caches.
-#include "kernels/cpu/packed_product.h"
+#include "kernels/cpu/packed_gemm.h"
 
 #include <omp.h>
 
@@ -141,7 +141,7 @@ void multiply_shares(const Packed<T>& op, Share rows, Share of_columns) {
 }
 
 template <class T>
-void packed_product(const Packed<T>& op) {
+void packed_gemm(const Packed<T>& op) {
   const bool by_rows = op.m >= op.n || op.m >= kRowsWorthPacking * omp_get_max_threads();
   share_work(worth_threads(op.m, op.n, op.k), [&](Member member) {
     multiply_shares(op, by_rows ? share_of(op.m, kStep, member) : Share{0, op.m},
@@ -151,16 +151,16 @@ void packed_product(const Packed<T>& op) {
 
 void many_rows(const MatMul& op) {
   const std::int64_t ldb = op.b.size(1);
-  packed_product<float>({.a = op.a.as<float>(),
-                         .b = op.b.as<float>(),
-                         .k_stride = op.transpose_b ? 1 : ldb,
-                         .n_stride = op.transpose_b ? ldb : 1,
-                         .c = op.c.as<float>(),
-                         .m = op.c.size(0),
-                         .n = op.c.size(1),
-                         .k = op.a.size(1),
-                         .scale = op.scale,
-                         .accumulate = op.accumulate});
+  packed_gemm<float>({.a = op.a.as<float>(),
+                      .b = op.b.as<float>(),
+                      .k_stride = op.transpose_b ? 1 : ldb,
+                      .n_stride = op.transpose_b ? ldb : 1,
+                      .c = op.c.as<float>(),
+                      .m = op.c.size(0),
+                      .n = op.c.size(1),
+                      .k = op.a.size(1),
+                      .scale = op.scale,
+                      .accumulate = op.accumulate});
 }
 
 // --- Sums over tokens: c[m,n] = a[k,m]^T b[k,n], threads over columns; each column's sum is one thread's, in order.
@@ -248,7 +248,7 @@ void over_tokens(const MatMul& op) {
 
 }  // namespace
 
-void LevelLoops::narrow_product(const MatMul& op) {
+void LevelLoops::narrow_gemm(const MatMul& op) {
   if (op.transpose_a) {
     over_tokens(op);
   } else {
@@ -256,17 +256,17 @@ void LevelLoops::narrow_product(const MatMul& op) {
   }
 }
 
-void LevelLoops::bf16_product(const Bf16Product& op) {
-  packed_product<std::uint16_t>({.a = op.x,
-                                 .b = op.w,
-                                 .k_stride = op.k_stride,
-                                 .n_stride = op.n_stride,
-                                 .c = op.y,
-                                 .m = op.m,
-                                 .n = op.n,
-                                 .k = op.k,
-                                 .scale = 1.0F,
-                                 .accumulate = op.accumulate});
+void LevelLoops::bf16_gemm(const Bf16Gemm& op) {
+  packed_gemm<std::uint16_t>({.a = op.x,
+                              .b = op.w,
+                              .k_stride = op.k_stride,
+                              .n_stride = op.n_stride,
+                              .c = op.y,
+                              .m = op.m,
+                              .n = op.n,
+                              .k = op.k,
+                              .scale = 1.0F,
+                              .accumulate = op.accumulate});
 }
 
 }  // namespace shardora::cpu::SHARDORA_LEVEL

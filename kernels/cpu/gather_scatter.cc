@@ -21,7 +21,7 @@ std::int64_t bytes_of_row(TensorView matrix) {
   return bytes;
 }
 
-RowMoves row_moves(const MoveRows& op) {
+RowMoves row_moves(const GatherScatter& op) {
   SHARDORA_CHECK(op.from.dtype == op.to.dtype && op.from.shape.rank() >= 1 && op.to.shape.rank() >= 1);
   SHARDORA_CHECK(bytes_of_row(op.from) == bytes_of_row(op.to));
   return {.count = op.rows.elements(),
@@ -35,7 +35,7 @@ RowMoves row_moves(const MoveRows& op) {
 
 }  // namespace
 
-void gather_rows(const MoveRows& op) {
+void gather_rows(const GatherScatter& op) {
   const RowMoves move = row_moves(op);
   SHARDORA_CHECK(move.to_rows == move.count);
   for (std::int64_t i = 0; i < move.count; ++i) {
@@ -48,7 +48,7 @@ void gather_rows(const MoveRows& op) {
   });
 }
 
-void scatter_rows(const MoveRows& op) {
+void scatter_rows(const GatherScatter& op) {
   const RowMoves move = row_moves(op);
   SHARDORA_CHECK(move.from_rows == move.count);
   for (std::int64_t i = 0; i < move.count; ++i) {
@@ -67,7 +67,7 @@ void scatter_rows(const MoveRows& op) {
   });
 }
 
-void write_rows(const MoveRows& op) {
+void write_rows(const GatherScatter& op) {
   const RowMoves move = row_moves(op);
   SHARDORA_CHECK(move.from_rows == move.count);
   for (std::int64_t i = 0; i < move.count; ++i) SHARDORA_CHECK(move.rows[i] >= 0 && move.rows[i] < move.to_rows);

@@ -6,7 +6,7 @@ namespace shardora::cuda {
 namespace {
 
 // A row is moved in units of 16 bytes, 4 or 1, as its length and its place allow.
-using Unit16 = Pack<float>;
+using Unit16 = AlignedVector<float>;
 
 template <class Unit>
 __global__ void gather_rows_kernel(const Unit* from, const std::int32_t* rows, Unit* to, RowWork work) {
@@ -49,7 +49,7 @@ std::int64_t bytes_of_row(TensorView matrix) {
 
 // function(Unit{}, units of a row).
 template <class Function>
-void with_unit(const MoveRows& op, const Function& function) {
+void with_unit(const GatherScatter& op, const Function& function) {
   SHARDORA_CHECK(op.from.dtype == op.to.dtype && op.from.shape.rank() >= 1 && op.to.shape.rank() >= 1);
   const std::int64_t bytes = bytes_of_row(op.to);
   SHARDORA_CHECK(bytes_of_row(op.from) == bytes);
@@ -61,7 +61,7 @@ void with_unit(const MoveRows& op, const Function& function) {
 
 // One row after another of `each`, `from` or `to`, has a row number: kernel(from, rows, to, work).
 template <class KernelOf>
-void move_each_row(Backend& backend, const MoveRows& op, TensorView each, const KernelOf& kernel_of) {
+void move_each_row(Backend& backend, const GatherScatter& op, TensorView each, const KernelOf& kernel_of) {
   SHARDORA_CHECK(each.size(0) == op.rows.elements());
   with_unit(op, [&](auto unit, std::int64_t units) {
     using Unit = decltype(unit);
@@ -74,15 +74,15 @@ void move_each_row(Backend& backend, const MoveRows& op, TensorView each, const 
 
 }  // namespace
 
-void gather_rows(Backend& backend, const MoveRows& op) {
+void gather_rows(Backend& backend, const GatherScatter& op) {
   move_each_row(backend, op, op.to, [](auto unit) { return gather_rows_kernel<decltype(unit)>; });
 }
 
-void write_rows(Backend& backend, const MoveRows& op) {
+void write_rows(Backend& backend, const GatherScatter& op) {
   move_each_row(backend, op, op.from, [](auto unit) { return write_rows_kernel<decltype(unit)>; });
 }
 
-void scatter_rows(Backend& backend, const MoveRows& op) {
+void scatter_rows(Backend& backend, const GatherScatter& op) {
   SHARDORA_CHECK(op.from.size(0) == op.rows.elements());
   with_unit(op, [&](auto unit, std::int64_t units) {
     using Unit = decltype(unit);

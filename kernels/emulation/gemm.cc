@@ -1,7 +1,7 @@
-// The products of kernels/cuda/products.h in plain loops, for the host emulation.
-#include "kernels/cuda/products.h"
+// The products of kernels/cuda/gemm.h in plain loops, for the host emulation.
+#include "kernels/cuda/gemm.h"
 
-#include "kernels/cuda/products_version.h"
+#include "kernels/check.h"
 #include "kernels/emulation/devices.h"
 #include "kernels/float_types.h"
 
@@ -13,9 +13,9 @@ float element(const void* data, DType dtype, std::int64_t i) {
   return float_from_bf16(static_cast<const std::uint16_t*>(data)[i]);
 }
 
-class PlainProducts final : public Products {
+class EmulatedGemm final : public Gemm {
  public:
-  void run(const ProductCall& p) override {
+  void run(const GemmCall& p) override {
     SHARDORA_CHECK(p.m >= 1 && p.n >= 1 && p.k >= 1);
     SHARDORA_CHECK(p.result == DType::kF32 || p.result == p.operands);
     for (std::int64_t i = 0; i < p.m; ++i) {
@@ -40,8 +40,8 @@ class PlainProducts final : public Products {
 
 }  // namespace
 
-void require_products_library() { require_cublaslt(emulation::machine().cublaslt_version); }
+std::size_t cublaslt_version() { return emulation::machine().cublaslt_version; }
 
-std::unique_ptr<Products> make_products(cudaStream_t, Workspace) { return std::make_unique<PlainProducts>(); }
+std::unique_ptr<Gemm> make_gemm(cudaStream_t, Workspace) { return std::make_unique<EmulatedGemm>(); }
 
 }  // namespace shardora::cuda

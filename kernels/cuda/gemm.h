@@ -1,4 +1,4 @@
-// Matrix products of the GPU: cuBLASLt (products.cc), and plain loops under the host emulation. Row-major, no gaps.
+// Matrix products of the GPU: cuBLASLt (gemm.cc), and plain loops under the host emulation. Row-major, no gaps.
 //
 //   c[m,n] (=|+=) scale * op(a) op(b)      op(x): x or its transpose; products and sums in fp32, no TF32
 #pragma once
@@ -12,7 +12,7 @@
 
 namespace shardora::cuda {
 
-struct ProductCall {
+struct GemmCall {
   const void* a = nullptr;           // [m,k], or [k,m] if transpose_a
   const void* b = nullptr;           // [k,n], or [n,k] if transpose_b
   void* c = nullptr;                 // [m,n]
@@ -24,21 +24,20 @@ struct ProductCall {
   bool accumulate = false;
 };
 
-class Products {
+class Gemm {
  public:
-  virtual ~Products() = default;
-  virtual void run(const ProductCall& call) = 0;
+  virtual ~Gemm() = default;
+  virtual void run(const GemmCall& call) = 0;
   virtual std::string description() const = 0;  // library and version
 };
 
-// Throws Error(kUnavailable) with found, needed and remedy where the library is too old.
-void require_products_library();
+std::size_t cublaslt_version();  // as cublasLtGetVersion() gives it: 10000 major + 100 minor + patch
 
 // `workspace` is the products' own for as long as they live, aligned to 256 bytes; only calls of the stream touch it.
 struct Workspace {
   void* data = nullptr;
   std::size_t bytes = 0;
 };
-std::unique_ptr<Products> make_products(cudaStream_t stream, Workspace workspace);
+std::unique_ptr<Gemm> make_gemm(cudaStream_t stream, Workspace workspace);
 
 }  // namespace shardora::cuda

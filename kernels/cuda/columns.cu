@@ -1,7 +1,6 @@
 #include <algorithm>
 
-#include "kernels/cuda/block.h"
-#include "kernels/cuda/column_sums.h"
+#include "kernels/cuda/columns.h"
 
 namespace shardora::cuda {
 namespace {

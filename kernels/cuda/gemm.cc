@@ -8,15 +8,30 @@
 // result's type, that is in bfloat16, which would cost accuracy as well.)
 //
 // No epilogue adds a bias: bias and gain belong to the passes that read the result anyway (kernels/gain.h).
-#include "kernels/cuda/products.h"
+#include "kernels/cuda/gemm.h"
+
+#include <cublasLt.h>
 
 #include <compare>
 #include <map>
 
-#include "kernels/cuda/cublas_check.h"
-#include "kernels/cuda/products_version.h"
+#include "kernels/check.h"
 
-namespace shardora::cuda {
+namespace shardora {
+
+// SHARDORA_CHECK of cuBLASLt. The user can do something about device memory; anything else is reported as it came.
+static void require_ok(cublasStatus_t status, const char* expression,
+                       std::source_location at = std::source_location::current()) {
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  if (status == CUBLAS_STATUS_ALLOC_FAILED) {
+    refuse(ExitStatus::kOutOfMemory,
+           "out of device memory in {}: lower train.micro_batch_tokens, or raise parallel.tensor", expression);
+  }
+  fail(fmt::format("cuBLASLt: {} ({})", cublasLtGetStatusString(status), cublasLtGetStatusName(status)), expression,
+       at);
+}
+
+namespace cuda {
 namespace {
 
 // The kernels load 16 bytes at most at a time. To tell addresses apart any further would only make the algorithm, and
@@ -37,7 +52,7 @@ struct Key {
   auto operator<=>(const Key&) const = default;
 };
 
-Key key_of(const ProductCall& call) {
+Key key_of(const GemmCall& call) {
   return {.m = call.m,
           .n = call.n,
           .k = call.k,
@@ -122,16 +137,16 @@ class Prepared {
   }
 };
 
-class LtProducts final : public Products {
+class CublasLtGemm final : public Gemm {
  public:
-  LtProducts(cudaStream_t stream, Workspace workspace) : stream_(stream), workspace_(workspace) {
+  CublasLtGemm(cudaStream_t stream, Workspace workspace) : stream_(stream), workspace_(workspace) {
     SHARDORA_CHECK(cublasLtCreate(&handle_));
   }
-  ~LtProducts() override { cublasLtDestroy(handle_); }
-  LtProducts(const LtProducts&) = delete;
-  LtProducts& operator=(const LtProducts&) = delete;
+  ~CublasLtGemm() override { cublasLtDestroy(handle_); }
+  CublasLtGemm(const CublasLtGemm&) = delete;
+  CublasLtGemm& operator=(const CublasLtGemm&) = delete;
 
-  void run(const ProductCall& call) override {
+  void run(const GemmCall& call) override {
     SHARDORA_CHECK(call.m >= 1 && call.n >= 1 && call.k >= 1);
     SHARDORA_CHECK(call.result == DType::kF32 || call.result == call.operands);
     Prepared& ready = prepared_for(key_of(call));
@@ -140,7 +155,9 @@ class LtProducts final : public Products {
                                   call.c, &ready.c, call.c, &ready.c, &ready.algorithm, workspace_.data,
                                   workspace_.bytes, stream_));
   }
-  std::string description() const override { return cublaslt_name(cublasLtGetVersion()); }
+  std::string description() const override {
+    return fmt::format("cuBLASLt {}.{}", cublaslt_version() / 10000, cublaslt_version() % 10000 / 100);
+  }
 
  private:
   // Made at a shape's first call; a later one allocates nothing. A run has few shapes, so none is ever dropped.
@@ -156,10 +173,11 @@ class LtProducts final : public Products {
 
 }  // namespace
 
-void require_products_library() { require_cublaslt(cublasLtGetVersion()); }
+std::size_t cublaslt_version() { return cublasLtGetVersion(); }
 
-std::unique_ptr<Products> make_products(cudaStream_t stream, Workspace workspace) {
-  return std::make_unique<LtProducts>(stream, workspace);
+std::unique_ptr<Gemm> make_gemm(cudaStream_t stream, Workspace workspace) {
+  return std::make_unique<CublasLtGemm>(stream, workspace);
 }
 
-}  // namespace shardora::cuda
+}  // namespace cuda
+}  // namespace shardora
