@@ -49,8 +49,9 @@ INSTANTIATE_TEST_SUITE_P(Methods, EarlierVersion, ::testing::Values("dora", "lor
                          [](const auto& parameter) { return std::string(parameter.param); });
 
 TEST(EarlierVersionAdapter, HasTheLossThatItHadThen) {
-  const ProgramRun run = run_program({1, 1}, {"eval", "--model.path=" + kModel.string(), "--data.eval=" + kData.string(),
-                                              "--adapter.path=" + (kEarlier / "dora/step-3/adapter").string()});
+  const ProgramRun run =
+      run_program({1, 1}, {"eval", "--model.path=" + kModel.string(), "--data.eval=" + kData.string(),
+                           "--adapter.path=" + (kEarlier / "dora/step-3/adapter").string()});
   ASSERT_EQ(run.status, 0) << run.errors;
   EXPECT_NEAR(run.result().at("loss"), 4.302875071333014, 1e-5);
 }
