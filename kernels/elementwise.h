@@ -26,13 +26,13 @@ void column_sum(Backend& backend, const ColumnSum& op);
 
 // gather: to[i,:] = from[rows[i],:].   scatter: to[rows[i],:] = from[i,:], the other rows of `to` become 0; rows
 // ascend.   write: to[rows[i],:] = from[i,:], the other rows of `to` stay; rows are distinct, in any order.
-struct MoveRows {
+struct GatherScatter {
   TensorView from;
   TensorView rows;  // int32 [count]
   TensorView to;
 };
-void gather_rows(Backend& backend, const MoveRows& op);
-void scatter_rows(Backend& backend, const MoveRows& op);
-void write_rows(Backend& backend, const MoveRows& op);
+void gather_rows(Backend& backend, const GatherScatter& op);
+void scatter_rows(Backend& backend, const GatherScatter& op);
+void write_rows(Backend& backend, const GatherScatter& op);
 
 }  // namespace shardora

@@ -2,7 +2,7 @@
 // function of a 128-bit counter and a 64-bit key. Who uses which counter:
 //
 //   random_bits, fills   (index low, index high, attempt, 0)
-//   dropout              (place low, place high, position, feature / 4), one word for each of four features
+//   dropout              (sequence low, sequence high, position, feature / 4), one word for each of four features
 #pragma once
 
 #include <cmath>

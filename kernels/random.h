@@ -32,14 +32,14 @@ struct RandomFill {
 void fill_uniform(Backend& backend, const RandomFill& op);
 void fill_normal(Backend& backend, const RandomFill& op);
 
-// Scaled dropout mask D in {0, 1/(1-p)}, keyed by the token's sequence place, its position and the logical feature:
+// Scaled dropout mask D in {0, 1/(1-p)}, keyed by the sequence's index, the position and the logical feature:
 //   y (=|+=) D.x        the same call masks a gradient.
 struct Dropout {
   TensorView x;  // [tokens, width]
   TensorView y;  // [tokens, width]; may be x when not accumulating
   bool accumulate = false;
   RandomKey key;                   // of (seed, step, module)
-  TensorView places;               // int64 [tokens]: the sequence's place in the global batch
+  TensorView sequence_indices;     // int64 [tokens]: index of the sequence in the global batch
   TensorView positions;            // int32 [tokens]
   std::int64_t first_feature = 0;  // of this shard
   float probability = 0;           // in [0, 1)

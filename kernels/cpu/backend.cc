@@ -86,13 +86,13 @@ class CpuBackend final : public Backend {
     return end.seconds - begin.seconds;
   }
 
-  ProductCache& products() { return products_; }
+  GemmCache& gemm_cache() { return gemm_cache_; }
 
  private:
   int threads_;
   const Level& level_;
   std::unique_ptr<Loops> loops_;
-  ProductCache products_;
+  GemmCache gemm_cache_;
 };
 
 }  // namespace
@@ -104,6 +104,6 @@ std::unique_ptr<Backend> make_backend(const BackendOptions& options) {
 }
 
 Loops& loops_of(Backend& backend) { return static_cast<CpuBackend&>(backend).loops(); }
-ProductCache& products_of(Backend& backend) { return static_cast<CpuBackend&>(backend).products(); }
+GemmCache& gemm_cache_of(Backend& backend) { return static_cast<CpuBackend&>(backend).gemm_cache(); }
 
 }  // namespace shardora::cpu

@@ -2,7 +2,6 @@
 // become fp32 in the caches as a product comes to them.
 #include <algorithm>
 
-#include "kernels/cpu/convert.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/frozen_rows.h"
 #include "kernels/float_types.h"
@@ -33,11 +32,11 @@ class Bf16Matrix final : public FrozenRows {
   }
 
  private:
-  void multiply(Bf16Product op, TensorView x, TensorView y) const {
+  void multiply(Bf16Gemm op, TensorView x, TensorView y) const {
     op.x = x.as<float>(), op.y = y.as<float>(), op.m = x.size(0);
     SHARDORA_CHECK(x.shape == (Shape{op.m, op.k}) && y.shape == (Shape{op.m, op.n}));
     if (op.m == 0 || op.n == 0) return;
-    if (op.k > 0) return loops_.bf16_product(op);
+    if (op.k > 0) return loops_.bf16_gemm(op);
     if (!op.accumulate) std::fill_n(op.y, op.m * op.n, 0.0F);
   }
   void copy_row(std::int64_t o, float* to) const override {

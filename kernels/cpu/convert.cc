@@ -1,5 +1,4 @@
-#include "kernels/cpu/convert.h"
-
+// Conversion between element types on the CPU.
 #include "kernels/cpu/cpu.h"
 #include "kernels/float_types.h"
 
@@ -28,9 +27,9 @@ void convert(const Convert& op) {
   SHARDORA_CHECK(op.from.shape == op.to.shape);
   SHARDORA_CHECK(op.to.dtype == DType::kF32 || op.to.dtype == DType::kBF16);
   if (op.from.dtype == DType::kF32) return from_type<float>(op, [](float value) { return value; });
-  if (op.from.dtype == DType::kBF16) return from_type<std::uint16_t>(op, from_bf16);
+  if (op.from.dtype == DType::kBF16) return from_type<std::uint16_t>(op, float_from_bf16);
   SHARDORA_CHECK(op.from.dtype == DType::kF16);
-  from_type<std::uint16_t>(op, from_f16);
+  from_type<std::uint16_t>(op, float_from_f16);
 }
 
 }  // namespace shardora::cpu

@@ -16,31 +16,19 @@
 
 namespace shardora::cpu {
 
-class ProductCache;
+class GemmCache;
 
 std::unique_ptr<Backend> make_backend(const BackendOptions& options);
-Loops& loops_of(Backend& backend);            // a backend of make_backend() above
-ProductCache& products_of(Backend& backend);  // a backend of make_backend() above
+Loops& loops_of(Backend& backend);           // a backend of make_backend() above
+GemmCache& gemm_cache_of(Backend& backend);  // a backend of make_backend() above
 std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight);
 std::int64_t frozen_matrix_bytes(const FrozenMatrixPlan& plan);
 
+#define SHARDORA_PLAIN(name, Op) void name(const Op& op);
+#include "kernels/operations.def"
 void matmul(Loops& loops, const MatMul& op);
-void transpose(const Transpose& op);
-
-void embedding_gather(const EmbeddingGather& op);
-void embedding_scatter(const EmbeddingScatter& op);
-
-void convert(const Convert& op);
-void gather_rows(const MoveRows& op);
-void scatter_rows(const MoveRows& op);
-void write_rows(const MoveRows& op);
-
-void fill_uniform(const RandomFill& op);
-void fill_normal(const RandomFill& op);
 
 double sum_of_squares(TensorView x);
 std::uint64_t checksum_words(TensorView view);
-void row_squared_norms(const SquaredNorms& op);
-void column_squared_norms(const SquaredNorms& op);
 
 }  // namespace shardora::cpu

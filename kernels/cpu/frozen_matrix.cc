@@ -5,7 +5,6 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/cpu/convert.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/frozen_rows.h"
 #include "kernels/cpu/onednn.h"
@@ -70,11 +69,11 @@ class FrozenMatrix final : public FrozenRows {
     const Layouts layouts = choose_layouts(plan);
     if (layouts.forward) {
       Copy& copy = find_or_pack(backend, transposed(layouts.forward->offsets()), layouts.forward->bytes(), weight);
-      forward_.emplace(products_of(backend), *layouts.forward, in_, out_, copy.data());
+      forward_.emplace(gemm_cache_of(backend), *layouts.forward, in_, out_, copy.data());
     }
     if (layouts.backward) {
       Copy& copy = find_or_pack(backend, layouts.backward->offsets(), layouts.backward->bytes(), weight);
-      backward_.emplace(products_of(backend), *layouts.backward, out_, in_, copy.data());
+      backward_.emplace(gemm_cache_of(backend), *layouts.backward, out_, in_, copy.data());
     }
     const WeightLayout row_major = WeightLayout::strided(out_, in_, in_, 1);
     if (copies_.empty()) find_or_pack(backend, row_major.offsets(), row_major.bytes(), weight);
@@ -107,7 +106,7 @@ class FrozenMatrix final : public FrozenRows {
     }
     return copies_.emplace_back(pack(backend, std::move(at), bytes, weight));
   }
-  static void multiply(const std::optional<WeightProduct>& product, TensorView x, std::int64_t k, TensorView y,
+  static void multiply(const std::optional<WeightGemm>& product, TensorView x, std::int64_t k, TensorView y,
                        std::int64_t n, bool accumulate);
   void copy_row(std::int64_t o, float* to) const override {
     const Copy& copy = copies_.front();
@@ -117,10 +116,10 @@ class FrozenMatrix final : public FrozenRows {
   }
 
   std::deque<Copy> copies_;  // addresses stay; one or two
-  std::optional<WeightProduct> forward_, backward_;
+  std::optional<WeightGemm> forward_, backward_;
 };
 
-void FrozenMatrix::multiply(const std::optional<WeightProduct>& product, TensorView x, std::int64_t k, TensorView y,
+void FrozenMatrix::multiply(const std::optional<WeightGemm>& product, TensorView x, std::int64_t k, TensorView y,
                             std::int64_t n, bool accumulate) {
   const std::int64_t tokens = x.size(0);
   SHARDORA_CHECK(x.shape == (Shape{tokens, k}) && y.shape == (Shape{tokens, n}));

@@ -1,9 +1,17 @@
 // What any frozen weight can do that can give its rows in fp32: lookups, reading, and the norms made at load.
 #pragma once
 
+#include "kernels/float_types.h"
 #include "kernels/weight_matrix.h"
 
 namespace shardora::cpu {
+
+// Element i of a weight as it is given, in fp32, float16 or bfloat16.
+inline float element_as_float(const TensorView& view, std::int64_t i) {
+  if (view.dtype == DType::kBF16) return float_from_bf16(static_cast<const std::uint16_t*>(view.data)[i]);
+  if (view.dtype == DType::kF16) return float_from_f16(static_cast<const std::uint16_t*>(view.data)[i]);
+  return view.as<float>()[i];
+}
 
 class FrozenRows : public WeightMatrix {
  public:

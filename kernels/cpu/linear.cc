@@ -38,7 +38,7 @@ void matmul(Loops& loops, const MatMul& op) {
     if (!op.accumulate) std::fill_n(c, m * n, 0.0F);
     return;
   }
-  if (is_narrow(op)) return loops.narrow_product(op);
+  if (is_narrow(op)) return loops.narrow_gemm(op);
   const char transpose_a = op.transpose_a ? 'T' : 'N';
   const char transpose_b = op.transpose_b ? 'T' : 'N';
   const dnnl::status status = dnnl::sgemm(transpose_a, transpose_b, m, n, k, op.scale, op.a.as<float>(), op.a.size(1),

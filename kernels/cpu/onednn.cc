@@ -110,9 +110,9 @@ ElementOffsets WeightLayout::offsets() const {
   return {offsets_along(blocking, 0, sizes[0]), offsets_along(blocking, 1, sizes[1])};
 }
 
-ProductCache::ProductCache() : engine_(cpu_engine()), stream_(engine_) {}
+GemmCache::GemmCache() : engine_(cpu_engine()), stream_(engine_) {}
 
-std::size_t ProductCache::index_of(const Shape& shape) {
+std::size_t GemmCache::index_of(const Shape& shape) {
   for (std::size_t i = 0; i < shapes_.size(); ++i) {
     const Shape& known = shapes_[i];
     if (known.k == shape.k && known.n == shape.n && known.layout.desc() == shape.layout.desc()) return i;
@@ -121,7 +121,7 @@ std::size_t ProductCache::index_of(const Shape& shape) {
   return shapes_.size() - 1;
 }
 
-ProductCache::Primitive& ProductCache::primitive(const Key& key) {
+GemmCache::Primitive& GemmCache::primitive(const Key& key) {
   auto found = primitives_.find(key);
   if (found == primitives_.end()) {
     if (primitives_.size() == kMost) make_room();
@@ -131,13 +131,13 @@ ProductCache::Primitive& ProductCache::primitive(const Key& key) {
   return found->second;
 }
 
-void ProductCache::make_room() {
+void GemmCache::make_room() {
   primitives_.erase(std::min_element(primitives_.begin(), primitives_.end(), [](const auto& a, const auto& b) {
     return a.second.last_use < b.second.last_use;
   }));
 }
 
-ProductCache::Primitive ProductCache::make_primitive(const Key& key) {
+GemmCache::Primitive GemmCache::make_primitive(const Key& key) {
   const Shape& shape = shapes_[key.layout];
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -158,12 +158,11 @@ ProductCache::Primitive ProductCache::make_primitive(const Key& key) {
           .scratch = memory(scratch, engine_, nullptr)};
 }
 
-WeightProduct::WeightProduct(ProductCache& cache, const WeightLayout& layout, std::int64_t k, std::int64_t n,
-                             float* weights)
+WeightGemm::WeightGemm(GemmCache& cache, const WeightLayout& layout, std::int64_t k, std::int64_t n, float* weights)
     : cache_(&cache), layout_(cache.index_of({layout, k, n})), weights_(weights) {}
 
-void WeightProduct::run(std::int64_t m, const float* x, float* y, bool accumulate) const {
-  ProductCache::Primitive& made = cache_->primitive({layout_, m, accumulate});
+void WeightGemm::run(std::int64_t m, const float* x, float* y, bool accumulate) const {
+  GemmCache::Primitive& made = cache_->primitive({layout_, m, accumulate});
   std::size_t room = cache_->scratch_.size();
   void* scratch = cache_->scratch_.data();
   std::align(kAlignment, 0, scratch, room);

@@ -1,4 +1,4 @@
-// oneDNN behind one door: products with a weight that stays in the layout oneDNN likes best. Only onednn.cc knows which
+// Products by oneDNN with a weight that is kept in the layout oneDNN prefers. Only onednn.cc knows which
 // of the interfaces 2.x and 3.x is installed.
 #pragma once
 
@@ -41,15 +41,15 @@ class WeightLayout {
 // The primitives of one backend's products, shared by all weights of one layout: a primitive does not own what it
 // multiplies. A shape's first sight makes one and may grow the scratch memory that all of them use in turn; after that
 // a product takes no memory of ours. Not for several threads at once.
-class ProductCache {
+class GemmCache {
  public:
   static constexpr std::size_t kMost = 512;  // a model has about ten layouts, training about ten token counts
 
-  ProductCache();
+  GemmCache();
   std::size_t size() const { return primitives_.size(); }
 
  private:
-  friend class WeightProduct;
+  friend class WeightGemm;
   struct Key {
     std::size_t layout;
     std::int64_t m;
@@ -79,14 +79,14 @@ class ProductCache {
 };
 
 // y[m,n] (=|+=) x[m,k] * w[k,n] with m, n, k >= 1.
-class WeightProduct {
+class WeightGemm {
  public:
   // Neither the cache nor the weights are owned.
-  WeightProduct(ProductCache& cache, const WeightLayout& layout, std::int64_t k, std::int64_t n, float* weights);
+  WeightGemm(GemmCache& cache, const WeightLayout& layout, std::int64_t k, std::int64_t n, float* weights);
   void run(std::int64_t m, const float* x, float* y, bool accumulate) const;
 
  private:
-  ProductCache* cache_;
+  GemmCache* cache_;
   std::size_t layout_;
   float* weights_;
 };

@@ -1,12 +1,23 @@
 // Passes over [rows, width] with parameters or sums of columns. A thread owns N neighbouring columns and walks down the
 // rows of its part; a block is 32 such threads side by side and 8 below one another, which take the rows in turn.
+// Sums over rows are made in two passes of fixed order and without atomics: each part of the rows writes its sums into
+// the workspace, [parts, width], and add_column_parts() joins them.
 #pragma once
 
 #include "kernels/cuda/block.h"
-#include "kernels/cuda/column_sums.h"
+#include "kernels/cuda/cuda_backend.h"
 #include "kernels/cuda/elements.h"
 
 namespace shardora::cuda {
+
+// How many parts the rows are cut into: enough to fill the device, few enough for the workspace.
+struct RowParts {
+  std::int64_t parts = 0, rows_each = 0;
+};
+RowParts row_parts(std::int64_t rows, std::int64_t width);
+
+// out[j] += sum over p of parts[p,j].
+void add_column_parts(Backend& backend, const float* parts, std::int64_t count, std::int64_t width, float* out);
 
 inline constexpr int kRowLanes = 8;
 
@@ -24,7 +35,7 @@ __device__ Floats<N> all_of(float value) {
   for (int k = 0; k < N; ++k) out[k] = value;
   return out;
 }
-// N is 1 or a multiple of a pack; then the address is one of 16 bytes.
+// N is 1 or a multiple of a vector; then the address is one of 16 bytes.
 template <int N, class T>
 __device__ Floats<N> read(const T* from) {
   Floats<N> out;
@@ -32,10 +43,10 @@ __device__ Floats<N> read(const T* from) {
     out[0] = to_float(*from);
   } else {
 #pragma unroll
-    for (int first = 0; first < N; first += Pack<T>::kCount) {
-      const Pack<T> pack = load_pack(from + first);
+    for (int first = 0; first < N; first += AlignedVector<T>::kCount) {
+      const AlignedVector<T> vector = load_vector(from + first);
 #pragma unroll
-      for (int k = 0; k < Pack<T>::kCount; ++k) out[first + k] = to_float(pack.values[k]);
+      for (int k = 0; k < AlignedVector<T>::kCount; ++k) out[first + k] = to_float(vector.values[k]);
     }
   }
   return out;
@@ -46,11 +57,11 @@ __device__ void write(T* to, const Floats<N>& floats) {
     *to = from_float<T>(floats[0]);
   } else {
 #pragma unroll
-    for (int first = 0; first < N; first += Pack<T>::kCount) {
-      Pack<T> pack;
+    for (int first = 0; first < N; first += AlignedVector<T>::kCount) {
+      AlignedVector<T> vector;
 #pragma unroll
-      for (int k = 0; k < Pack<T>::kCount; ++k) pack.values[k] = from_float<T>(floats[first + k]);
-      store_pack(to + first, pack);
+      for (int k = 0; k < AlignedVector<T>::kCount; ++k) vector.values[k] = from_float<T>(floats[first + k]);
+      store_vector(to + first, vector);
     }
   }
 }
@@ -127,8 +138,8 @@ struct ColumnPass {
   std::initializer_list<const void*> pointers;
 };
 
-// How such a pass is cut, and started: start(std::integral_constant<int, N>{}, grid, work) with N a pack of T where the
-// pointers allow, else 1.
+// How such a pass is cut, and started: start(std::integral_constant<int, N>{}, grid, work) with N a vector of T where
+// the pointers allow, else 1.
 template <class T, class Start>
 void over_columns(const ColumnPass& pass, const Start& start) {
   const RowParts cut = row_parts(pass.rows, pass.width * pass.sums);
@@ -138,8 +149,8 @@ void over_columns(const ColumnPass& pass, const Start& start) {
     start(count, dim3(static_cast<unsigned>((pass.width + columns - 1) / columns), static_cast<unsigned>(cut.parts)),
           ColumnWork{pass.rows, pass.width, cut.rows_each});
   };
-  if (packs_fit<T>(pass.period == 0 ? pass.width : pass.period, pass.pointers)) {
-    start_with(std::integral_constant<int, Pack<T>::kCount>{});
+  if (is_vector_aligned<T>(pass.period == 0 ? pass.width : pass.period, pass.pointers)) {
+    start_with(std::integral_constant<int, AlignedVector<T>::kCount>{});
   } else {
     start_with(std::integral_constant<int, 1>{});
   }

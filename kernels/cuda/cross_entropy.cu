@@ -104,7 +104,7 @@ __global__ void __launch_bounds__(kLossThreads)
 // function(N) as a constant: 4 where every row of these begins at a multiple of that, else 1.
 template <class Function>
 void with_columns_at_once(std::int64_t columns, const void* logits, const void* dlogits, const Function& function) {
-  if (packs_fit<float>(columns, {logits, dlogits})) return function(std::integral_constant<int, 4>{});
+  if (is_vector_aligned<float>(columns, {logits, dlogits})) return function(std::integral_constant<int, 4>{});
   function(std::integral_constant<int, 1>{});
 }
 

@@ -3,11 +3,24 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/cuda/attention_choice.h"
+#include "kernels/cuda/attention.h"
 #include "kernels/cuda/cuda.h"
-#include "kernels/cuda/event_pool.h"
 
 namespace shardora::cuda {
+
+// Events that are made once and used again and again: a step makes none.
+class EventPool : public std::enable_shared_from_this<EventPool> {
+ public:
+  EventPool() = default;
+  EventPool(const EventPool&) = delete;
+  EventPool& operator=(const EventPool&) = delete;
+  ~EventPool();
+  Event record(cudaStream_t stream);  // comes back to the pool with the last copy of the Event
+
+ private:
+  std::vector<cudaEvent_t> free_;
+};
+
 namespace {
 
 constexpr int kLeastMajor = 8;       // bfloat16 in tensor cores
@@ -37,6 +50,17 @@ void require_driver() {
   }
 }
 
+void require_cublaslt() {
+  constexpr std::size_t kLeast = 120400;
+  const std::size_t version = cublaslt_version();
+  if (version >= kLeast) return;
+  const std::string least = fmt::format("{}.{}", kLeast / 10000, kLeast % 10000 / 100);
+  refuse(ExitStatus::kUnavailable,
+         "parallel.backend = cuda: found cuBLASLt {}.{}, needed {} or newer; install a CUDA toolkit of {} or newer "
+         "(LD_LIBRARY_PATH may point to an old libcublasLt), or set parallel.backend = cpu",
+         version / 10000, version % 10000 / 100, least, least);
+}
+
 int device_count() {
   require_driver();
   int count = 0;
@@ -53,6 +77,9 @@ int device_count() {
 void require_host(TensorView device, TensorView host) {
   SHARDORA_CHECK(device.shape == host.shape && device.dtype == host.dtype);
 }
+
+// The event's, or nullptr where it has passed already.
+inline cudaEvent_t event_handle(const Event& event) { return static_cast<cudaEvent_t>(event.handle.get()); }
 
 class CudaQueue final : public Queue {
  public:
@@ -125,20 +152,20 @@ CudaBackend::CudaBackend(const BackendOptions& options)
            "device, or set parallel.backend = cpu",
            properties_.name, properties_.major, properties_.minor, kLeastMajor);
   }
-  require_products_library();
+  require_cublaslt();
   SHARDORA_CHECK(cudaSetDevice(device_));
   SHARDORA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
   stream_owner_.reset(stream_);
   workspace_ = DeviceBuffer(*this, kWorkspaceBytes);
   product_workspace_ = DeviceBuffer(*this, kProductWorkspaceBytes);
-  products_ = make_products(stream_, {product_workspace_.data(), static_cast<std::size_t>(kProductWorkspaceBytes)});
+  gemm_ = make_gemm(stream_, {product_workspace_.data(), static_cast<std::size_t>(kProductWorkspaceBytes)});
   attention_ = std::make_unique<AttentionChoice>(options.attention, stream_, properties_);
 }
 
 CudaBackend::~CudaBackend() {
   cudaStreamSynchronize(stream_);
   attention_.reset();
-  products_.reset();
+  gemm_.reset();
   for (Staging& staging : staging_) {
     staging.copied = {};
     if (staging.memory != nullptr) release_host(staging.memory);
@@ -148,7 +175,7 @@ CudaBackend::~CudaBackend() {
 std::string CudaBackend::description() const {
   return fmt::format("cuda: device {}, {}, compute capability {}.{}, {:.0f} GiB, {}, {}", device_, properties_.name,
                      properties_.major, properties_.minor, static_cast<double>(properties_.totalGlobalMem) / (1 << 30),
-                     products_->description(), attention_->description());
+                     gemm_->description(), attention_->description());
 }
 
 std::string CudaBackend::instruction_set() const {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "kernels/backend.h"
+#include "kernels/cuda/gemm.h"
 #include "kernels/cuda/platform.h"
-#include "kernels/cuda/products.h"
 
 namespace shardora::cuda {
 
@@ -50,12 +50,12 @@ class CudaBackend final : public Backend {
   cudaStream_t stream() const { return stream_; }
   const cudaDeviceProp& properties() const { return properties_; }
   bool deterministic() const { return deterministic_; }
-  Products& products() { return *products_; }
+  Gemm& gemm() { return *gemm_; }
   class AttentionChoice& attention() {
     return *attention_;
   }
-  // Scratch memory of one operation: the next one on the stream may use it again. At most kWorkspaceBytes. Products
-  // have another, so that what an operation puts here may be multiplied.
+  // Scratch memory of one operation: the next one on the stream may use it again. At most kWorkspaceBytes. gemm()
+  // has another, so that what an operation puts here may be multiplied.
   template <class T>
   T* workspace(std::int64_t count) {
     return static_cast<T*>(workspace_of(count * static_cast<std::int64_t>(sizeof(T))));
@@ -86,7 +86,7 @@ class CudaBackend final : public Backend {
   std::array<Staging, 2> staging_;
   std::size_t next_staging_ = 0;
   std::shared_ptr<class EventPool> events_;
-  std::unique_ptr<Products> products_;
+  std::unique_ptr<Gemm> gemm_;
   std::unique_ptr<AttentionChoice> attention_;
 };
 

@@ -10,7 +10,7 @@ template <class T>
 struct Masking {
   const T* x;
   T* y;
-  const std::int64_t* places;
+  const std::int64_t* sequence_indices;
   const std::int32_t* positions;
   std::int64_t width, first_feature;
   std::uint64_t key;
@@ -22,8 +22,8 @@ struct Masking {
 // A counter gives the words of four features, from a multiple of four on.
 template <class T>
 __device__ philox::Words words_of(const Masking<T>& op, std::int64_t t, std::int64_t feature) {
-  const auto place = static_cast<std::uint64_t>(op.places[t]);
-  return philox::random_words({philox::low_half(place), philox::high_half(place),
+  const auto sequence = static_cast<std::uint64_t>(op.sequence_indices[t]);
+  return philox::random_words({philox::low_half(sequence), philox::high_half(sequence),
                                static_cast<std::uint32_t>(op.positions[t]), static_cast<std::uint32_t>(feature / 4)},
                               op.key);
 }
@@ -95,14 +95,15 @@ __global__ void gain_minus_one_kernel(const T* x, const float* gain, T* y, Colum
 
 void dropout(Backend& backend, const Dropout& op) {
   const std::int64_t tokens = op.x.size(0), width = op.x.size(1);
-  SHARDORA_CHECK(op.y.shape == op.x.shape && op.places.elements() == tokens && op.positions.elements() == tokens);
+  SHARDORA_CHECK(op.y.shape == op.x.shape && op.sequence_indices.elements() == tokens &&
+                 op.positions.elements() == tokens);
   SHARDORA_CHECK(op.probability >= 0 && op.probability < 1 && op.first_feature >= 0);
   SHARDORA_CHECK(!op.accumulate || op.y.data != op.x.data);
   with_element_type(op.x.dtype, [&](auto type) {
     using T = decltype(type);
     const Masking<T> masking{.x = elements_of<T>(op.x),
                              .y = elements_of<T>(op.y),
-                             .places = op.places.as<std::int64_t>(),
+                             .sequence_indices = op.sequence_indices.as<std::int64_t>(),
                              .positions = op.positions.as<std::int32_t>(),
                              .width = width,
                              .first_feature = op.first_feature,
@@ -110,11 +111,12 @@ void dropout(Backend& backend, const Dropout& op) {
                              .threshold = philox::drop_threshold(op.probability),
                              .keep_scale = 1.0F / (1.0F - op.probability),
                              .accumulate = op.accumulate};
-    const bool packs = packs_fit<T>(width, {masking.x, masking.y}) && op.first_feature % 4 == 0;
-    over_rows(tokens, packs ? width / Pack<T>::kCount : width, [&](dim3 grid, dim3 block, const RowWork& work) {
-      launch(packs ? dropout_kernel<T, Pack<T>::kCount> : dropout_kernel<T, 1>, grid, block, 0, stream_of(backend),
-             masking, work);
-    });
+    const bool aligned = is_vector_aligned<T>(width, {masking.x, masking.y}) && op.first_feature % 4 == 0;
+    over_rows(tokens, aligned ? width / AlignedVector<T>::kCount : width,
+              [&](dim3 grid, dim3 block, const RowWork& work) {
+                launch(aligned ? dropout_kernel<T, AlignedVector<T>::kCount> : dropout_kernel<T, 1>, grid, block, 0,
+                       stream_of(backend), masking, work);
+              });
   });
 }
 

@@ -32,33 +32,34 @@ SHARDORA_INLINE BF16 from_float<BF16>(float x) {
 
 // 16 bytes of T, read and written at once. The address must be a multiple of 16.
 template <class T>
-struct alignas(16) Pack {
+struct alignas(16) AlignedVector {
   static constexpr int kCount = 16 / static_cast<int>(sizeof(T));
   T values[static_cast<std::size_t>(kCount)];
 };
 template <class T>
-SHARDORA_INLINE Pack<T> load_pack(const T* from) {
-  return *reinterpret_cast<const Pack<T>*>(from);
+SHARDORA_INLINE AlignedVector<T> load_vector(const T* from) {
+  return *reinterpret_cast<const AlignedVector<T>*>(from);
 }
 template <class T>
-SHARDORA_INLINE void store_pack(T* to, const Pack<T>& pack) {
-  *reinterpret_cast<Pack<T>*>(to) = pack;
+SHARDORA_INLINE void store_vector(T* to, const AlignedVector<T>& vector) {
+  *reinterpret_cast<AlignedVector<T>*>(to) = vector;
 }
 
-// How many elements of a row may be moved at a time: a pack where every row begins at a multiple of 16 bytes, else one.
+// How many elements of a row may be moved at a time: a vector where every row begins at a multiple of 16 bytes, else
+// one.
 template <class T>
-bool packs_fit(std::int64_t width, std::initializer_list<const void*> pointers) {
-  if (width % Pack<T>::kCount != 0) return false;
+bool is_vector_aligned(std::int64_t width, std::initializer_list<const void*> pointers) {
+  if (width % AlignedVector<T>::kCount != 0) return false;
   for (const void* pointer : pointers) {
     if (reinterpret_cast<std::uintptr_t>(pointer) % 16 != 0) return false;
   }
   return true;
 }
 
-// How many whole packs lie at the begin of `count` elements: none where a pointer is not a multiple of 16.
+// How many whole vectors lie at the begin of `count` elements: none where a pointer is not a multiple of 16.
 template <class T>
-std::int64_t whole_packs(std::int64_t count, std::initializer_list<const void*> pointers) {
-  return packs_fit<T>(0, pointers) ? count / Pack<T>::kCount : 0;
+std::int64_t whole_vectors(std::int64_t count, std::initializer_list<const void*> pointers) {
+  return is_vector_aligned<T>(0, pointers) ? count / AlignedVector<T>::kCount : 0;
 }
 
 // The elements of a view as T*; null of an absent one.

@@ -10,14 +10,15 @@ constexpr int kThreads = 256;
 unsigned blocks_for(std::int64_t items) { return static_cast<unsigned>((items + kThreads - 1) / kThreads); }
 
 template <class T>
-__global__ void add_packs_kernel(const T* x, T* y, std::int64_t packs) {
+__global__ void add_vectors_kernel(const T* x, T* y, std::int64_t vectors) {
   const std::int64_t i = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
-  if (i >= packs) return;
-  const Pack<T> a = load_pack(x + i * Pack<T>::kCount);
-  Pack<T> b = load_pack(y + i * Pack<T>::kCount);
+  if (i >= vectors) return;
+  const AlignedVector<T> a = load_vector(x + i * AlignedVector<T>::kCount);
+  AlignedVector<T> b = load_vector(y + i * AlignedVector<T>::kCount);
 #pragma unroll
-  for (int k = 0; k < Pack<T>::kCount; ++k) b.values[k] = from_float<T>(to_float(b.values[k]) + to_float(a.values[k]));
-  store_pack(y + i * Pack<T>::kCount, b);
+  for (int k = 0; k < AlignedVector<T>::kCount; ++k)
+    b.values[k] = from_float<T>(to_float(b.values[k]) + to_float(a.values[k]));
+  store_vector(y + i * AlignedVector<T>::kCount, b);
 }
 
 template <class T>
@@ -64,9 +65,9 @@ void add(Backend& backend, const Add& op) {
     using T = decltype(type);
     const T* const x = elements_of<T>(op.x);
     T* const y = elements_of<T>(op.y);
-    if (packs_fit<T>(count, {x, y})) {
-      const std::int64_t packs = count / Pack<T>::kCount;
-      launch(add_packs_kernel<T>, blocks_for(packs), kThreads, 0, stream_of(backend), x, y, packs);
+    if (is_vector_aligned<T>(count, {x, y})) {
+      const std::int64_t vectors = count / AlignedVector<T>::kCount;
+      launch(add_vectors_kernel<T>, blocks_for(vectors), kThreads, 0, stream_of(backend), x, y, vectors);
     } else {
       launch(add_kernel<T>, blocks_for(count), kThreads, 0, stream_of(backend), x, y, count);
     }

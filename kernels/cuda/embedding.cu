@@ -73,13 +73,13 @@ void embedding_gather(Backend& backend, const EmbeddingGather& op) {
       using Table = decltype(table_type);
       using Y = decltype(y_type);
       using Narrow = std::conditional_t<sizeof(Table) < sizeof(Y), Table, Y>;
-      constexpr int kCount = Pack<Narrow>::kCount;
+      constexpr int kCount = AlignedVector<Narrow>::kCount;
       const Table* const table = elements_of<Table>(op.table);
       Y* const y = elements_of<Y>(op.y);
-      const bool packs = packs_fit<Narrow>(width, {table, y});
-      over_rows(tokens, packs ? width / kCount : width, [&](dim3 grid, dim3 block, const RowWork& work) {
-        launch(packs ? embedding_gather_kernel<Table, Y, kCount> : embedding_gather_kernel<Table, Y, 1>, grid, block, 0,
-               stream_of(backend), table, rows, y, work);
+      const bool aligned = is_vector_aligned<Narrow>(width, {table, y});
+      over_rows(tokens, aligned ? width / kCount : width, [&](dim3 grid, dim3 block, const RowWork& work) {
+        launch(aligned ? embedding_gather_kernel<Table, Y, kCount> : embedding_gather_kernel<Table, Y, 1>, grid, block,
+               0, stream_of(backend), table, rows, y, work);
       });
     });
   });
@@ -97,11 +97,12 @@ void embedding_scatter(Backend& backend, const EmbeddingScatter& op) {
     using T = decltype(type);
     const T* const dy = elements_of<T>(op.dy);
     float* const dtable = op.dtable.as<float>();
-    const bool packs = packs_fit<T>(width, {dy, dtable});
-    over_rows(tokens, packs ? width / Pack<T>::kCount : width, [&](dim3 grid, dim3 block, const RowWork& work) {
-      launch(packs ? embedding_scatter_kernel<T, Pack<T>::kCount> : embedding_scatter_kernel<T, 1>, grid, block, 0,
-             stream_of(backend), dy, rows, tokens, next, leads, dtable, work);
-    });
+    const bool aligned = is_vector_aligned<T>(width, {dy, dtable});
+    over_rows(tokens, aligned ? width / AlignedVector<T>::kCount : width,
+              [&](dim3 grid, dim3 block, const RowWork& work) {
+                launch(aligned ? embedding_scatter_kernel<T, AlignedVector<T>::kCount> : embedding_scatter_kernel<T, 1>,
+                       grid, block, 0, stream_of(backend), dy, rows, tokens, next, leads, dtable, work);
+              });
   });
 }
 

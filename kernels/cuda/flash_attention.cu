@@ -23,7 +23,7 @@ FlashShape shape_of(const AttentionForward& op) {
           .heads = static_cast<int>(heads),
           .kv_heads = static_cast<int>(kv_heads),
           .dim = static_cast<int>(dim),
-          .packs = false,
+          .aligned = false,
           .scale = op.scale,
           .mask = op.mask};
 }
@@ -53,7 +53,7 @@ void own_attention_forward(Backend& backend, const AttentionForward& op) {
                                     .o = elements_of<T>(op.o),
                                     .lse = op.lse.as<float>(),
                                     .queries = op.q.size(0)};
-    shape.packs = packs_fit<T>(shape.dim, {tensors.q, tensors.k, tensors.v, tensors.o});
+    shape.aligned = is_vector_aligned<T>(shape.dim, {tensors.q, tensors.k, tensors.v, tensors.o});
     flash_forward(backend, shape, tensors);
   });
 }
@@ -78,8 +78,8 @@ void own_attention_backward(Backend& backend, const AttentionBackward& op) {
                                      .dv = elements_of<T>(op.dv),
                                      .queries = forward.q.size(0),
                                      .keys = forward.k.size(0)};
-    shape.packs =
-        packs_fit<T>(shape.dim, {tensors.q, tensors.k, tensors.v, tensors.d_o, tensors.dq, tensors.dk, tensors.dv});
+    shape.aligned = is_vector_aligned<T>(
+        shape.dim, {tensors.q, tensors.k, tensors.v, tensors.d_o, tensors.dq, tensors.dk, tensors.dv});
     launch(flash_delta_kernel<T>, static_cast<unsigned>((rows * kWarp + kThreads - 1) / kThreads), kThreads, 0,
            stream_of(backend), elements_of<T>(forward.o), tensors.d_o, rows, shape.dim, delta);
     flash_backward(backend, shape, tensors);

@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(kMmaThreads, 1)
     }
     const Range columns = walk.columns();
     walk.advance();
-    finish_copies();
+    cp_async_wait_all();
     __syncthreads();  // this turn's tiles are there; with two buffers, those of the last have been read
     if (Sizes::kBuffers == 2 && walk.turn < turns) start(walk, 1 - which);
     if (!warp_meets<kOfKeys, 1>(shape, work, columns)) continue;

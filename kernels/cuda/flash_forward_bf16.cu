@@ -43,7 +43,7 @@ __global__ void __launch_bounds__(kMmaThreads, 1)
     const Range keys = attention::overlap<int>({key, key + kKeys}, all), next{keys.last, keys.last + kKeys};
     const bool meets = warp_meets<false, Sizes::kStrips>(shape, work, keys);
     typename Sizes::Scores scores;
-    finish_copies();
+    cp_async_wait_all();
     __syncthreads();  // keys are there; the values of the last turn have been read
     start_tile<kKeys, kDim>(shape, v, keys, v_tile);
     if (meets) {
@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kMmaThreads, 1)
       scale_and_hide(shape, work, keys, scores);
       o.scale_rows(softmax.update(scores));
     }
-    finish_copies();
+    cp_async_wait_all();
     __syncthreads();  // values are there; keys have been read
     if (next.first < all.last) start_tile<kKeys, kDim>(shape, k, attention::overlap(next, all), k_tile);
     if (meets) o.template add_product<kDim>(scores, v_tile);

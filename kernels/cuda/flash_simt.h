@@ -17,11 +17,11 @@ __device__ inline int thread_y() { return static_cast<int>(threadIdx.x) / kSide;
 // `to` [kRows, padded(kDim)] = the rows of `from`, zero beyond them and beyond dim.
 template <int kRows, int kDim>
 __device__ void load_tile(const FlashShape& shape, HeadRows<const float> from, Range rows, float* to) {
-  using Four = Pack<float>;
+  using Four = AlignedVector<float>;
   constexpr int kPacks = kDim / Four::kCount;
   for (int i = static_cast<int>(threadIdx.x); i < kRows * kPacks; i += kFlashThreads) {
     const int row = i / kPacks, d = i % kPacks * Four::kCount;
-    store_pack(to + row * padded(kDim) + d, load_of_row(shape, from, rows, row, d));
+    store_vector(to + row * padded(kDim) + d, load_of_row(shape, from, rows, row, d));
   }
 }
 

@@ -7,7 +7,7 @@
 
 #include "kernels/cuda/block.h"
 #include "kernels/cuda/flash_tiles.h"
-#include "kernels/cuda/mma.h"
+#include "kernels/cuda/fragments.h"
 
 namespace shardora::cuda {
 
@@ -66,12 +66,12 @@ struct OnlineSoftmax {
       for (int j = 0; j < Scores::kColumnCount; ++j) most = MaxOf::join(scores.at(i, j), most);
       most = over_row<MaxOf>(most);
       const float shift = most == -INFINITY ? 0.0F : most;  // no key seen yet: -inf - -inf is not a number
-      shrink[i] = power_of_two(max[i] - shift);
+      shrink[i] = exp2_approx(max[i] - shift);
       max[i] = most;
       sum[i] *= shrink[i];
 #pragma unroll
       for (int j = 0; j < Scores::kColumnCount; ++j) {
-        scores.at(i, j) = power_of_two(scores.at(i, j) - shift);
+        scores.at(i, j) = exp2_approx(scores.at(i, j) - shift);
         sum[i] += scores.at(i, j);
       }
     }
@@ -133,7 +133,7 @@ __device__ void softmax_backward(const FlashShape& shape, const Work& work, Rang
 #pragma unroll
     for (int j = 0; j < Scores::kColumnCount; ++j) {
       const int query = kOfKeys ? scores.column(j) : scores.row(i);
-      const float p = power_of_two(shape.scale * kLog2OfE * scores.at(i, j) - numbers.lse(query));
+      const float p = exp2_approx(shape.scale * kLog2OfE * scores.at(i, j) - numbers.lse(query));
       scores.at(i, j) = p;
       dp.at(i, j) = p * (dp.at(i, j) - numbers.delta(query)) * shape.scale;
     }

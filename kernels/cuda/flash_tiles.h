@@ -26,7 +26,7 @@ struct FlashShape {
   const std::int32_t* query_offsets;  // [sequences + 1]
   const std::int32_t* key_offsets;    // [sequences + 1]
   int sequences, heads, kv_heads, dim;
-  bool packs;  // rows may be moved 16 bytes at a time
+  bool aligned;  // rows may be moved 16 bytes at a time
   float scale;
   AttentionMask mask;
 };
@@ -105,18 +105,18 @@ __device__ HeadRows<T> head_rows(T* tensor, Range rows, int heads, int head, int
   return {tensor + (std::int64_t{rows.first} * heads + head) * dim, heads * dim};
 }
 
-// Elements [d, d + a pack) of row `row` of `rows`; zero beyond the rows and beyond dim.
+// Elements [d, d + a vector) of row `row` of `rows`; zero beyond the rows and beyond dim.
 template <class T>
-__device__ Pack<T> load_of_row(const FlashShape& shape, HeadRows<const T> from, Range rows, int row, int d) {
-  Pack<T> pack{};
-  if (rows.first + row >= rows.last || d >= shape.dim) return pack;
+__device__ AlignedVector<T> load_of_row(const FlashShape& shape, HeadRows<const T> from, Range rows, int row, int d) {
+  AlignedVector<T> vector{};
+  if (rows.first + row >= rows.last || d >= shape.dim) return vector;
   const T* const at = from.row(rows.first + row) + d;
-  if (shape.packs) return load_pack(at);
+  if (shape.aligned) return load_vector(at);
 #pragma unroll
-  for (int k = 0; k < Pack<T>::kCount; ++k) {
-    if (d + k < shape.dim) pack.values[k] = at[k];
+  for (int k = 0; k < AlignedVector<T>::kCount; ++k) {
+    if (d + k < shape.dim) vector.values[k] = at[k];
   }
-  return pack;
+  return vector;
 }
 
 // function(std::integral_constant<int, size>) with the smallest head size that has kernels and holds `dim`.

@@ -34,8 +34,8 @@ __global__ void split_kernel(const float* x, std::int64_t count, BF16* parts, st
 }
 
 std::int64_t to_full_packs(std::int64_t count) {
-  constexpr std::int64_t kPack = Pack<BF16>::kCount;
-  return (count + kPack - 1) / kPack * kPack;
+  constexpr std::int64_t kVectorWidth = AlignedVector<BF16>::kCount;
+  return (count + kVectorWidth - 1) / kVectorWidth * kVectorWidth;
 }
 
 class FrozenMatrix final : public WeightMatrix {

@@ -23,7 +23,7 @@ class FusedAttention {
   std::int64_t workspace_bytes() const { return workspace_bytes_; }
   void use_workspace(void* workspace) { workspace_ = workspace; }
 
-  // Whether the plan speaks of this call.
+  // Whether the plan covers this call.
   bool covers(const AttentionForward& op) const;
   void forward(const AttentionForward& op);
   void backward(const AttentionBackward& op);

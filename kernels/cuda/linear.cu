@@ -38,18 +38,18 @@ void matmul(Backend& backend, const MatMul& op) {
     if (!op.accumulate) backend.zero(op.c);
     return;
   }
-  cuda_backend(backend).products().run({.a = op.a.data,
-                                        .b = op.b.data,
-                                        .c = op.c.data,
-                                        .m = m,
-                                        .n = n,
-                                        .k = k,
-                                        .operands = op.a.dtype,
-                                        .result = op.c.dtype,
-                                        .transpose_a = op.transpose_a,
-                                        .transpose_b = op.transpose_b,
-                                        .scale = op.scale,
-                                        .accumulate = op.accumulate});
+  cuda_backend(backend).gemm().run({.a = op.a.data,
+                                    .b = op.b.data,
+                                    .c = op.c.data,
+                                    .m = m,
+                                    .n = n,
+                                    .k = k,
+                                    .operands = op.a.dtype,
+                                    .result = op.c.dtype,
+                                    .transpose_a = op.transpose_a,
+                                    .transpose_b = op.transpose_b,
+                                    .scale = op.scale,
+                                    .accumulate = op.accumulate});
 }
 
 void transpose(Backend& backend, const Transpose& op) {

@@ -1,16 +1,20 @@
-// CUDA as kernels/cuda sees it: the toolkit's, or the host emulation that the tests run the same sources on. Kernels
-// are started with launch(), never with <<<>>>, and take shared memory by the two macros below, so that they are plain
-// C++.
+// CUDA as kernels/cuda sees it: the toolkit's, or the host emulation that the tests run the same sources on. This is
+// the one place that chooses: the emulation gives what the toolkit and the rest of this file give, namely CUDA's
+// runtime and intrinsics, SHARDORA_SHARED and SHARDORA_DYNAMIC_SHARED, bf16_bits(), launch(), and the functions of
+// ptx.h. Kernels are started with launch(), never with <<<>>>, and take shared memory by the two macros, so that they
+// are plain C++.
 #pragma once
 
 #ifdef SHARDORA_EMULATED
 #include "kernels/emulation/emulation.h"
+#include "kernels/emulation/ptx.h"
 #else
 
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
 #include "kernels/cuda/cuda_check.h"
+#include "kernels/cuda/ptx.h"
 
 // An array of the block, by name: T name[count].
 #define SHARDORA_SHARED(T, name, count) __shared__ T name[count]

@@ -1,7 +1,7 @@
 #include <array>
 
 #include "kernels/cuda/block.h"
-#include "kernels/cuda/column_sums.h"
+#include "kernels/cuda/columns.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/elements.h"
 #include "kernels/reduce.h"
@@ -18,19 +18,19 @@ __device__ double square(T x) {
   return value * value;
 }
 
-// Threads stride through their part pack by pack; what no whole pack holds (all of x where it is not aligned) one by
-// one.
+// Threads stride through their part vector by vector; what no whole vector holds (all of x where it is not aligned) one
+// by one.
 __global__ void __launch_bounds__(kThreads)
-    sum_of_squares_kernel(const float* x, std::int64_t packs, std::int64_t count, double* parts) {
+    sum_of_squares_kernel(const float* x, std::int64_t vectors, std::int64_t count, double* parts) {
   const std::int64_t first = std::int64_t{blockIdx.x} * kThreads + threadIdx.x;
   const std::int64_t stride = std::int64_t{gridDim.x} * kThreads;
   double sum = 0;
-  for (std::int64_t i = first; i < packs; i += stride) {
-    const Pack<float> pack = load_pack(x + i * Pack<float>::kCount);
+  for (std::int64_t i = first; i < vectors; i += stride) {
+    const AlignedVector<float> vector = load_vector(x + i * AlignedVector<float>::kCount);
 #pragma unroll
-    for (const float value : pack.values) sum += square(value);
+    for (const float value : vector.values) sum += square(value);
   }
-  for (std::int64_t i = packs * Pack<float>::kCount + first; i < count; i += stride) sum += square(x[i]);
+  for (std::int64_t i = vectors * AlignedVector<float>::kCount + first; i < count; i += stride) sum += square(x[i]);
   sum = block_reduce<SumOf>(sum);
   if (threadIdx.x == 0) parts[blockIdx.x] = sum;
 }
@@ -73,7 +73,7 @@ double sum_of_squares(Backend& backend, TensorView x) {
   const float* const values = x.as<float>();
   auto* const part_sums = cuda_backend(backend).workspace<double>(parts);
   launch(sum_of_squares_kernel, static_cast<unsigned>(parts), kThreads, 0, stream_of(backend), values,
-         whole_packs<float>(count, {values}), count, part_sums);
+         whole_vectors<float>(count, {values}), count, part_sums);
   std::array<double, kMostParts> sums;
   backend.copy_to_host({sums.data(), DType::kF64, {parts}}, {part_sums, DType::kF64, {parts}});
   backend.synchronize();  // the caller decides with the sum what to do next

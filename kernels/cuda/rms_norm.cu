@@ -105,7 +105,7 @@ __global__ void rms_norm_dweight_kernel(Backward<T> op, float* parts, ColumnWork
   write_part(place, sums, work, [=](std::int64_t j) { return part + j; });
 }
 
-// start(N, kTeam, grid): a row of few packs does not fill a warp, one of many is read by a block.
+// start(N, kTeam, grid): a row of few vectors does not fill a warp, one of many is read by a block.
 template <class T, class Start>
 void over_norms(std::int64_t rows, std::int64_t width, std::initializer_list<const void*> pointers,
                 const Start& start) {
@@ -114,12 +114,12 @@ void over_norms(std::int64_t rows, std::int64_t width, std::initializer_list<con
       const std::int64_t rows_each = kThreads / team;
       start(count, team, static_cast<unsigned>((rows + rows_each - 1) / rows_each));
     };
-    const std::int64_t packs = width / count;
-    if (packs <= 16) return with_team(std::integral_constant<int, 16>{});
-    if (packs <= 128) return with_team(std::integral_constant<int, kWarp>{});
+    const std::int64_t vectors = width / count;
+    if (vectors <= 16) return with_team(std::integral_constant<int, 16>{});
+    if (vectors <= 128) return with_team(std::integral_constant<int, kWarp>{});
     with_team(std::integral_constant<int, kThreads>{});
   };
-  if (packs_fit<T>(width, pointers)) return start_with(std::integral_constant<int, Pack<T>::kCount>{});
+  if (is_vector_aligned<T>(width, pointers)) return start_with(std::integral_constant<int, AlignedVector<T>::kCount>{});
   start_with(std::integral_constant<int, 1>{});
 }
 

@@ -63,7 +63,7 @@ void warp_barrier(unsigned mask);
 // The 8 bytes that lane `source` of this warp gives; `mask` names the lanes that call.
 std::uint64_t exchange(unsigned mask, std::uint64_t mine, int source);
 
-// A copy of this thread that is made at its finish_copies().
+// A copy of this thread that is made at its cp_async_wait_all().
 void copy_later(void* to, const void* from, std::size_t bytes);
 void finish_copies();
 

@@ -27,7 +27,7 @@ void Packer::reserve(std::int64_t global_batch) {
   for (auto* of_tokens : {&batch_.tokens, &batch_.positions, &batch_.target_rows, &batch_.targets}) {
     of_tokens->reserve(tokens);
   }
-  batch_.places.reserve(tokens);
+  batch_.sequence_indices.reserve(tokens);
   batch_.offsets.reserve(static_cast<std::size_t>(limits.sequences) + 1);
 }
 
@@ -39,7 +39,7 @@ void Packer::start(std::span<const SequenceRef> sequences) {
 const Batch* Packer::next() {
   if (next_ == mine_.size()) return nullptr;
   for (auto* of_tokens : {&batch_.tokens, &batch_.positions, &batch_.target_rows, &batch_.targets}) of_tokens->clear();
-  batch_.places.clear();
+  batch_.sequence_indices.clear();
   batch_.offsets.assign(1, 0);
   do {
     append(mine_[next_++]);
@@ -77,7 +77,7 @@ void Packer::append(const SequenceRef& ref) {
   const auto first = static_cast<std::int32_t>(batch.tokens.size());
   SHARDORA_CHECK(length <= std::numeric_limits<std::int32_t>::max() - first);
   batch.tokens.insert(batch.tokens.end(), sequence.tokens.begin(), sequence.tokens.end());
-  batch.places.insert(batch.places.end(), sequence.tokens.size(), ref.place);
+  batch.sequence_indices.insert(batch.sequence_indices.end(), sequence.tokens.size(), ref.place);
   for (std::int32_t t = 0; t < length; ++t) {
     batch.positions.push_back(t);
     const auto after = static_cast<std::size_t>(t) + 1;

@@ -10,10 +10,10 @@
 namespace shardora {
 
 struct Batch {
-  std::vector<std::int32_t> tokens;     // [T]
-  std::vector<std::int32_t> positions;  // [T], within each sequence
-  std::vector<std::int64_t> places;     // [T], the sequence's place in the global batch
-  std::vector<std::int32_t> offsets;    // [sequences + 1]
+  std::vector<std::int32_t> tokens;            // [T]
+  std::vector<std::int32_t> positions;         // [T], within each sequence
+  std::vector<std::int64_t> sequence_indices;  // [T], index of the sequence in the global batch
+  std::vector<std::int32_t> offsets;           // [sequences + 1]
   // Row t predicts token t+1 of its sequence. Only rows whose next token is a target reach the head:
   std::vector<std::int32_t> target_rows;  // ascending
   std::vector<std::int32_t> targets;      // the token each of them predicts

@@ -48,7 +48,7 @@ Activations Decoder::take_activations(Arena& arena, const ActivationPlan& plan) 
   Activations a;
   a.storage = {.tokens = take("batch", DType::kI32, {tokens}),
                .positions = take("batch", DType::kI32, {tokens}),
-               .places = take("batch", DType::kI64, {tokens}),
+               .sequence_indices = take("batch", DType::kI64, {tokens}),
                .offsets = take("batch", DType::kI32, {plan.limits.sequences + 1}),
                .target_rows = take("batch", DType::kI32, {tokens}),
                .targets = take("batch", DType::kI32, {tokens}),
@@ -130,7 +130,7 @@ DeviceBatch Decoder::upload(const Batch& batch, const Activations& activations) 
   DeviceBatch on_device = room;
   on_device.tokens = copy(room.tokens, batch.tokens);
   on_device.positions = copy(room.positions, batch.positions);
-  on_device.places = copy(room.places, batch.places);
+  on_device.sequence_indices = copy(room.sequence_indices, batch.sequence_indices);
   on_device.offsets = copy(room.offsets, batch.offsets);
   on_device.longest = 0;
   for (std::size_t s = 1; s < batch.offsets.size(); ++s) {

@@ -59,7 +59,7 @@ void DoraLinear::dropout_into(const Pass& pass, TensorView x, TensorView y, bool
                          .y = y,
                          .accumulate = accumulate,
                          .key = random_key(adapter->dropout_key, static_cast<std::uint64_t>(pass.step)),
-                         .places = pass.batch.places,
+                         .sequence_indices = pass.batch.sequence_indices,
                          .positions = pass.batch.positions,
                          .first_feature = adapter->first_feature,
                          .probability = adapter->dropout});

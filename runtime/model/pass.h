@@ -13,7 +13,7 @@ namespace shardora {
 // A micro-batch on the device, and the tables that its positions index.
 struct DeviceBatch {
   TensorView tokens, positions;     // int32 [tokens]
-  TensorView places;                // int64 [tokens]
+  TensorView sequence_indices;      // int64 [tokens]
   TensorView offsets;               // int32 [sequences + 1]
   std::int64_t longest = 0;         // tokens of the longest sequence
   TensorView target_rows, targets;  // int32 [targets]

@@ -24,7 +24,7 @@ nlohmann::ordered_json to_json(const std::vector<Evaluation>& evaluations);
 inline constexpr std::int64_t kEvaluationSequences = 1024;
 
 // Runs this data rank's share of all sequences through the model, without dropout. `done`, where there is one, is
-// called after each micro-batch: its places count from sequence `first`.
+// called after each micro-batch: its sequence indices count from `first`.
 using BatchDone = std::function<void(const Batch& batch, std::int64_t first)>;
 void forward_all(LoadedModel& model, const Context& context, const Dataset& dataset, const PackingOptions& packing,
                  const BatchDone& done = {});

@@ -97,22 +97,22 @@ void add_rows(Registry& registry) {
     return pass(r, column_sum, op, bytes_of({op.dy}));
   });
   registry.add("gather_rows", [](Room& r, const Sizes& s) {
-    const MoveRows op{.from = r.floats({s.tokens, s.hidden}),
-                      .rows = r.ascending(s.tokens / 2, 2),
-                      .to = r.floats({s.tokens / 2, s.hidden})};
+    const GatherScatter op{.from = r.floats({s.tokens, s.hidden}),
+                           .rows = r.ascending(s.tokens / 2, 2),
+                           .to = r.floats({s.tokens / 2, s.hidden})};
     return pass(r, gather_rows, op, bytes_of({op.to, op.to}));
   });
   registry.add("scatter_rows", [](Room& r, const Sizes& s) {
-    const MoveRows op{.from = r.floats({s.tokens / 2, s.hidden}),
-                      .rows = r.ascending(s.tokens / 2, 2),
-                      .to = r.floats({s.tokens, s.hidden})};
+    const GatherScatter op{.from = r.floats({s.tokens / 2, s.hidden}),
+                           .rows = r.ascending(s.tokens / 2, 2),
+                           .to = r.floats({s.tokens, s.hidden})};
     return pass(r, scatter_rows, op, bytes_of({op.from, op.to}));
   });
   registry.add("dropout", [](Room& r, const Sizes& s) {
     const Dropout op{.x = r.floats({s.tokens, s.hidden}),
                      .y = r.floats({s.tokens, s.hidden}),
                      .key = random_key(1, "bench"),
-                     .places = r.places(s.tokens),
+                     .sequence_indices = r.places(s.tokens),
                      .positions = r.ascending(s.tokens, 1),
                      .probability = 0.1F};
     return pass(r, dropout, op, bytes_of({op.x, op.y}));

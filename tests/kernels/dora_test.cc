@@ -13,9 +13,11 @@ using support::Vector;
 struct ScalingCase {
   std::int64_t tokens, width;
 };
-const ScalingCase kScalingCases[] = {{0, 17}, {1, 1}, {17, 127}, {127, 17}, {130, 300}};
+const ScalingCase kScalingCases[] = {{0, 17}, {1, 1}, {17, 127}, {127, 17}, {130, 300}, {33, 520}};
 
-class Dora : public support::KernelTest {};
+using Dora = support::KernelTest;  // vectors of columns
+
+class DoraScaling : public support::ActivationTest {};
 
 TEST_F(Dora, GainIsMagnitudeOverNorm) {
   const Vector m = support::random_vector(127, 1, 0.1, 3);
@@ -47,12 +49,12 @@ TEST_F(Dora, ZeroAndSubnormalNormsGiveFiniteResults) {
   support::expect_close(read(h), {0, 3, 3e12}, kFp32, "dm");
 }
 
-TEST_F(Dora, ScaleColumnsForwardMatchesFloat64WithAndWithoutGainBiasAndResidual) {
+TEST_P(DoraScaling, ScaleColumnsForwardMatchesFloat64WithAndWithoutGainBiasAndResidual) {
   for (const auto& [tokens, width] : kScalingCases) {
-    const Vector u = support::random_vector(tokens * width, 4);
+    const Vector u = drawn(tokens * width, 4);
     const Vector gain = support::random_vector(width, 5, 0.5, 2);
     const Vector bias = support::random_vector(width, 6);
-    const Vector residual = support::random_vector(tokens * width, 30);
+    const Vector residual = drawn(tokens * width, 30);
     for (int given = 0; given < 8; ++given) {
       const bool with_gain = (given & 1) != 0;
       const bool with_bias = (given & 2) != 0;
@@ -62,19 +64,19 @@ TEST_F(Dora, ScaleColumnsForwardMatchesFloat64WithAndWithoutGainBiasAndResidual)
         const std::size_t j = i % index(width);
         expected[i] = (with_gain ? gain[j] : 1) * u[i] + (with_bias ? bias[j] : 0) + (with_residual ? residual[i] : 0);
       }
-      const TensorView apart = unwritten({tokens, width});
-      ScaleColumnsForward op{.u = floats({tokens, width}, u),
+      const TensorView apart = unwritten_activations({tokens, width});
+      ScaleColumnsForward op{.u = activations({tokens, width}, u),
                              .gain = with_gain ? floats(gain) : TensorView{},
                              .bias = with_bias ? floats(bias) : TensorView{},
-                             .residual = with_residual ? floats({tokens, width}, residual) : TensorView{},
+                             .residual = with_residual ? activations({tokens, width}, residual) : TensorView{},
                              .y = apart};
       scale_columns_forward(*backend_, op);
-      support::expect_close(read(apart), expected, kFp32, "y");
+      expect_output(apart, expected, "y");
       op.y = op.u;
       scale_columns_forward(*backend_, op);
       EXPECT_EQ(read(op.u), read(apart));
       if (!with_residual) continue;
-      op.u = floats({tokens, width}, u);
+      op.u = activations({tokens, width}, u);
       op.y = op.residual;
       scale_columns_forward(*backend_, op);
       EXPECT_EQ(read(op.residual), read(apart));
@@ -82,42 +84,44 @@ TEST_F(Dora, ScaleColumnsForwardMatchesFloat64WithAndWithoutGainBiasAndResidual)
   }
 }
 
-TEST_F(Dora, ScaleColumnsBackwardMatchesFiniteDifferences) {
-  const std::int64_t tokens = 17;
-  const std::int64_t width = 31;
-  const Vector u = support::random_vector(tokens * width, 7);
-  const Vector gain = support::random_vector(width, 8, 0.5, 2);
-  const Vector dy = support::random_vector(tokens * width, 9);
-  const Vector before = support::random_vector(width, 10);
-  const auto loss = [&](const Vector& at_u, const Vector& at_gain) {
-    double sum = 0;
-    for (std::size_t i = 0; i < at_u.size(); ++i) sum += at_gain[i % index(width)] * at_u[i] * dy[i];
-    return sum;
-  };
-  const TensorView du = unwritten({tokens, width});
-  const TensorView h = floats(before);
-  scale_columns_backward(
-      *backend_,
-      {.dy = floats({tokens, width}, dy), .u = floats({tokens, width}, u), .gain = floats(gain), .du = du, .h = h});
-  Vector expected = support::finite_difference([&](const Vector& at) { return loss(u, at); }, gain);
-  for (std::size_t j = 0; j < before.size(); ++j) expected[j] += before[j];
-  support::expect_close(read(h), expected, kFp32, "h");
-  support::expect_close(read(du), support::finite_difference([&](const Vector& at) { return loss(at, gain); }, u),
-                        kFp32, "du");
+// Of sum(dy . gain . u), which is linear in u and in the gain.
+TEST_P(DoraScaling, ScaleColumnsBackwardMatchesFloat64) {
+  for (const auto& [tokens, width] : kScalingCases) {
+    const Vector u = drawn(tokens * width, 7), dy = drawn(tokens * width, 9);
+    const Vector du_before = drawn(tokens * width, 31), h_before = support::random_vector(width, 10);
+    for (int given = 0; given < 8; ++given) {
+      const bool with_gain = (given & 1) != 0, accumulate = (given & 2) != 0, with_h = (given & 4) != 0;
+      const Vector gain = with_gain ? support::random_vector(width, 8, 0.5, 2) : Vector(index(width), 1);
+      Vector du = accumulate ? du_before : Vector(u.size()), h = h_before;
+      for (std::size_t i = 0; i < u.size(); ++i) {
+        du[i] += gain[i % index(width)] * dy[i];
+        h[i % index(width)] += dy[i] * u[i];
+      }
+      const ScaleColumnsBackward op{.dy = activations({tokens, width}, dy),
+                                    .u = with_h ? activations({tokens, width}, u) : TensorView{},
+                                    .gain = with_gain ? floats(gain) : TensorView{},
+                                    .du = activations({tokens, width}, du_before),
+                                    .accumulate = accumulate,
+                                    .h = with_h ? floats(h_before) : TensorView{}};
+      scale_columns_backward(*backend_, op);
+      expect_output(op.du, du, "du");
+      if (with_h) expect_output(op.h, h, "h");
+    }
+  }
 }
 
-TEST_F(Dora, ScaleColumnsBackwardInPlaceGivesTheSameBits) {
+TEST_P(DoraScaling, ScaleColumnsBackwardInPlaceGivesTheSameBits) {
   for (const auto& [tokens, width] : kScalingCases) {
-    const Vector dy = support::random_vector(tokens * width, 11);
+    const Vector dy = drawn(tokens * width, 11);
     for (const bool with_gain : {true, false}) {
-      ScaleColumnsBackward op{.dy = floats({tokens, width}, dy),
-                              .u = floats({tokens, width}, support::random_vector(tokens * width, 12)),
+      ScaleColumnsBackward op{.dy = activations({tokens, width}, dy),
+                              .u = activations({tokens, width}, support::random_vector(tokens * width, 12)),
                               .gain = with_gain ? floats(support::random_vector(width, 13)) : TensorView{},
-                              .du = unwritten({tokens, width}),
+                              .du = unwritten_activations({tokens, width}),
                               .h = floats(Vector(index(width)))};
       scale_columns_backward(*backend_, op);
       ScaleColumnsBackward in_place = op;
-      in_place.dy = in_place.du = floats({tokens, width}, dy);
+      in_place.dy = in_place.du = activations({tokens, width}, dy);
       in_place.h = floats(Vector(index(width)));
       scale_columns_backward(*backend_, in_place);
       EXPECT_EQ(read(in_place.du), read(op.du));
@@ -125,35 +129,10 @@ TEST_F(Dora, ScaleColumnsBackwardInPlaceGivesTheSameBits) {
       if (!with_gain) support::expect_close(read(op.du), dy, 0, "du without gain");
 
       ScaleColumnsBackward without_h = op;  // u is not needed then
-      without_h.du = unwritten({tokens, width});
+      without_h.du = unwritten_activations({tokens, width});
       without_h.u = without_h.h = TensorView{};
       scale_columns_backward(*backend_, without_h);
       EXPECT_EQ(read(without_h.du), read(op.du));
-    }
-  }
-}
-
-TEST_F(Dora, ScaleColumnsBackwardAccumulates) {
-  for (const auto& [tokens, width] : kScalingCases) {
-    const Vector before = support::random_vector(tokens * width, 31);
-    ScaleColumnsBackward op{.dy = floats({tokens, width}, support::random_vector(tokens * width, 32)),
-                            .u = floats({tokens, width}, support::random_vector(tokens * width, 33)),
-                            .gain = floats(support::random_vector(width, 34)),
-                            .du = unwritten({tokens, width}),
-                            .h = floats(Vector(index(width)))};
-    scale_columns_backward(*backend_, op);
-    const std::vector<float> alone = read(op.du), h = read(op.h);
-    Vector expected(before);
-    for (std::size_t i = 0; i < before.size(); ++i) expected[i] += alone[i];
-    for (const bool with_h : {true, false}) {
-      op.du = floats({tokens, width}, before);
-      op.accumulate = true;
-      op.h = with_h ? floats(Vector(index(width))) : TensorView{};
-      scale_columns_backward(*backend_, op);
-      support::expect_close(read(op.du), expected, kFp32, "du");
-      if (with_h) {
-        EXPECT_EQ(read(op.h), h);
-      }
     }
   }
 }
@@ -179,12 +158,12 @@ TEST(DoraThreads, SumsOverTokensDoNotDependOnTheirNumber) {
   for (const int threads : {2, 3, 7}) EXPECT_EQ(OnThreads(threads).h(), alone);
 }
 
-TEST_F(Dora, DropoutGainJoinsBaseAndDroppedBranch) {
+TEST_P(DoraScaling, DropoutGainJoinsBaseAndDroppedBranch) {
   for (const auto& [tokens, width] : kScalingCases) {
     const std::int64_t count = tokens * width;
-    const Vector base = support::random_vector(count, 14);
-    const Vector p = support::random_vector(count, 15);
-    const Vector e = support::random_vector(count, 16);
+    const Vector base = drawn(count, 14);
+    const Vector p = drawn(count, 15);
+    const Vector e = drawn(count, 16);
     const Vector gain = support::random_vector(width, 17, 0.5, 2);
     Vector y(base.size());
     Vector u(base.size());
@@ -194,45 +173,45 @@ TEST_F(Dora, DropoutGainJoinsBaseAndDroppedBranch) {
       u[i] = p[i] + e[i];
     }
     const Shape shape{tokens, width};
-    DropoutGainForward op{.base = floats(shape, base),
-                          .p = floats(shape, p),
-                          .e = floats(shape, e),
+    DropoutGainForward op{.base = activations(shape, base),
+                          .p = activations(shape, p),
+                          .e = activations(shape, e),
                           .gain = floats(gain),
-                          .y = unwritten(shape),
-                          .u = unwritten(shape)};
+                          .y = unwritten_activations(shape),
+                          .u = unwritten_activations(shape)};
     dropout_gain_forward(*backend_, op);
-    support::expect_close(read(op.y), y, kFp32, "y");
-    support::expect_close(read(op.u), u, kFp32, "u");
+    expect_output(op.y, y, "y");
+    expect_output(op.u, u, "u");
     op.y = op.base;
     op.u = op.p;
     dropout_gain_forward(*backend_, op);
-    support::expect_close(read(op.y), y, kFp32, "y in place");
-    support::expect_close(read(op.u), u, kFp32, "u in place");
+    expect_output(op.y, y, "y in place");
+    expect_output(op.u, u, "u in place");
   }
 }
 
-TEST_F(Dora, DropoutGainWithGainOneAndNoAdapterIsTheBaseExactly) {
+TEST_P(DoraScaling, DropoutGainWithGainOneAndNoAdapterIsTheBaseExactly) {
   const Shape shape{17, 127};
-  const Vector base = support::random_vector(shape.elements(), 18);
-  const TensorView y = unwritten(shape);
-  dropout_gain_forward(*backend_, {.base = floats(shape, base),
-                                   .p = floats(shape, support::random_vector(shape.elements(), 19)),
-                                   .e = floats(shape, Vector(base.size())),
+  const Vector base = drawn(shape.elements(), 18);
+  const TensorView y = unwritten_activations(shape);
+  dropout_gain_forward(*backend_, {.base = activations(shape, base),
+                                   .p = activations(shape, support::random_vector(shape.elements(), 19)),
+                                   .e = activations(shape, Vector(base.size())),
                                    .gain = floats(Vector(127, 1)),
                                    .y = y,
-                                   .u = unwritten(shape)});
+                                   .u = unwritten_activations(shape)});
   support::expect_close(read(y), base, 0, "y");
 }
 
-TEST_F(Dora, GainMinusOneScalesColumns) {
+TEST_P(DoraScaling, GainMinusOneScalesColumns) {
   for (const auto& [tokens, width] : kScalingCases) {
-    const Vector x = support::random_vector(tokens * width, 20);
+    const Vector x = drawn(tokens * width, 20);
     const Vector gain = support::random_vector(width, 21, 0.5, 2);
-    const TensorView y = floats({tokens, width}, x);
+    const TensorView y = activations({tokens, width}, x);
     gain_minus_one(*backend_, {.x = y, .gain = floats(gain), .y = y});
     Vector expected(x);
     for (std::size_t i = 0; i < x.size(); ++i) expected[i] *= gain[i % index(width)] - 1;
-    support::expect_close(read(y), expected, kFp32, "y");
+    expect_output(y, expected, "y");
   }
 }
 
@@ -259,12 +238,12 @@ TEST_F(Dora, NormGradientFactorAndMagnitudeGradientMatchFiniteDifferences) {
                         "dm");
 }
 
-TEST_F(Dora, ScalingRepeatsBitForBit) {
+TEST_P(DoraScaling, ScalingRepeatsBitForBit) {
   const Shape shape{1000, 127};
-  const ScaleColumnsBackward first{.dy = floats(shape, support::random_vector(shape.elements(), 25)),
-                                   .u = floats(shape, support::random_vector(shape.elements(), 26)),
+  const ScaleColumnsBackward first{.dy = activations(shape, support::random_vector(shape.elements(), 25)),
+                                   .u = activations(shape, support::random_vector(shape.elements(), 26)),
                                    .gain = floats(support::random_vector(127, 27)),
-                                   .du = unwritten(shape),
+                                   .du = unwritten_activations(shape),
                                    .h = floats(Vector(127))};
   scale_columns_backward(*backend_, first);
   for (int repeat = 0; repeat < 10; ++repeat) {
@@ -274,6 +253,8 @@ TEST_F(Dora, ScalingRepeatsBitForBit) {
     EXPECT_EQ(read(again.h), read(first.h));
   }
 }
+
+SHARDORA_OVER_TYPES(DoraScaling);
 
 }  // namespace
 }  // namespace shardora

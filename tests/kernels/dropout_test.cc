@@ -1,4 +1,7 @@
 // Dropout: the mask belongs to the logical element, wherever and beside whatever it is computed.
+#include <array>
+
+#include "kernels/philox.h"
 #include "kernels/random.h"
 #include "tests/support/random_tensor.h"
 
@@ -11,22 +14,22 @@ using support::Vector;
 constexpr std::int64_t kDropoutTokens = 19;
 constexpr std::int64_t kDropoutWidth = 203;
 
-class DropoutTest : public support::KernelTest {
+class DropoutTest : public support::ActivationTest {
  protected:
   // The mask of tokens [first_token, + tokens) and features [first_feature, + width).
   std::vector<float> mask(std::int64_t first_token, std::int64_t tokens, std::int64_t first_feature, std::int64_t width,
                           float probability = 0.3F) {
-    std::vector<std::int64_t> places;
+    std::vector<std::int64_t> sequences;
     std::vector<std::int64_t> positions;
     for (std::int64_t t = first_token; t < first_token + tokens; ++t) {
-      places.push_back((std::int64_t{1} << 40) + t / 7);
+      sequences.push_back((std::int64_t{1} << 40) + t / 7);
       positions.push_back(t % 7);
     }
-    const TensorView y = unwritten({tokens, width});
-    dropout(*backend_, {.x = floats({tokens, width}, Vector(index(tokens * width), 1)),
+    const TensorView y = unwritten_activations({tokens, width});
+    dropout(*backend_, {.x = activations({tokens, width}, Vector(index(tokens * width), 1)),
                         .y = y,
                         .key = key_,
-                        .places = make<std::int64_t>({tokens}, places),
+                        .sequence_indices = make<std::int64_t>({tokens}, sequences),
                         .positions = ints(positions),
                         .first_feature = first_feature,
                         .probability = probability});
@@ -35,7 +38,7 @@ class DropoutTest : public support::KernelTest {
   RandomKey key_ = random_key(random_key(1, "dropout", "layers.0.q"), 5);
 };
 
-TEST_F(DropoutTest, MaskIsTheSameAtEverySplitOfTokensAndFeatures) {
+TEST_P(DropoutTest, MaskIsTheSameAtEverySplitOfTokensAndFeatures) {
   const std::vector<float> whole = mask(0, kDropoutTokens, 0, kDropoutWidth);
   for (const auto& [first_token, tokens, first_feature, width] :
        {std::array<std::int64_t, 4>{0, kDropoutTokens, 0, 100},
@@ -56,13 +59,13 @@ TEST_F(DropoutTest, MaskIsTheSameAtEverySplitOfTokensAndFeatures) {
   }
 }
 
-TEST_F(DropoutTest, EveryKeptElementIsScaledAndTheirShareIsRight) {
+TEST_P(DropoutTest, EveryKeptElementIsScaledAndTheirShareIsRight) {
   for (const float probability : {0.0F, 0.05F, 0.5F, 0.9F}) {
     const std::vector<float> values = mask(0, 200, 0, 1000, probability);
     double kept = 0;
     for (const float value : values) {
       if (value == 0) continue;
-      ASSERT_FLOAT_EQ(value, 1 / (1 - probability));
+      ASSERT_FLOAT_EQ(value, static_cast<float>(rounded({1 / (1 - probability)})[0]));
       kept += 1;
     }
     const auto count = static_cast<double>(values.size());
@@ -70,7 +73,28 @@ TEST_F(DropoutTest, EveryKeptElementIsScaledAndTheirShareIsRight) {
   }
 }
 
-TEST_F(DropoutTest, MasksDifferByKeyPlacePositionAndFeature) {
+// The same elements on every backend, and of either type.
+TEST_P(DropoutTest, DropsWhatThePhiloxWordsSay) {
+  for (const std::int64_t width : {1, 40, 127, 520}) {
+    for (const std::int64_t first_feature : {0, 4, 5}) {
+      const std::vector<float> values = mask(2, 17, first_feature, width, 0.4F);
+      const std::uint32_t threshold = philox::drop_threshold(0.4F);
+      for (std::int64_t t = 0; t < 17; ++t) {
+        for (std::int64_t j = 0; j < width; ++j) {
+          const std::uint64_t sequence = (std::uint64_t{1} << 40U) + static_cast<std::uint64_t>((t + 2) / 7);
+          const auto feature = static_cast<std::uint32_t>(first_feature + j);
+          const auto [w0, w1, w2, w3] = philox::random_words({philox::low_half(sequence), philox::high_half(sequence),
+                                                              static_cast<std::uint32_t>((t + 2) % 7), feature / 4},
+                                                             key_.value);
+          const std::uint32_t word = std::array{w0, w1, w2, w3}[feature % 4];
+          ASSERT_EQ(values[index(t * width + j)] == 0, word < threshold) << "token " << t << " feature " << feature;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(DropoutTest, MasksDifferByKeyPlacePositionAndFeature) {
   const std::vector<float> first = mask(0, kDropoutTokens, 0, kDropoutWidth, 0.5F);
   const auto row = [&](std::int64_t t) {
     return std::vector<float>(first.begin() + t * kDropoutWidth, first.begin() + (t + 1) * kDropoutWidth);
@@ -82,40 +106,43 @@ TEST_F(DropoutTest, MasksDifferByKeyPlacePositionAndFeature) {
   EXPECT_NE(mask(0, kDropoutTokens, 0, kDropoutWidth, 0.5F), first);
 }
 
-TEST_F(DropoutTest, WritesInPlaceOrAccumulates) {
-  const Shape shape{17, 127};
-  const Vector x = support::random_vector(shape.elements(), 1);
-  const Vector before = support::random_vector(shape.elements(), 2);
-  Dropout op{.x = floats(shape, x),
-             .y = unwritten(shape),
-             .key = key_,
-             .places = make<std::int64_t>({17}, std::vector<std::int64_t>(17, 4)),
-             .positions = make<std::int32_t>({17}, support::random_vector(17, 3, 0, 1000)),
-             .probability = 0.4F};
-  dropout(*backend_, op);
-  const std::vector<float> written = read(op.y);
-  op.y = floats(shape, before);
-  op.accumulate = true;
-  dropout(*backend_, op);
-  Vector expected(before);
-  for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += written[i];
-  support::expect_close(read(op.y), expected, support::kFp32, "accumulated");
-  op.y = op.x;
-  op.accumulate = false;
-  dropout(*backend_, op);
-  EXPECT_EQ(read(op.x), written);
+TEST_P(DropoutTest, WritesInPlaceOrAccumulates) {
+  for (const std::int64_t width : {127, 128}) {
+    const Shape shape{17, width};
+    const Vector before = drawn(shape.elements(), 2);
+    Dropout op{.x = activations(shape, support::random_vector(shape.elements(), 1)),
+               .y = unwritten_activations(shape),
+               .key = key_,
+               .sequence_indices = make<std::int64_t>({17}, std::vector<std::int64_t>(17, 4)),
+               .positions = make<std::int32_t>({17}, support::random_vector(17, 3, 0, 1000)),
+               .probability = 0.4F};
+    dropout(*backend_, op);
+    const std::vector<float> written = read(op.y);
+    op.y = activations(shape, before);
+    op.accumulate = true;
+    dropout(*backend_, op);
+    Vector expected(before);
+    for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += written[i];
+    support::expect_close(read(op.y), expected, narrow() ? 2 * support::kBf16 : support::kFp32, "accumulated");
+    op.y = op.x;
+    op.accumulate = false;
+    dropout(*backend_, op);
+    EXPECT_EQ(read(op.x), written);
+  }
 }
 
-TEST_F(DropoutTest, NotANumberIsNeverHidden) {
-  const TensorView y = unwritten({1, 64});
-  dropout(*backend_, {.x = floats({1, 64}, Vector(64, std::nan(""))),
+TEST_P(DropoutTest, NotANumberIsNeverHidden) {
+  const TensorView y = unwritten_activations({1, 64});
+  dropout(*backend_, {.x = activations({1, 64}, Vector(64, std::nan(""))),
                       .y = y,
                       .key = key_,
-                      .places = make<std::int64_t>({1}, Vector{0}),
+                      .sequence_indices = make<std::int64_t>({1}, Vector{0}),
                       .positions = ints({0}),
                       .probability = 0.5F});
   for (const float value : read(y)) EXPECT_TRUE(std::isnan(value));  // dropped: 0 * NaN
 }
+
+SHARDORA_OVER_TYPES(DropoutTest);
 
 }  // namespace
 }  // namespace shardora

@@ -54,7 +54,7 @@ class OnOneLevel : public support::KernelTest {
     dropout(*backend_, {.x = x,
                         .y = out,
                         .key = {17},
-                        .places = make<std::int64_t>({kLevelTokens}, indices()),
+                        .sequence_indices = make<std::int64_t>({kLevelTokens}, indices()),
                         .positions = ints(indices()),
                         .probability = 0.3F});
     results["dropout"] = read(out);

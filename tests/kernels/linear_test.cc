@@ -9,7 +9,6 @@ namespace shardora {
 namespace {
 
 using support::index;
-using support::kFp32;
 using support::Vector;
 
 Vector transposed(const Vector& x, std::int64_t rows, std::int64_t columns) {
@@ -32,28 +31,31 @@ Vector reference(const Vector& start, const Vector& a, const Vector& b, double s
   return c;
 }
 
-class Linear : public support::KernelTest {
+class Linear : public support::ActivationTest {
  protected:
   void compare(std::int64_t m, std::int64_t k, std::int64_t n, bool transpose_a, bool transpose_b, bool accumulate) {
     SCOPED_TRACE(testing::Message() << m << "x" << k << "x" << n << (transpose_a ? " A^T" : "")
                                     << (transpose_b ? " B^T" : "") << (accumulate ? " +=" : " ="));
-    const Vector a = support::random_vector(m * k, 1);
-    const Vector b = support::random_vector(k * n, 2);
-    const Vector start = accumulate ? support::random_vector(m * n, 3) : Vector(index(m * n));
+    const Vector a = drawn(m * k, 1), b = drawn(k * n, 2);
+    const Vector start = accumulate ? drawn(m * n, 3) : Vector(index(m * n));
     const Vector garbage(index(m * n), std::numeric_limits<double>::quiet_NaN());
-    const TensorView c = floats({m, n}, accumulate ? start : garbage);
-    matmul(*backend_, {.a = transpose_a ? floats({k, m}, transposed(a, m, k)) : floats({m, k}, a),
-                       .b = transpose_b ? floats({n, k}, transposed(b, k, n)) : floats({k, n}, b),
-                       .c = c,
-                       .transpose_a = transpose_a,
-                       .transpose_b = transpose_b,
-                       .scale = 0.75F,
-                       .accumulate = accumulate});
-    support::expect_close(read(c), reference(start, a, b, 0.75, m, k, n), kFp32, "c");
+    const Vector expected = reference(start, a, b, 0.75, m, k, n);
+    const auto check = [&](TensorView c) {
+      matmul(*backend_, {.a = transpose_a ? activations({k, m}, transposed(a, m, k)) : activations({m, k}, a),
+                         .b = transpose_b ? activations({n, k}, transposed(b, k, n)) : activations({k, n}, b),
+                         .c = c,
+                         .transpose_a = transpose_a,
+                         .transpose_b = transpose_b,
+                         .scale = 0.75F,
+                         .accumulate = accumulate});
+      expect_output(c, expected, "c");
+    };
+    check(activations({m, n}, accumulate ? start : garbage));
+    if (narrow()) check(floats({m, n}, accumulate ? start : garbage));
   }
 };
 
-TEST_F(Linear, ProductMatchesFloat64AtEverySizeAndTransposition) {
+TEST_P(Linear, ProductMatchesFloat64AtEverySizeAndTransposition) {
   for (const std::int64_t m : {0, 1, 17, 127}) {
     for (const std::int64_t k : {0, 1, 17, 127}) {
       for (const std::int64_t n : {0, 1, 17, 127}) {
@@ -63,7 +65,7 @@ TEST_F(Linear, ProductMatchesFloat64AtEverySizeAndTransposition) {
   }
 }
 
-TEST_F(Linear, ProductMatchesFloat64AtTheShapesOfAdapters) {
+TEST_P(Linear, ProductMatchesFloat64AtTheShapesOfAdapters) {
   compare(300, 257, 8, false, true, false);
   compare(300, 8, 257, false, true, true);
   compare(8, 300, 257, true, false, true);
@@ -71,7 +73,7 @@ TEST_F(Linear, ProductMatchesFloat64AtTheShapesOfAdapters) {
 }
 
 // Where our own loops change their way: several blocks of k and of columns, a short rest, rows a page apart, threads.
-TEST_F(Linear, ProductMatchesFloat64AtTheEdgesOfTheNarrowLoops) {
+TEST_P(Linear, ProductMatchesFloat64AtTheEdgesOfTheNarrowLoops) {
   for (const bool accumulate : {false, true}) {
     compare(301, 601, 24, false, false, accumulate);
     compare(301, 601, 5, false, true, accumulate);
@@ -84,16 +86,33 @@ TEST_F(Linear, ProductMatchesFloat64AtTheEdgesOfTheNarrowLoops) {
   }
 }
 
-TEST_F(Linear, AProductIsRefusedWhereInnerSizesDiffer) {
+TEST_P(Linear, AProductIsRefusedWhereInnerSizesDiffer) {
   const TensorView c = unwritten({2, 3});
   EXPECT_ANY_THROW(matmul(*backend_, {.a = unwritten({2, 4}), .b = unwritten({5, 3}), .c = c}));
   EXPECT_ANY_THROW(matmul(*backend_, {.a = unwritten({2, 4}), .b = unwritten({4, 3}), .c = c, .transpose_a = true}));
 }
 
-TEST_F(Linear, ProductsGiveTheSameBitsEachTime) {
-  const TensorView a = floats({127, 300}, support::random_vector(127 * 300, 1));
-  const TensorView b = floats({300, 65}, support::random_vector(300 * 65, 2));
-  const TensorView c = unwritten({127, 65});
+TEST_P(Linear, AProductIsRefusedWhereTypesDiffer) {
+  if (!narrow()) GTEST_SKIP() << "one type";
+  const TensorView narrow = unwritten_activations({3, 3}), wide = unwritten({3, 3});
+  EXPECT_ANY_THROW(matmul(*backend_, {.a = narrow, .b = wide, .c = unwritten({3, 3})}));
+  EXPECT_ANY_THROW(matmul(*backend_, {.a = wide, .b = unwritten({3, 3}), .c = narrow}));
+}
+
+// A sum that bfloat16 could not hold on the way: 1 + 2^-8 + 2^-8 + ... stays 1 where partial sums are rounded.
+TEST_P(Linear, SumsAreNotRoundedOnTheWay) {
+  constexpr std::int64_t kTerms = 257;
+  Vector a(kTerms, 1.0 / 256);
+  a[0] = 1;
+  const TensorView c = unwritten_activations({1, 1});
+  matmul(*backend_, {.a = activations({1, kTerms}, a), .b = activations({kTerms, 1}, Vector(kTerms, 1.0)), .c = c});
+  EXPECT_EQ(read(c), std::vector<float>{2});
+}
+
+TEST_P(Linear, ProductsGiveTheSameBitsEachTime) {
+  const TensorView a = activations({127, 300}, support::random_vector(127 * 300, 1));
+  const TensorView b = activations({300, 65}, support::random_vector(300 * 65, 2));
+  const TensorView c = unwritten_activations({127, 65});
   matmul(*backend_, {.a = a, .b = b, .c = c});
   const std::vector<float> first = read(c);
   for (int repeat = 0; repeat < 5; ++repeat) {
@@ -102,7 +121,9 @@ TEST_F(Linear, ProductsGiveTheSameBitsEachTime) {
   }
 }
 
-TEST_F(Linear, TransposeMovesEveryElement) {
+using LinearTranspose = support::KernelTest;
+
+TEST_F(LinearTranspose, MovesEveryElement) {
   for (const std::int64_t m : {0, 1, 17, 32, 127}) {
     for (const std::int64_t n : {0, 1, 17, 64, 127}) {
       const Vector x = support::random_vector(m * n, 5);
@@ -112,6 +133,8 @@ TEST_F(Linear, TransposeMovesEveryElement) {
     }
   }
 }
+
+SHARDORA_OVER_TYPES(Linear);
 
 }  // namespace
 }  // namespace shardora

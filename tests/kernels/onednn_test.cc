@@ -10,8 +10,8 @@ namespace shardora {
 namespace {
 
 using cpu::ElementOffsets;
+using cpu::WeightGemm;
 using cpu::WeightLayout;
-using cpu::WeightProduct;
 using dnnl::memory;
 using support::index;
 using support::Vector;
@@ -52,8 +52,8 @@ TEST_P(OneDnnLayout, ProductsReadTheElementsWhereTheOffsetsPutThem) {
   }
   const std::vector<float> left(x.begin(), x.end());
   std::vector<float> y(expected.size(), 0.5F);
-  cpu::ProductCache cache;
-  WeightProduct(cache, layout, kInner, kColumns, packed.data()).run(3, left.data(), y.data(), true);
+  cpu::GemmCache cache;
+  WeightGemm(cache, layout, kInner, kColumns, packed.data()).run(3, left.data(), y.data(), true);
   support::expect_close(y, expected, support::kFp32, "y");
 }
 
@@ -65,9 +65,9 @@ INSTANTIATE_TEST_SUITE_P(Blocked, OneDnnLayout,
 
 TEST(OneDnn, WeightsOfOneLayoutShareTheirPrimitives) {
   std::vector<float> ones(6, 1.0F), twos(6, 2.0F), x(8, 1.0F), y(12);
-  cpu::ProductCache cache;
+  cpu::GemmCache cache;
   const WeightLayout layout = WeightLayout::strided(2, 3, 3, 1);
-  const WeightProduct first(cache, layout, 2, 3, ones.data()), second(cache, layout, 2, 3, twos.data());
+  const WeightGemm first(cache, layout, 2, 3, ones.data()), second(cache, layout, 2, 3, twos.data());
   first.run(4, x.data(), y.data(), false);
   EXPECT_EQ(y, std::vector<float>(12, 2.0F));
   second.run(4, x.data(), y.data(), false);
@@ -75,20 +75,20 @@ TEST(OneDnn, WeightsOfOneLayoutShareTheirPrimitives) {
   EXPECT_EQ(cache.size(), 1U);
   second.run(4, x.data(), y.data(), true);
   EXPECT_EQ(y, std::vector<float>(12, 8.0F));
-  WeightProduct(cache, WeightLayout::strided(2, 3, 1, 2), 2, 3, ones.data()).run(4, x.data(), y.data(), false);
+  WeightGemm(cache, WeightLayout::strided(2, 3, 1, 2), 2, 3, ones.data()).run(4, x.data(), y.data(), false);
   EXPECT_EQ(y, std::vector<float>(12, 2.0F));
   EXPECT_EQ(cache.size(), 3U);
 }
 
 TEST(OneDnn, KeepsThePrimitivesThatWereUsedLast) {
-  constexpr auto kMost = static_cast<std::int64_t>(cpu::ProductCache::kMost);
+  constexpr auto kMost = static_cast<std::int64_t>(cpu::GemmCache::kMost);
   std::vector<float> w(6, 1.0F), x(index(kMost + 9) * 2, 1.0F), y(index(kMost + 9) * 3);
-  cpu::ProductCache cache;
-  const WeightProduct product(cache, WeightLayout::strided(2, 3, 3, 1), 2, 3, w.data());
+  cpu::GemmCache cache;
+  const WeightGemm product(cache, WeightLayout::strided(2, 3, 3, 1), 2, 3, w.data());
   for (std::int64_t m = 1; m <= kMost + 9; ++m) product.run(m, x.data(), y.data(), false);
-  EXPECT_EQ(cache.size(), cpu::ProductCache::kMost);
+  EXPECT_EQ(cache.size(), cpu::GemmCache::kMost);
   product.run(kMost + 9, x.data(), y.data(), false);
-  EXPECT_EQ(cache.size(), cpu::ProductCache::kMost);
+  EXPECT_EQ(cache.size(), cpu::GemmCache::kMost);
   std::fill(y.begin(), y.end(), 0.0F);
   product.run(1, x.data(), y.data(), false);  // made anew
   EXPECT_EQ(y[2], 2.0F);

@@ -1,4 +1,5 @@
-// RMSNorm against float64, its backward against finite differences.
+// RMSNorm against float64, its backward against the formula and against finite differences. Rows narrow as a head and
+// wide, and some that are no whole number of 16 bytes.
 #include "kernels/rms_norm.h"
 
 #include "tests/support/random_tensor.h"
@@ -11,13 +12,13 @@ using support::kFp32;
 using support::Vector;
 constexpr double kEpsilon = 1e-5F;
 
-struct Reference {
+struct Normed {
   Vector y, rstd;
 };
 
-Reference reference(const Vector& x, const Vector& weight) {
+Normed normed(const Vector& x, const Vector& weight) {
   const std::size_t width = weight.size();
-  Reference result{x, {}};
+  Normed result{x, {}};
   for (std::size_t t = 0; t < x.size() / width; ++t) {
     double squares = 0;
     for (std::size_t j = 0; j < width; ++j) squares += x[t * width + j] * x[t * width + j];
@@ -27,103 +28,122 @@ Reference reference(const Vector& x, const Vector& weight) {
   return result;
 }
 
+// dx and sum_t dy x rstd, as kernels/rms_norm.h has them.
+struct Gradients {
+  Vector dx, dweight;
+};
+Gradients gradients(const Vector& x, const Vector& weight, const Vector& dy, const Vector& rstd) {
+  const std::size_t width = weight.size();
+  Gradients result{Vector(x.size()), Vector(width)};
+  for (std::size_t t = 0; t < rstd.size(); ++t) {
+    double mean = 0;
+    for (std::size_t j = 0; j < width; ++j) {
+      const std::size_t i = t * width + j;
+      mean += dy[i] * weight[j] * x[i] / static_cast<double>(width);
+      result.dweight[j] += dy[i] * x[i] * rstd[t];
+    }
+    for (std::size_t j = 0; j < width; ++j) {
+      const std::size_t i = t * width + j;
+      result.dx[i] = rstd[t] * (dy[i] * weight[j] - x[i] * rstd[t] * rstd[t] * mean);
+    }
+  }
+  return result;
+}
+
 struct NormCase {
   std::int64_t rows, width;
 };
-const NormCase kNormCases[] = {{0, 17}, {1, 1}, {1, 127}, {17, 17}, {127, 64}, {3, 2049}};
+const NormCase kNormCases[] = {{0, 17},   {1, 1},   {1, 127},  {17, 17}, {127, 64},
+                               {33, 128}, {9, 320}, {3, 2056}, {3, 2049}};
 
-class RmsNorm : public support::KernelTest {};
+class RmsNorm : public support::ActivationTest {};
 
-TEST_F(RmsNorm, ForwardMatchesFloat64AtOddSizes) {
+TEST_P(RmsNorm, ForwardMatchesFloat64AtOddSizes) {
   for (const auto& [rows, width] : kNormCases) {
-    const Vector x = support::random_vector(rows * width, 1);
-    const Vector weight = support::random_vector(width, 2);
-    const TensorView y = unwritten({rows, width});
-    const TensorView rstd = unwritten({rows});
-    rms_norm_forward(*backend_, {.x = floats({rows, width}, x), .weight = floats(weight), .y = y, .rstd = rstd});
-    const Reference expected = reference(x, weight);
-    support::expect_close(read(y), expected.y, kFp32, "y");
-    support::expect_close(read(rstd), expected.rstd, kFp32, "rstd");
+    const Vector x = drawn(rows * width, 1), weight = support::random_vector(width, 2);
+    const TensorView y = unwritten_activations({rows, width}), rstd = unwritten({rows});
+    rms_norm_forward(*backend_, {.x = activations({rows, width}, x), .weight = floats(weight), .y = y, .rstd = rstd});
+    const Normed expected = normed(x, weight);
+    expect_output(y, expected.y, "y");
+    expect_output(rstd, expected.rstd, "rstd");
   }
 }
 
-TEST_F(RmsNorm, ForwardInPlaceGivesTheSameBits) {
-  const Vector x = support::random_vector(17 * 127, 3);
-  const TensorView weight = floats(support::random_vector(127, 4));
-  const TensorView apart = unwritten({17, 127});
-  const TensorView both = floats({17, 127}, x);
-  const TensorView rstd = unwritten({17});
-  rms_norm_forward(*backend_, {.x = floats({17, 127}, x), .weight = weight, .y = apart, .rstd = rstd});
-  rms_norm_forward(*backend_, {.x = both, .weight = weight, .y = both, .rstd = rstd});
-  EXPECT_EQ(read(both), read(apart));
+TEST_P(RmsNorm, ForwardInPlaceGivesTheSameBits) {
+  for (const std::int64_t width : {127, 128}) {
+    const Vector x = support::random_vector(17 * width, 3);
+    const TensorView weight = floats(support::random_vector(width, 4)), rstd = unwritten({17});
+    const TensorView apart = unwritten_activations({17, width}), both = activations({17, width}, x);
+    rms_norm_forward(*backend_, {.x = activations({17, width}, x), .weight = weight, .y = apart, .rstd = rstd});
+    rms_norm_forward(*backend_, {.x = both, .weight = weight, .y = both, .rstd = rstd});
+    EXPECT_EQ(read(both), read(apart));
+  }
 }
 
-TEST_F(RmsNorm, RowOfZerosStaysFinite) {
-  const TensorView y = unwritten({1, 17});
-  const TensorView rstd = unwritten({1});
+TEST_P(RmsNorm, RowOfZerosStaysFinite) {
+  const TensorView y = unwritten_activations({1, 17}), rstd = unwritten({1});
   rms_norm_forward(*backend_,
-                   {.x = floats({1, 17}, Vector(17)), .weight = floats(Vector(17, 2)), .y = y, .rstd = rstd});
+                   {.x = activations({1, 17}, Vector(17)), .weight = floats(Vector(17, 2)), .y = y, .rstd = rstd});
   EXPECT_EQ(read(y), std::vector<float>(17));
   support::expect_close(read(rstd), {1 / std::sqrt(kEpsilon)}, kFp32, "rstd");
 }
 
-TEST_F(RmsNorm, BackwardMatchesFiniteDifferences) {
+TEST_P(RmsNorm, BackwardMatchesFloat64AtOddSizes) {
   for (const auto& [rows, width] : kNormCases) {
-    if (width > 200) continue;  // differences cost rows * width references
-    const Vector x = support::random_vector(rows * width, 5);
-    const Vector weight = support::random_vector(width, 6);
-    const Vector dy = support::random_vector(rows * width, 7);
-    const Vector before = support::random_vector(width, 8);
-    const TensorView dx = unwritten({rows, width});
-    const TensorView dweight = floats(before);
-    rms_norm_backward(*backend_, {.dy = floats({rows, width}, dy),
-                                  .x = floats({rows, width}, x),
-                                  .weight = floats(weight),
-                                  .rstd = floats(reference(x, weight).rstd),
-                                  .dx = dx,
-                                  .dweight = dweight});
-    // Row by row: rows are independent, and a difference over all of them would take minutes.
-    Vector expected_dx;
-    for (std::int64_t t = 0; t < rows; ++t) {
-      const Vector row(x.begin() + t * width, x.begin() + (t + 1) * width);
-      const Vector dy_row(dy.begin() + t * width, dy.begin() + (t + 1) * width);
-      const Vector part = support::finite_difference(
-          [&](const Vector& at) { return support::dot(reference(at, weight).y, dy_row); }, row);
-      expected_dx.insert(expected_dx.end(), part.begin(), part.end());
+    const Vector x = drawn(rows * width, 5), weight = support::random_vector(width, 6), dy = drawn(rows * width, 7);
+    const Vector dx_before = drawn(rows * width, 3), dweight_before = support::random_vector(width, 8);
+    const Vector rstd = normed(x, weight).rstd;
+    for (const bool accumulate : {false, true}) {
+      const TensorView dx = activations({rows, width}, dx_before), dweight = floats(dweight_before);
+      rms_norm_backward(*backend_, {.dy = activations({rows, width}, dy),
+                                    .x = activations({rows, width}, x),
+                                    .weight = floats(weight),
+                                    .rstd = floats(rstd),
+                                    .dx = dx,
+                                    .accumulate = accumulate,
+                                    .dweight = dweight});
+      auto [expected_dx, expected_dweight] = gradients(x, weight, dy, rstd);
+      for (std::size_t i = 0; accumulate && i < expected_dx.size(); ++i) expected_dx[i] += dx_before[i];
+      for (std::size_t j = 0; j < expected_dweight.size(); ++j) expected_dweight[j] += dweight_before[j];
+      expect_output(dx, expected_dx, "dx", 1);  // width 1: dx is all but 0
+      expect_output(dweight, expected_dweight, "dweight");
     }
-    support::expect_close(read(dx), expected_dx, kFp32, "dx", 1);  // width 1: dx is all but 0
-    Vector expected_dweight =
-        support::finite_difference([&](const Vector& at) { return support::dot(reference(x, at).y, dy); }, weight);
-    for (std::size_t j = 0; j < before.size(); ++j) expected_dweight[j] += before[j];
-    support::expect_close(read(dweight), expected_dweight, kFp32, "dweight");
   }
 }
 
-TEST_F(RmsNorm, BackwardAccumulatesAndWorksInPlace) {
+// Row by row: rows are independent, and a difference over all of them would take minutes.
+TEST(RmsNormFormula, GradientsAreFiniteDifferences) {
+  for (const std::int64_t width : {1, 17, 127}) {
+    const Vector x = support::random_vector(width, 5), dy = support::random_vector(width, 7);
+    const Vector weight = support::random_vector(width, 6);
+    const auto loss = [&](const Vector& at_x, const Vector& at_weight) {
+      return support::dot(normed(at_x, at_weight).y, dy);
+    };
+    const Gradients found = gradients(x, weight, dy, normed(x, weight).rstd);
+    support::expect_close(found.dx, support::finite_difference([&](const Vector& at) { return loss(at, weight); }, x),
+                          1e-7, "dx", 1);
+    support::expect_close(found.dweight,
+                          support::finite_difference([&](const Vector& at) { return loss(x, at); }, weight), 1e-7,
+                          "dweight");
+  }
+}
+
+TEST_P(RmsNorm, BackwardWorksInPlace) {
   const std::int64_t rows = 17;
   const std::int64_t width = 127;
-  const Vector x = support::random_vector(rows * width, 9);
+  const Vector x = drawn(rows * width, 9);
   const Vector weight = support::random_vector(width, 10);
-  const Vector before = support::random_vector(rows * width, 11);
-  const TensorView dy = floats({rows, width}, support::random_vector(rows * width, 12));
+  const TensorView dy = activations({rows, width}, drawn(rows * width, 12));
   RmsNormBackward op{.dy = dy,
-                     .x = floats({rows, width}, x),
+                     .x = activations({rows, width}, x),
                      .weight = floats(weight),
-                     .rstd = floats(reference(x, weight).rstd),
-                     .dx = unwritten({rows, width})};
+                     .rstd = floats(normed(x, weight).rstd),
+                     .dx = unwritten_activations({rows, width})};
   rms_norm_backward(*backend_, op);
   const std::vector<float> written = read(op.dx);
 
-  op.dx = floats({rows, width}, before);
-  op.accumulate = true;
-  rms_norm_backward(*backend_, op);
-  Vector expected(written.begin(), written.end());
-  for (std::size_t i = 0; i < before.size(); ++i) expected[i] += before[i];
-  support::expect_close(read(op.dx), expected, kFp32, "accumulated dx");
-
-  // In place, with a weight gradient that must still see dy.
-  op.dx = unwritten({rows, width});
-  op.accumulate = false;
+  // With a weight gradient that must still see dy.
+  op.dx = unwritten_activations({rows, width});
   op.dweight = floats(Vector(index(width)));
   rms_norm_backward(*backend_, op);
   const std::vector<float> dweight = read(op.dweight);
@@ -134,18 +154,20 @@ TEST_F(RmsNorm, BackwardAccumulatesAndWorksInPlace) {
   EXPECT_EQ(read(op.dweight), dweight);
 }
 
-TEST_F(RmsNorm, NotANumberIsNeverHidden) {
+TEST_P(RmsNorm, NotANumberIsNeverHidden) {
   Vector x = support::random_vector(2 * 17, 13);
   x[20] = std::nan("");
-  const TensorView y = unwritten({2, 17});
+  const TensorView y = unwritten_activations({2, 17});
   rms_norm_forward(*backend_,
-                   {.x = floats({2, 17}, x), .weight = floats(Vector(17, 1)), .y = y, .rstd = unwritten({2})});
+                   {.x = activations({2, 17}, x), .weight = floats(Vector(17, 1)), .y = y, .rstd = unwritten({2})});
   const std::vector<float> values = read(y);
   for (std::size_t j = 0; j < 17; ++j) {
     EXPECT_FALSE(std::isnan(values[j]));
     EXPECT_TRUE(std::isnan(values[17 + j]));
   }
 }
+
+SHARDORA_OVER_TYPES(RmsNorm);
 
 }  // namespace
 }  // namespace shardora

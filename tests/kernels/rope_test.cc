@@ -9,7 +9,6 @@ namespace shardora {
 namespace {
 
 using support::index;
-using support::kFp32;
 using support::Vector;
 
 constexpr std::int64_t kMaxPositions = 131;
@@ -53,7 +52,7 @@ Vector affine(Vector u, const Vector& gain, const Vector& bias) {
   return u;
 }
 
-class RopeTest : public support::KernelTest {
+class RopeTest : public support::ActivationTest {
  protected:
   static Shape shape_of(const RopeCase& sizes) { return {sizes.tokens, sizes.heads, sizes.head_dim}; }
   RopeTable table(const RopeCase& sizes) {
@@ -70,30 +69,31 @@ class RopeTest : public support::KernelTest {
   }
   // In place, and plain.
   RopeForward forward_op(const Vector& x, const RopeCase& sizes) {
-    const TensorView u = floats(shape_of(sizes), x);
+    const TensorView u = activations(shape_of(sizes), x);
     return {.x = {.u = u}, .positions = ints(positions_of(sizes.tokens)), .table = table(sizes), .y = u};
   }
   RopeBackward backward_op(const Vector& dy, const RopeCase& sizes) {
-    const TensorView d = floats(shape_of(sizes), dy);
+    const TensorView d = activations(shape_of(sizes), dy);
     return {.dy = d, .positions = ints(positions_of(sizes.tokens)), .table = table(sizes), .dx = {.du = d}};
   }
 };
 
-const RopeCase kRopeCases[] = {{0, 2, 8}, {1, 1, 2}, {17, 3, 34}, {127, 4, 64}, {5, 0, 16}};
+// Halves of whole vectors of 16 bytes, halves of none, and one where the width is of whole vectors but a half is not.
+const RopeCase kRopeCases[] = {{0, 2, 8}, {1, 1, 2}, {17, 3, 34}, {127, 4, 64}, {5, 0, 16}, {9, 5, 128}, {33, 4, 12}};
 
-TEST_F(RopeTest, ForwardTurnsEachPairByItsPositionsAngle) {
+TEST_P(RopeTest, ForwardTurnsEachPairByItsPositionsAngle) {
   for (const RopeCase& sizes : kRopeCases) {
-    const Vector x = support::random_vector(shape_of(sizes).elements(), 1);
+    const Vector x = drawn(shape_of(sizes).elements(), 1);
     const RopeForward rope = forward_op(x, sizes);
     rope_forward(*backend_, rope);
-    support::expect_close(read(rope.y), turned(x, sizes, 1), kFp32, "y");
+    expect_output(rope.y, turned(x, sizes, 1), "y");
   }
 }
 
-TEST_F(RopeTest, ForwardAppliesGainAndBiasFirst) {
+TEST_P(RopeTest, ForwardAppliesGainAndBiasFirst) {
   for (const RopeCase& sizes : kRopeCases) {
     const std::int64_t width = sizes.heads * sizes.head_dim;
-    const Vector u = support::random_vector(shape_of(sizes).elements(), 5);
+    const Vector u = drawn(shape_of(sizes).elements(), 5);
     for (int given = 1; given < 4; ++given) {
       const bool with_gain = (given & 1) != 0, with_bias = (given & 2) != 0;
       const Vector gain = with_gain ? support::random_vector(width, 6, 0.5, 2) : Vector(index(width), 1);
@@ -101,9 +101,9 @@ TEST_F(RopeTest, ForwardAppliesGainAndBiasFirst) {
       RopeForward rope = forward_op(u, sizes);
       if (with_gain) rope.x.gain = floats(gain);
       if (with_bias) rope.x.bias = floats(bias);
-      rope.y = unwritten(shape_of(sizes));
+      rope.y = unwritten_activations(shape_of(sizes));
       rope_forward(*backend_, rope);
-      support::expect_close(read(rope.y), turned(affine(u, gain, bias), sizes, 1), kFp32, "y");
+      expect_output(rope.y, turned(affine(u, gain, bias), sizes, 1), "y");
       const std::vector<float> apart = read(rope.y);
       rope.y = rope.x.u;
       rope_forward(*backend_, rope);
@@ -112,27 +112,28 @@ TEST_F(RopeTest, ForwardAppliesGainAndBiasFirst) {
   }
 }
 
-TEST_F(RopeTest, BackwardIsTheTransposeOfForward) {
+TEST_P(RopeTest, BackwardIsTheTransposeOfForward) {
   for (const RopeCase& sizes : kRopeCases) {
     const std::int64_t elements = shape_of(sizes).elements();
-    const Vector x = support::random_vector(elements, 2);
-    const Vector dy = support::random_vector(elements, 3);
+    const Vector x = drawn(elements, 2);
+    const Vector dy = drawn(elements, 3);
     const RopeBackward rope = backward_op(dy, sizes);
     rope_backward(*backend_, rope);
     const std::vector<float> dx = read(rope.dx.du);
-    support::expect_close(dx, turned(dy, sizes, -1), kFp32, "dx");
+    expect_output(rope.dx.du, turned(dy, sizes, -1), "dx");
     // <R x, dy> = <x, R^T dy>, which a rotation in the wrong sense breaks.
     const Vector gradient(dx.begin(), dx.end());
-    EXPECT_NEAR(support::dot(turned(x, sizes, 1), dy), support::dot(x, gradient), 1e-4);
+    EXPECT_NEAR(support::dot(turned(x, sizes, 1), dy), support::dot(x, gradient), narrow() ? 1 : 1e-4);
   }
 }
 
 // du and h by finite differences in u and in the gain; h adds to what is there; in place gives the same bits.
-TEST_F(RopeTest, BackwardOfAGainMatchesFiniteDifferences) {
-  for (const RopeCase& sizes : {RopeCase{1, 1, 2}, RopeCase{17, 3, 6}, RopeCase{130, 2, 4}}) {
+TEST_P(RopeTest, BackwardOfAGainMatchesFiniteDifferences) {
+  for (const RopeCase& sizes :
+       {RopeCase{1, 1, 2}, RopeCase{17, 3, 6}, RopeCase{130, 2, 4}, RopeCase{5, 2, 32}, RopeCase{4, 4, 12}}) {
     const std::int64_t width = sizes.heads * sizes.head_dim;
-    const Vector u = support::random_vector(sizes.tokens * width, 8);
-    const Vector dy = support::random_vector(sizes.tokens * width, 9);
+    const Vector u = drawn(sizes.tokens * width, 8);
+    const Vector dy = drawn(sizes.tokens * width, 9);
     const Vector gain = support::random_vector(width, 10, 0.5, 2);
     const Vector bias = support::random_vector(width, 11);
     const Vector before = support::random_vector(width, 12);
@@ -140,14 +141,13 @@ TEST_F(RopeTest, BackwardOfAGainMatchesFiniteDifferences) {
       return support::dot(turned(affine(at_u, at_gain, bias), sizes, 1), dy);
     };
     RopeBackward rope = backward_op(dy, sizes);
-    rope.x = {.u = floats(shape_of(sizes), u), .gain = floats(gain), .bias = floats(bias)};
-    rope.dx = {.du = unwritten(shape_of(sizes)), .h = floats(before)};
+    rope.x = {.u = activations(shape_of(sizes), u), .gain = floats(gain), .bias = floats(bias)};
+    rope.dx = {.du = unwritten_activations(shape_of(sizes)), .h = floats(before)};
     rope_backward(*backend_, rope);
     Vector h = support::finite_difference([&](const Vector& at) { return loss(u, at); }, gain);
     for (std::size_t j = 0; j < h.size(); ++j) h[j] += before[j];
-    support::expect_close(read(rope.dx.h), h, kFp32, "h");
-    support::expect_close(read(rope.dx.du),
-                          support::finite_difference([&](const Vector& at) { return loss(at, gain); }, u), kFp32, "du");
+    expect_output(rope.dx.h, h, "h");
+    expect_output(rope.dx.du, support::finite_difference([&](const Vector& at) { return loss(at, gain); }, u), "du");
     RopeBackward in_place = rope;
     in_place.dx = {.du = in_place.dy, .h = floats(before)};
     rope_backward(*backend_, in_place);
@@ -156,23 +156,25 @@ TEST_F(RopeTest, BackwardOfAGainMatchesFiniteDifferences) {
   }
 }
 
-TEST_F(RopeTest, BackwardUndoesForward) {
+TEST_P(RopeTest, BackwardUndoesForward) {
   const RopeCase sizes{17, 3, 34};
-  const Vector x = support::random_vector(17 * 3 * 34, 4);
+  const Vector x = drawn(17 * 3 * 34, 4);
   const RopeForward rope = forward_op(x, sizes);
   rope_forward(*backend_, rope);
   RopeBackward back = backward_op(Vector(x.size()), sizes);
   back.dy = back.dx.du = rope.y;
   rope_backward(*backend_, back);
-  support::expect_close(read(rope.y), x, kFp32, "x");
+  support::expect_close(read(rope.y), x, narrow() ? 4 * support::kBf16 : support::kFp32, "x");
 }
 
-TEST_F(RopeTest, PositionOutsideTheTableIsRefused) {
+TEST_P(RopeTest, PositionOutsideTheTableIsRefused) {
   if (backend_->kind() != BackendKind::kCpu) GTEST_SKIP() << "a device does not check its indices";
   RopeForward rope = forward_op(Vector(2 * 1 * 4), {2, 1, 4});
   rope.positions = ints({0, kMaxPositions});
   EXPECT_THROW(rope_forward(*backend_, rope), Error);
 }
+
+SHARDORA_OVER_TYPES(RopeTest);
 
 }  // namespace
 }  // namespace shardora

@@ -6,7 +6,6 @@
 #include <limits>
 
 #include "kernels/cpu/onednn.h"
-#include "kernels/float_types.h"
 #include "tests/support/random_tensor.h"
 
 namespace shardora {
@@ -195,7 +194,7 @@ TEST_F(Weight, FrozenInBfloat16GivesWhatTheRoundedWeightsGive) {
         .out_features = size.out, .in_features = size.in, .storage = DType::kBF16, .backend = backend_->kind()};
     Vector w = support::random_vector(size.out * size.in, 1);
     const auto weight = frozen(plan, w);
-    for (double& value : w) value = float_from_bf16(bf16_from_float(static_cast<float>(value)));
+    w = support::rounded_to_bf16(w);
     EXPECT_EQ(weight->bytes(), size.out * size.in * 2);
     EXPECT_EQ(weight->bytes(), frozen_matrix_bytes(plan));
     const TensorView rows = unwritten({size.out, size.in});
@@ -228,6 +227,85 @@ void Weight::expect_every_pattern(DType dtype, double (*meaning)(std::uint32_t))
     }
   }
 }
+
+// 24 bits of x, 8 of w: one product is exact but for the rounding at its end.
+TEST_F(Weight, FrozenInBfloat16LosesNoBitOfFp32Activations) {
+  const auto weight = frozen({.out_features = 1, .in_features = 1, .storage = DType::kBF16}, {1});
+  Vector x = support::random_vector(1000, 6);
+  for (const double special : {0x1.fffffep0, -0x1.fffffep0, 0x1.000002p-100, 0x1.0101p100, 0.0, 0x1p-126}) {
+    x.push_back(special);
+  }
+  const TensorView y = unwritten({std::ssize(x), 1});
+  weight->forward(floats({std::ssize(x), 1}, x), y, false);
+  support::expect_close(read(y), x, 0, "y");
+}
+
+// More rows than a GPU splits at a time.
+TEST_F(Weight, FrozenInBfloat16MultipliesManyRowsOfFp32) {
+  constexpr std::int64_t kIn = 3001, kRows = 500;
+  const Vector w = support::random_vector(kIn, 1), x = support::random_vector(kRows * kIn, 2);
+  const auto weight = frozen({.out_features = 1, .in_features = kIn, .storage = DType::kBF16}, w);
+  const Vector y0 = support::random_vector(kRows, 4);
+  const TensorView y = floats({kRows, 1}, y0);
+  weight->forward(floats({kRows, kIn}, x), y, true);
+  support::expect_close(read(y), product(y0, x, support::rounded_to_bf16(w), kRows, 1, kIn, true), kFp32, "y");
+}
+
+// A weight that is converted in more than one piece.
+TEST_F(Weight, FrozenInBfloat16RoundsEveryPieceOfALargeWeight) {
+  constexpr std::int64_t kOut = 2100, kIn = 1003, kFirst = kOut - 30;
+  const Vector w = support::random_vector(kOut * kIn, 1);
+  const auto weight = frozen({.out_features = kOut, .in_features = kIn, .storage = DType::kBF16}, w);
+  const TensorView last = unwritten({kOut - kFirst, kIn});
+  weight->read_rows(kFirst, last);
+  support::expect_close(read(last), support::rounded_to_bf16(Vector(w.begin() + kFirst * kIn, w.end())), 0, "rows");
+}
+
+// A frozen weight in bfloat16 under activations of either type.
+class RoundedWeight : public support::ActivationTest {
+ protected:
+  std::unique_ptr<WeightMatrix> frozen(const FrozenMatrixPlan& plan, const Vector& w) {
+    std::vector<float> host(w.begin(), w.end());
+    return make_frozen_matrix(*backend_, plan, view_of(std::span<float>(host), {plan.out_features, plan.in_features}));
+  }
+  void compare(std::int64_t tokens, std::int64_t out, std::int64_t in, bool accumulate) {
+    SCOPED_TRACE(testing::Message() << tokens << " tokens, " << out << "x" << in << (accumulate ? " +=" : " ="));
+    const Vector w = support::rounded_to_bf16(support::random_vector(out * in, 1));
+    const auto weight = frozen({.out_features = out, .in_features = in, .storage = DType::kBF16}, w);
+    const Vector x = drawn(tokens * in, 2), du = drawn(tokens * out, 3);
+    const Vector y0 = drawn(tokens * out, 4), dx0 = drawn(tokens * in, 5);
+    const Vector y1 = product(accumulate ? y0 : Vector(y0.size()), x, w, tokens, out, in, true);
+    const Vector dx1 = product(accumulate ? dx0 : Vector(dx0.size()), du, w, tokens, out, in, false);
+    const auto check = [&](TensorView y, TensorView dx) {
+      weight->forward(activations({tokens, in}, x), y, accumulate);
+      weight->input_gradient(activations({tokens, out}, du), dx, accumulate);
+      expect_output(y, y1, "y");
+      expect_output(dx, dx1, "dx");
+    };
+    check(activations({tokens, out}, y0), activations({tokens, in}, dx0));
+    if (narrow()) check(floats({tokens, out}, y0), floats({tokens, in}, dx0));
+  }
+};
+
+TEST_P(RoundedWeight, ProductsMatchFloat64) {
+  for (const std::int64_t tokens : {0, 1, 17}) {
+    for (const bool accumulate : {false, true}) {
+      compare(tokens, 17, 33, accumulate);
+      compare(tokens, 64, 40, accumulate);
+      compare(tokens, 1, 127, accumulate);
+      compare(tokens, 0, 5, accumulate);
+      compare(tokens, 5, 0, accumulate);
+    }
+  }
+}
+
+TEST_P(RoundedWeight, Bfloat16ActivationsOnAnFp32WeightAreRefused) {
+  if (!narrow()) GTEST_SKIP() << "one type";
+  const auto weight = frozen({.out_features = 3, .in_features = 5}, Vector(15, 1));
+  EXPECT_ANY_THROW(weight->forward(unwritten_activations({2, 5}), unwritten({2, 3}), false));
+}
+
+SHARDORA_OVER_TYPES(RoundedWeight);
 
 TEST_F(Weight, FrozenReadsEveryBfloat16) {
   expect_every_pattern(DType::kBF16,

@@ -50,7 +50,7 @@ inline Batch small_batch() {
     for (int i = 0; i < length; ++i) {
       batch.tokens.push_back(static_cast<std::int32_t>((batch.tokens.size() * 17 + 5) % 53));
       batch.positions.push_back(i);
-      batch.places.push_back(place);
+      batch.sequence_indices.push_back(place);
       if (i + 1 < length && i % 3 != 1) {
         batch.target_rows.push_back(static_cast<std::int32_t>(batch.tokens.size()) - 1);
         batch.targets.push_back(static_cast<std::int32_t>((batch.tokens.size() * 17 + 5) % 53));

@@ -10,7 +10,7 @@ constexpr std::int64_t kBlocks = 16;             // counters drawn together
 constexpr std::int64_t kFeatures = 4 * kBlocks;  // and the features they cover
 
 struct Token {
-  std::uint64_t key, place;
+  std::uint64_t key, sequence;
   std::uint32_t position;
 };
 
@@ -22,7 +22,7 @@ void draw_scales(const Token& token, std::int64_t first_block, std::uint32_t thr
 #pragma omp simd
   for (std::uint32_t i = 0; i < kBlocks; ++i) {
     const philox::Words drawn = philox::random_words(
-        {philox::low_half(token.place), philox::high_half(token.place), token.position, block + i}, token.key);
+        {philox::low_half(token.sequence), philox::high_half(token.sequence), token.position, block + i}, token.key);
     words[0][i] = drawn.w0;
     words[1][i] = drawn.w1;
     words[2][i] = drawn.w2;
@@ -40,12 +40,13 @@ void draw_scales(const Token& token, std::int64_t first_block, std::uint32_t thr
 void LevelLoops::dropout(const Dropout& op) {
   const std::int64_t tokens = op.x.size(0);
   const std::int64_t width = op.x.size(1);
-  SHARDORA_CHECK(op.y.shape == op.x.shape && op.places.elements() == tokens && op.positions.elements() == tokens);
+  SHARDORA_CHECK(op.y.shape == op.x.shape && op.sequence_indices.elements() == tokens &&
+                 op.positions.elements() == tokens);
   SHARDORA_CHECK(op.probability >= 0 && op.probability < 1 && op.first_feature >= 0);
   SHARDORA_CHECK(!op.accumulate || op.y.data != op.x.data);
   const auto* x = op.x.as<float>();
   auto* y = op.y.as<float>();
-  const auto* places = op.places.as<std::int64_t>();
+  const auto* sequences = op.sequence_indices.as<std::int64_t>();
   const auto* positions = op.positions.as<std::int32_t>();
   const std::uint32_t threshold = philox::drop_threshold(op.probability);
   const float keep_scale = 1.0F / (1.0F - op.probability);
@@ -53,7 +54,7 @@ void LevelLoops::dropout(const Dropout& op) {
   const std::uint64_t key = op.key.value;
   const bool accumulate = op.accumulate;
   for_each_row(tokens, width * 4, [=](std::int64_t t) {
-    const Token token{key, static_cast<std::uint64_t>(places[t]), static_cast<std::uint32_t>(positions[t])};
+    const Token token{key, static_cast<std::uint64_t>(sequences[t]), static_cast<std::uint32_t>(positions[t])};
     const std::int64_t skipped = first_feature % 4;  // features of the first counter that another shard holds
     for (std::int64_t begin = -skipped; begin < width; begin += kFeatures) {
       float scales[kFeatures];

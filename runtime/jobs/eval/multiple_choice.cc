@@ -19,7 +19,8 @@ void add_rows(const Context& context, const Activations& activations, const Batc
   const std::span<const float> exponentials = std::span(scores).subspan(row_max.size(), row_max.size());
   const std::span<const float> targets = std::span(scores).last(row_max.size());
   for (std::size_t row = 0; row < batch.target_rows.size(); ++row) {
-    const auto sequence = static_cast<std::size_t>(batch.places[static_cast<std::size_t>(batch.target_rows[row])]);
+    const auto sequence =
+        static_cast<std::size_t>(batch.sequence_indices[static_cast<std::size_t>(batch.target_rows[row])]);
     sums[sequence] += double{targets[row]} - double{row_max[row]} - std::log(double{exponentials[row]});
   }
 }

@@ -50,14 +50,14 @@ void CachedBatches::clear() {
                           &places.query_offsets, &places.key_offsets}) {
     of_tokens->clear();
   }
-  batch.places.clear();
+  batch.sequence_indices.clear();
   batch.offsets.assign(1, 0);
 }
 
 void CachedBatches::append(std::int32_t token, std::int64_t position, std::int64_t cache_row) {
   cached_.batch.tokens.push_back(token);
   cached_.batch.positions.push_back(static_cast<std::int32_t>(position));
-  cached_.batch.places.push_back(0);  // dropout alone asks
+  cached_.batch.sequence_indices.push_back(0);  // dropout alone asks
   cached_.places.rows.push_back(static_cast<std::int32_t>(cache_row));
 }
 

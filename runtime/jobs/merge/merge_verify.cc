@@ -19,7 +19,7 @@ Batch fixed_sequence(const ModelConfig& config) {
   for (std::int64_t i = 0; i < tokens; ++i) {
     batch.tokens.push_back(static_cast<std::int32_t>((i * 7919 + 13) % config.vocab_size));
     batch.positions.push_back(static_cast<std::int32_t>(i));
-    batch.places.push_back(0);
+    batch.sequence_indices.push_back(0);
     batch.target_rows.push_back(static_cast<std::int32_t>(i));
     batch.targets.push_back(0);
   }

@@ -16,7 +16,7 @@ const std::vector<std::string> kLibraries = {"libmpi", "libopen-", "mca_",      
 
 // What a size that was not met before brings, once: the products' primitives for its token count, and attention's
 // panels for a longer sequence.
-const std::vector<std::string> kFirstSights = {"shardora::cpu::ProductCache::", "shardora::cpu::Scratch::"};
+const std::vector<std::string> kFirstSights = {"shardora::cpu::GemmCache::", "shardora::cpu::Scratch::"};
 
 bool is_one_of(const std::string& origin, const std::vector<std::string>& beginnings) {
   return std::any_of(beginnings.begin(), beginnings.end(),

@@ -78,7 +78,7 @@ class Cache : public ::testing::TestWithParam<std::string> {
       for (std::int64_t i = 0; i <= row.position; ++i) {
         batch.tokens.push_back(token_at(row.prompt, row.beam, i));
         batch.positions.push_back(static_cast<std::int32_t>(i));
-        batch.places.push_back(0);
+        batch.sequence_indices.push_back(0);
       }
       batch.offsets.push_back(static_cast<std::int32_t>(batch.size()));
       batch.target_rows.push_back(batch.offsets.back() - 1);

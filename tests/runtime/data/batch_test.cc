@@ -38,7 +38,7 @@ TEST_F(BatchTest, PacksWholeSequencesWithPositionsThatRestart) {
   const Batch& batch = packed[0];
   EXPECT_THAT(batch.tokens, ElementsAre(0, 1, 2, 3, 100, 200, 201, 202));
   EXPECT_THAT(batch.positions, ElementsAre(0, 1, 2, 3, 0, 0, 1, 2));
-  EXPECT_THAT(batch.places, ElementsAre(0, 0, 0, 0, 1, 2, 2, 2));
+  EXPECT_THAT(batch.sequence_indices, ElementsAre(0, 0, 0, 0, 1, 2, 2, 2));
   EXPECT_THAT(batch.offsets, ElementsAre(0, 4, 5, 8));
   EXPECT_THAT(batch.target_rows, ElementsAre(0, 1, 2, 5, 6));  // never a sequence's last row
   EXPECT_THAT(batch.targets, ElementsAre(1, 2, 3, 201, 202));
@@ -93,7 +93,7 @@ TEST_F(BatchTest, EverySequenceIsInOneMicroBatchOfOneRank) {
           targets += static_cast<std::int64_t>(batch.targets.size());
           for (std::size_t k = 0; k + 1 < batch.offsets.size(); ++k) {
             const auto first = static_cast<std::size_t>(batch.offsets[k]);
-            const std::int64_t place = batch.places[first];
+            const std::int64_t place = batch.sequence_indices[first];
             ++times[place];
             EXPECT_GT(place, last_place);  // in order of place within a rank
             last_place = place;
@@ -122,8 +122,8 @@ TEST_F(BatchTest, DealsTheLongestFirstToTheLightestRank) {
 
 TEST_F(BatchTest, TiesGoToTheLowerPlaceAndRank) {
   const std::vector<SequenceRef> equal = {{0, 0, 0}, {0, 6, 1}, {0, 0, 2}};  // all of four tokens
-  EXPECT_THAT(batches(equal, {}, 0, 2)[0].places, ElementsAre(0, 0, 0, 0, 2, 2, 2, 2));
-  EXPECT_THAT(batches(equal, {}, 1, 2)[0].places, ElementsAre(1, 1, 1, 1));
+  EXPECT_THAT(batches(equal, {}, 0, 2)[0].sequence_indices, ElementsAre(0, 0, 0, 0, 2, 2, 2, 2));
+  EXPECT_THAT(batches(equal, {}, 1, 2)[0].sequence_indices, ElementsAre(1, 1, 1, 1));
 }
 
 TEST_F(BatchTest, ChangingOneSequenceChangesNothingOfItsNeighbours) {
