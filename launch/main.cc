@@ -15,6 +15,7 @@
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/launcher.h"
 #include "runtime/comm/mpi_session.h"
+#include "runtime/jobs/doctor/doctor.h"
 #include "runtime/session/backend_setup.h"
 
 namespace shardora {
@@ -62,8 +63,8 @@ std::optional<std::string> answer_at_once(const Words& words) {
   return std::nullopt;
 }
 
-// The words, read before MPI is up: its watchdog and the doctor's deadline need them. What is wrong with them is told
-// later, by all ranks alike.
+// The words, read before MPI is up: the watchdog needs them. What is wrong with them is reported later, by all ranks
+// alike.
 struct Reading {
   Invocation invocation;
   std::exception_ptr mistake;
@@ -76,15 +77,14 @@ Reading read_words(const Words& words) {
   }
 }
 
-// The doctor's ends it even where MPI does not come up.
-std::unique_ptr<Deadline> make_deadline(const Words& words, const Reading& reading) {
-  if (words.empty() || words[0] != "doctor") return nullptr;
-  return std::make_unique<Deadline>(reading.invocation.options.doctor.timeout_seconds, environment);
+WatchdogPlan watchdog_plan(const Words& words, const RunOptions& options) {
+  if (!words.empty() && words[0] == "doctor") return doctor_deadline(options.doctor.timeout_seconds);
+  return {.seconds = options.parallel.timeout_seconds, .init_seconds = options.parallel.init_timeout_seconds};
 }
 
-ExitStatus run_on_ranks(MpiSession& session, Reading& reading, Deadline* deadline) {
+ExitStatus run_on_ranks(MpiSession& session, Reading& reading, Watchdog& watchdog) {
   Communicator& world = session.world();
-  if (deadline != nullptr) deadline->met(session.host_group());
+  watchdog.set_activity("the start of the command");
   Invocation& invocation = reading.invocation;
   agree(world, [&] {
     if (reading.mistake) std::rethrow_exception(reading.mistake);
@@ -94,28 +94,25 @@ ExitStatus run_on_ranks(MpiSession& session, Reading& reading, Deadline* deadlin
     }
   });
   RunOptions& options = invocation.options;
-  const bool doctor = invocation.command->bit == kDoctor;  // which tells all that is wrong, not the first of it
+  const bool doctor = invocation.command->bit == kDoctor;  // which reports all that is wrong, not the first of it
   require_agreement(world, {{"program", doctor ? "" : program_identity()},
                             {"command", invocation.command->name},
                             {"configuration", agreed_config(options)}});
-  if (doctor) return run_doctor(session, invocation, *deadline);
+  if (doctor) return run_doctor(session, options, watchdog);
   // A plan is of other ranks than this one.
   const ParallelOptions here = invocation.command->bit == kPlan ? ParallelOptions{} : options.parallel;
   const ProcessGrid& grid = session.make_grid(here);
-  if (options.parallel.check_collectives) session.record().check_collectives();
+  if (options.parallel.check_collectives) watchdog.check_collectives();
   const Binding binding = bind_cores(session, here);
   const bool host_work = (invocation.command->bit & (kMerge | kAnalyze | kInspect | kPlan)) != 0;
   BackendSetup setup(session, options, grid, binding, host_work);
-  session.record().start_is_over();
+  watchdog.start_is_over();
   resolve_dtype(options, setup.backend().kind());  // a resumed run must find it again
   Log log(world.rank(), false);
   log.info(fmt::format("shardora {} {}: {} rank{} = {} data x {} tensor; {}; {}", SHARDORA_VERSION,
                        invocation.command->name, world.size(), world.size() == 1 ? "" : "s", grid.data.size,
                        grid.tensor.size, setup.note(), binding.note));
-  // Any rank's, said by the lowest of them to rank 0: the log's other ranks are silent.
-  const std::int64_t warns = binding.warning.empty() ? world.size() : world.rank();
-  const std::int64_t first = world.all_reduce(warns, Reduction::kMin);
-  if (first < world.size()) log.warn(world.broadcast(binding.warning, static_cast<int>(first)));
+  if (const std::string warning = first_text(world, binding.warning); !warning.empty()) log.warn(warning);
   if (!grid.warning.empty()) log.warn(grid.warning);
   const Context context{.backend = setup.backend(),
                         .grid = setup.grid(),
@@ -124,8 +121,8 @@ ExitStatus run_on_ranks(MpiSession& session, Reading& reading, Deadline* deadlin
                         .resolved_config = resolved_config(options),
                         .ranks_on_host = session.host_local_size(),
                         .ranks_on_device = setup.ranks_on_device(),
-                        .watchdog = &session.watchdog()};
-  world.at(invocation.command->name);
+                        .watchdog = &watchdog};
+  watchdog.set_activity(invocation.command->name);
   return run_command(*invocation.command, options, context);
 }
 
@@ -142,9 +139,9 @@ int end_all(MpiSession& session, ExitStatus status, const char* message) {
   return static_cast<int>(status);
 }
 
-int run(MpiSession& session, Reading& reading, Deadline* deadline) {
+int run(MpiSession& session, Reading& reading, Watchdog& watchdog) {
   try {
-    return static_cast<int>(run_on_ranks(session, reading, deadline));
+    return static_cast<int>(run_on_ranks(session, reading, watchdog));
   } catch (const AgreedError& error) {
     return report(session.world().rank(), error.status(), error.what());
   } catch (...) {
@@ -169,12 +166,9 @@ int main(int argc, char** argv) {
   if (!words.empty() && words[0] == "train") stop_on_signals();
   try {
     Reading reading = read_words(words);
-    const std::unique_ptr<Deadline> deadline = make_deadline(words, reading);  // outlives MPI
-    // The doctor's deadline ends all that hangs: it needs no watchdog.
-    const ParallelOptions& parallel = reading.invocation.options.parallel;
-    const double seconds = deadline ? 0 : parallel.timeout_seconds;
-    MpiSession session(argc, argv, {.seconds = seconds, .init_seconds = parallel.init_timeout_seconds});
-    return run(session, reading, deadline.get());
+    Watchdog watchdog(watchdog_plan(words, reading.invocation.options), environment);  // outlives MPI
+    MpiSession session(argc, argv, &watchdog);
+    return run(session, reading, watchdog);
   } catch (...) {  // MPI did not come up
     const Failure failure = current_failure();
     return report(launched, failure.status, failure.message.c_str());

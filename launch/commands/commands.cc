@@ -9,6 +9,7 @@
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/launcher.h"
 #include "runtime/jobs/analyze/report.h"
+#include "runtime/jobs/doctor/doctor.h"
 #include "runtime/jobs/eval/eval.h"
 #include "runtime/jobs/generate/generate.h"
 #include "runtime/jobs/inspect/inspect.h"
@@ -81,6 +82,15 @@ ExitStatus run_command(const CommandInfo& command, const RunOptions& options, co
       print_result(*context.grid.world, to_json(generate(options, context)));
       return ExitStatus::kDone;
   }
+}
+
+ExitStatus run_doctor(MpiSession& session, const RunOptions& options, Watchdog& watchdog) {
+  Communicator& world = session.world();
+  const Examination seen = examine(session, options, program_identity(), watchdog);
+  if (world.rank() == 0) std::fputs(to_text(seen).c_str(), stdout);
+  print_result(world, world.rank() == 0 ? to_json(seen) : ordered_json());
+  const bool usable = world.all_reduce(std::int64_t{seen.usable()}, Reduction::kMin) == 1;
+  return usable ? ExitStatus::kDone : ExitStatus::kUnavailable;
 }
 
 std::string program_identity() { return SHARDORA_VERSION " build " + hex(file_checksum("/proc/self/exe")); }

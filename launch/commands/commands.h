@@ -5,7 +5,6 @@
 
 #include "launch/options.h"
 #include "runtime/comm/mpi_session.h"
-#include "runtime/jobs/doctor/deadline.h"
 #include "runtime/session/context.h"
 
 namespace shardora {
@@ -13,7 +12,7 @@ namespace shardora {
 // Of any command but doctor. plan and inspect: on one rank.
 ExitStatus run_command(const CommandInfo& command, const RunOptions& options, const Context& context);
 // Before there is a Context: it looks at what makes one.
-ExitStatus run_doctor(MpiSession& session, const Invocation& invocation, Deadline& deadline);
+ExitStatus run_doctor(MpiSession& session, const RunOptions& options, Watchdog& watchdog);
 
 // Which build of the program this is: the same for copies of one file, another for another build.
 std::string program_identity();

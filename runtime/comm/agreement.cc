@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <new>
+#include <sstream>
 #include <system_error>
 
 namespace shardora {
@@ -19,39 +19,22 @@ Failure run(const std::function<void()>& phase) {
   }
 }
 
-// Names and values, each after its length.
-std::vector<std::byte> packed(const Fingerprint& fields) {
-  std::vector<std::byte> bytes;
-  const auto append = [&bytes](const std::string& text) {
-    const std::uint64_t length = text.size();
-    const auto* const from = reinterpret_cast<const std::byte*>(&length);
-    bytes.insert(bytes.end(), from, from + sizeof length);
-    const auto* const data = reinterpret_cast<const std::byte*>(text.data());
-    bytes.insert(bytes.end(), data, data + text.size());
-  };
-  for (const auto& [name, value] : fields) {
-    append(name);
-    append(value);
-  }
-  return bytes;
+// "<length of the name> <length of the value> <name><value>" for each field.
+std::string packed(const Fingerprint& fields) {
+  std::string text;
+  for (const auto& [name, value] : fields) text += fmt::format("{} {} {}{}", name.size(), value.size(), name, value);
+  return text;
 }
 
-Fingerprint unpacked(const std::vector<std::byte>& bytes) {
-  std::size_t position = 0;
-  const auto next = [&]() {
-    std::uint64_t length = 0;
-    SHARDORA_CHECK(position + sizeof length <= bytes.size());
-    std::memcpy(&length, bytes.data() + position, sizeof length);
-    position += sizeof length;
-    SHARDORA_CHECK(length <= bytes.size() - position);
-    std::string text(reinterpret_cast<const char*>(bytes.data()) + position, length);
-    position += length;
-    return text;
-  };
+Fingerprint unpacked(const std::string& text) {
+  std::istringstream stream(text);
   Fingerprint fields;
-  while (position < bytes.size()) {
-    std::string name = next();
-    fields.emplace_back(std::move(name), next());
+  for (std::size_t name = 0, value = 0; stream >> name >> value;) {
+    stream.get();  // the space
+    auto& field = fields.emplace_back(std::string(name, ' '), std::string(value, ' '));
+    for (std::string* part : {&field.first, &field.second}) {
+      stream.read(part->data(), static_cast<std::streamsize>(part->size()));
+    }
   }
   return fields;
 }
@@ -63,8 +46,8 @@ std::string value_of(const Fingerprint& fields, const std::string& name) {
   return "(nothing)";
 }
 
-// A value of many lines (a configuration) is told by the first line that differs from the other's.
-std::string telling_part(const std::string& value, const std::string& other) {
+// Of a value of many lines (a configuration) the first line that differs from the other's.
+std::string first_difference(const std::string& value, const std::string& other) {
   const auto differs = std::mismatch(value.begin(), value.end(), other.begin(), other.end()).first;
   const auto at = static_cast<std::size_t>(differs - value.begin());
   const std::size_t before = at == 0 ? std::string::npos : value.rfind('\n', at - 1);
@@ -100,8 +83,8 @@ std::string first_disagreement(const std::vector<Fingerprint>& ranks) {
     return fmt::format(
         "ranks disagree on {}: rank 0 has '{}', rank {} '{}' (different: rank {}); start every rank with the same "
         "program, configuration and files",
-        name, telling_part(expected, sample), others.substr(0, others.find(',')), telling_part(sample, expected),
-        others);
+        name, first_difference(expected, sample), others.substr(0, others.find(',')),
+        first_difference(sample, expected), others);
   }
   return {};
 }
@@ -142,11 +125,14 @@ void agree(Communicator& world, const std::function<void()>& phase) {
   throw AgreedError(static_cast<ExitStatus>(lowest % kStatuses), speaker ? mine.message : std::string());
 }
 
+std::string first_text(Communicator& world, const std::string& mine) {
+  const std::int64_t rank = world.all_reduce(std::int64_t{mine.empty() ? world.size() : world.rank()}, Reduction::kMin);
+  return rank == world.size() ? std::string() : world.broadcast(mine, static_cast<int>(rank));
+}
+
 void require_agreement(Communicator& world, const Fingerprint& fields) {
-  const auto everyone = world.gather(packed(fields), 0);
   std::vector<Fingerprint> ranks;
-  ranks.reserve(everyone.size());
-  for (const auto& bytes : everyone) ranks.push_back(unpacked(bytes));
+  for (const std::string& text : world.gather_text(packed(fields))) ranks.push_back(unpacked(text));
   const std::string message = world.rank() == 0 ? first_disagreement(ranks) : std::string();
   const std::int64_t agreed = world.all_reduce(std::int64_t{message.empty()}, Reduction::kMin);
   if (agreed == 0) throw AgreedError(ExitStatus::kMismatch, message);

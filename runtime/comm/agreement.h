@@ -29,6 +29,9 @@ Failure current_failure();
 // Runs `phase` (which calls no collective) on each rank; if it throws on any, throws AgreedError on all.
 void agree(Communicator& world, const std::function<void()>& phase);
 
+// The text of the lowest rank that has one, on all ranks; empty where none has.
+std::string first_text(Communicator& world, const std::string& mine);
+
 // The start-up handshake: every rank gives the same named fields ("version", "configuration", "model", "data",
 // "split") with its values. Throws AgreedError(kMismatch) naming the first field that differs and the ranks.
 using Fingerprint = std::vector<std::pair<std::string, std::string>>;

@@ -23,13 +23,21 @@ std::string Communicator::broadcast(const std::string& text, int root) {
   return result;
 }
 
+std::vector<std::string> Communicator::gather_text(const std::string& mine) {
+  std::vector<std::string> all;
+  for (const auto& bytes : gather(std::as_bytes(std::span(mine)), 0)) {
+    all.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+  return all;
+}
+
 void wait_on_host(Backend& backend, const Event& event, std::span<Communicator* const> groups) {
   constexpr auto kBetweenLooks = std::chrono::microseconds(20);
   while (!backend.passed(event)) {
-    for (Communicator* group : groups) group->check();
+    for (Communicator* group : groups) group->check(true);
     std::this_thread::sleep_for(kBetweenLooks);
   }
-  for (Communicator* group : groups) group->wait_is_over();
+  for (Communicator* group : groups) group->check(false);
 }
 
 }  // namespace shardora

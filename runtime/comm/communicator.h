@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "kernels/backend.h"
@@ -31,14 +30,10 @@ class Communicator {
   virtual Event broadcast(TensorView values, int root, const Event& after) = 0;
   // The same ranks in the same order, for memory of the host. A group on the host is its own.
   virtual Communicator& host() = 0;
-  // For the host to ask while it waits for a device: throws Error(kStoppedEarly), naming group and operation, where a
-  // collective has failed or has not ended in time. Collective in nothing.
-  virtual void check() {}
-  // The host waits no more: after the last check().
-  virtual void wait_is_over() {}
-  // What this rank is about from now on ("step 12"), for the report of a peer that waits for it: see watchdog.h.
-  // Collective in nothing.
-  virtual void at(std::string_view) {}
+  // For the host while it waits for a device, and once, with waits = false, when it waits no more. Throws
+  // Error(kStoppedEarly), naming group and operation, where a collective has failed or has not ended in time. Not
+  // collective.
+  virtual void check(bool /*waits*/) {}
   // Host bytes of every rank, in rank order, on `root` (empty elsewhere). Sizes may differ.
   virtual std::vector<std::vector<std::byte>> gather(std::span<const std::byte> mine, int root) = 0;
   virtual void barrier() = 0;
@@ -46,8 +41,9 @@ class Communicator {
   // Small values of the host, complete on return.
   double all_reduce(double value, Reduction reduction);
   std::int64_t all_reduce(std::int64_t value, Reduction reduction);
-  // Any string of rank `root` on all ranks.
+  // Any string of rank `root` on all ranks; any strings of all ranks, in rank order, on rank 0 (empty elsewhere).
   std::string broadcast(const std::string& text, int root);
+  std::vector<std::string> gather_text(const std::string& mine);
 };
 
 // The host waits for an event of the backend and checks the groups meanwhile: a peer that is lost ends the wait.

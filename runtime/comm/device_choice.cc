@@ -1,9 +1,8 @@
 #include "runtime/comm/device_choice.h"
 
-#include <unistd.h>
+#include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <sstream>
 
@@ -12,12 +11,6 @@
 
 namespace shardora {
 namespace {
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
-  return text;
-}
 
 // Who has taken a device of a host.
 using Taken = std::map<std::string, std::size_t>;  // identifier -> rank of the world
@@ -35,7 +28,7 @@ using Taken = std::map<std::string, std::size_t>;  // identifier -> rank of the 
       "parallel.backend = cuda: no device is left on host {} for rank {}, one of {} there: it sees {} ({}); start one "
       "rank a device, show each rank its own (CUDA_VISIBLE_DEVICES, or --gpus-per-node with --gpu-bind=none), or "
       "set parallel.share_devices = true to compute on shared ones",
-      mine.host_name, rank, on_host, mine.identifiers.size(), joined(held));
+      mine.host_name, rank, on_host, mine.identifiers.size(), fmt::join(held, ", "));
 }
 
 std::string packed(const RankDevices& mine) {
@@ -44,8 +37,8 @@ std::string packed(const RankDevices& mine) {
   return text;
 }
 
-RankDevices unpacked(const std::vector<std::byte>& bytes) {
-  std::istringstream text(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+RankDevices unpacked(const std::string& packed_text) {
+  std::istringstream text(packed_text);
   RankDevices one;
   text >> one.host >> one.host_name;
   for (std::string identifier; text >> identifier;) one.identifiers.push_back(identifier);
@@ -84,9 +77,8 @@ DeviceChoice choose_device(Communicator& world, Communicator& host_group, const 
                    .host_name = host_name(),
                    .identifiers = {}};
   for (const CudaDevice& device : devices) mine.identifiers.push_back(device.identifier);
-  const std::string text = packed(mine);
   std::vector<RankDevices> ranks;
-  for (const auto& bytes : world.gather(std::as_bytes(std::span(text)), 0)) ranks.push_back(unpacked(bytes));
+  for (const std::string& text : world.gather_text(packed(mine))) ranks.push_back(unpacked(text));
   std::vector<DeviceChoice> choices(static_cast<std::size_t>(world.size()));
   agree(world, [&] {
     if (world.rank() == 0) choices = choose_devices(ranks, share);

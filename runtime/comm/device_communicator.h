@@ -15,7 +15,6 @@ class DeviceCommunicator : public Communicator {
     return host_.gather(mine, root);
   }
   void barrier() override { host_.barrier(); }
-  void at(std::string_view place) override { host_.at(place); }
 
  protected:
   explicit DeviceCommunicator(Communicator& host) : host_(host) {}

@@ -18,9 +18,7 @@ std::string obstacle(Communicator& world, const DeviceGroupsPlan& plan, std::opt
   } catch (const Error& error) {
     mine = error.what();
   }
-  const std::int64_t first =
-      world.all_reduce(std::int64_t{mine.empty() ? world.size() : world.rank()}, Reduction::kMin);
-  if (first < world.size()) return world.broadcast(mine, static_cast<int>(first));
+  if (const std::string first = first_text(world, mine); !first.empty()) return first;
   const std::int64_t oldest = world.all_reduce(std::int64_t{library->version}, Reduction::kMin);
   const std::int64_t newest = world.all_reduce(std::int64_t{library->version}, Reduction::kMax);
   if (oldest == newest) return {};
@@ -67,15 +65,15 @@ DeviceGroups::DeviceGroups(const ProcessGrid& grid, Backend& backend, const Devi
 
 // One axis of the grid at a time. Within it, groups have no rank in common and each waits for its own, within bounds.
 void DeviceGroups::make_nccl(const ProcessGrid& hosts, Backend& backend, const DeviceGroupsPlan& plan) {
-  const auto make = [&](Communicator& host, const char* name, GroupKind kind, GroupKind host_kind) {
-    const DeviceRecord told{.record = plan.record, .kind = kind, .host_kind = host_kind};
+  const auto make = [&](Communicator& host, const char* name, GroupKind kind) {
     std::unique_ptr<Communicator> made;
-    agree(*hosts.world,
-          [&] { made = std::make_unique<NcclCommunicator>(*library_, backend, host, name, plan.limits, told); });
+    agree(*hosts.world, [&] {
+      made = std::make_unique<NcclCommunicator>(*library_, backend, host, name, plan.limits, plan.observer, kind);
+    });
     return made;
   };
-  tensor_group_ = make(*hosts.tensor_group, "tensor group", GroupKind::kDeviceTensor, GroupKind::kTensor);
-  data_group_ = make(*hosts.data_group, "data group", GroupKind::kDeviceData, GroupKind::kData);
+  tensor_group_ = make(*hosts.tensor_group, "tensor group", GroupKind::kDeviceTensor);
+  data_group_ = make(*hosts.data_group, "data group", GroupKind::kDeviceData);
   grid_.tensor_group = tensor_group_.get();
   grid_.data_group = data_group_.get();
 }

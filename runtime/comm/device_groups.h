@@ -1,6 +1,6 @@
 // The grid's groups for the memory of a backend: which kind of communicator, and why.
 //
-//   parallel.communicator   auto: NCCL where it is usable, else through host memory; the reason is said
+//   parallel.communicator   auto: NCCL where it is usable, else through host memory; the reason is logged
 //                           nccl: NCCL, or an error
 //                           host: through host memory
 //
@@ -11,7 +11,7 @@
 #include <optional>
 #include <string>
 
-#include "runtime/comm/flight_record.h"
+#include "runtime/comm/collective_observer.h"
 #include "runtime/comm/nccl_handle.h"
 #include "runtime/comm/process_grid.h"
 
@@ -22,7 +22,7 @@ struct DeviceGroupsPlan {
   bool devices_shared = false;        // DeviceChoice::shared
   std::string nccl_library;           // nccl::library_path()
   nccl::Limits limits;
-  FlightRecord* record = nullptr;  // where NCCL's collectives are told to the watchdog; not owned
+  CollectiveObserver* observer = nullptr;  // of NCCL's collectives; not owned; null: none
 };
 
 class DeviceGroups {

@@ -1,5 +1,4 @@
-// A communicator of a given place and size that says nothing to anybody, and counts what it would have said: for
-// dry runs, whose values mean nothing.
+// A communicator of a given rank and size for dry runs: it communicates nothing and counts what it would have reduced.
 #pragma once
 
 #include <utility>

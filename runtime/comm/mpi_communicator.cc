@@ -66,9 +66,9 @@ MpiCommunicator::MpiCommunicator(MPI_Comm communicator, std::int64_t piece)
   starts_.resize(static_cast<std::size_t>(size_));
 }
 
-MpiCommunicator::MpiCommunicator(MPI_Comm communicator, FlightRecord& record, GroupKind kind)
+MpiCommunicator::MpiCommunicator(MPI_Comm communicator, CollectiveObserver* observer, GroupKind kind)
     : MpiCommunicator(communicator) {
-  record_ = &record;
+  if (size_ > 1) observer_ = observer;
   SHARDORA_CHECK(MPI_Comm_rank(MPI_COMM_WORLD, &world_rank_));
   kind_ = kind;
 }
@@ -81,19 +81,19 @@ Event MpiCommunicator::all_reduce(TensorView values, Reduction reduction, const 
   const MPI_Datatype type = mpi_type(values.dtype);
   const MPI_Op operation = mpi_operation(reduction);
   const std::int64_t element_bytes = size_bytes(values.dtype);
-  const FlightRecord::Stay stay = enter("all_reduce", values.dtype, values.elements());
+  const CollectiveScope scope = enter("all_reduce", values.dtype, values.elements());
   for_each_piece(values.elements(), piece_, [&](std::int64_t start, int count) {
     reduce_piece(static_cast<std::byte*>(values.data) + start * element_bytes, count, type, element_bytes, operation);
   });
   return {};
 }
 
-// Every element is reduced in one place and then copied to all, so that the result has the same bits on every rank by
-// construction. MPI_Allreduce promises only that for its users' goodwill: its recursive doubling adds a + b here and
-// b + a there, which differ where both are NaN, and picks another operand for max where one is.
+// Every element is reduced on one rank and then copied to all, so the result has the same bits on every rank.
+// MPI_Allreduce only recommends that to its implementations: its recursive doubling adds a + b on one rank and b + a on
+// another, which differ where both are NaN, and max picks another operand where one is.
 void MpiCommunicator::reduce_piece(void* values, int count, MPI_Datatype type, std::int64_t element_bytes,
                                    MPI_Op operation) {
-  if (record_ != nullptr) record_->progress();
+  if (observer_ != nullptr) observer_->progressed();
   constexpr int kSmall = 4096;  // elements: below, latency counts, and the fewer messages of a tree win
   if (size_ == 1) return;
   if (count <= kSmall) {
@@ -121,7 +121,7 @@ Event MpiCommunicator::broadcast(TensorView values, int root, const Event& after
   require_passed(after);
   require_memory(values);
   SHARDORA_CHECK(root >= 0 && root < size_);
-  const FlightRecord::Stay stay = enter("broadcast", DType::kU8, values.bytes());
+  const CollectiveScope scope = enter("broadcast", DType::kU8, values.bytes());
   for_each_piece(values.bytes(), piece_, [&](std::int64_t start, int count) {
     SHARDORA_CHECK(MPI_Bcast(static_cast<std::byte*>(values.data) + start, count, MPI_BYTE, root, communicator_));
   });
@@ -130,7 +130,7 @@ Event MpiCommunicator::broadcast(TensorView values, int root, const Event& after
 
 std::vector<std::vector<std::byte>> MpiCommunicator::gather(std::span<const std::byte> mine, int root) {
   SHARDORA_CHECK(root >= 0 && root < size_);
-  const FlightRecord::Stay stay = enter("gather", DType::kU8, 0);
+  const CollectiveScope scope = enter("gather");
   auto bytes = static_cast<std::int64_t>(mine.size());
   std::vector<std::int64_t> sizes(rank_ == root ? static_cast<std::size_t>(size_) : 0);
   SHARDORA_CHECK(MPI_Gather(&bytes, 1, MPI_INT64_T, sizes.data(), 1, MPI_INT64_T, root, communicator_));
@@ -163,30 +163,24 @@ void MpiCommunicator::receive(std::span<std::byte> bytes, int from) const {
 }
 
 void MpiCommunicator::barrier() {
-  const FlightRecord::Stay stay = enter("barrier", DType::kU8, 0);
+  const CollectiveScope scope = enter("barrier");
   SHARDORA_CHECK(MPI_Barrier(communicator_));
 }
 
-void MpiCommunicator::at(std::string_view place) {
-  if (record_ != nullptr) record_->at(place);
-}
-
-FlightRecord::Stay MpiCommunicator::enter(const char* operation, DType dtype, std::int64_t count) {
-  FlightRecord* const record = size_ > 1 ? record_ : nullptr;
-  if (record == nullptr) return FlightRecord::Stay(nullptr);
-  record->enter(kind_, operation, dtype, count);
-  if (record->checks()) compare_latest();
-  return FlightRecord::Stay(record);
+CollectiveScope MpiCommunicator::enter(const char* operation, DType dtype, std::int64_t count) {
+  if (observer_ != nullptr) {
+    observer_->entered({.group = kind_, .operation = operation, .dtype = dtype, .count = count});
+    const std::string call = observer_->compared();
+    if (!call.empty()) require_same_call(call);
+  }
+  return {observer_, kind_};
 }
 
 // The debug mode: a collective that is not the same on all ranks of its group would hang, or mix up their data.
-void MpiCommunicator::compare_latest() const {
-  using Text = std::array<char, 192>;
+void MpiCommunicator::require_same_call(const std::string& call) const {
+  using Text = std::array<char, 192>;  // ends in 0
   Text mine{};
-  const Collective call = record_->latest();
-  put_text(mine, fmt::format("{}, #{} over the {} group, {}", describe(call), call.sequence,
-                             kGroupNames[static_cast<std::size_t>(kind_)],
-                             call.place.front() == 0 ? "at the start" : call.place.data()));
+  call.copy(mine.data(), mine.size() - 1);
   std::vector<Text> all(static_cast<std::size_t>(size_));
   SHARDORA_CHECK(
       MPI_Allgather(mine.data(), sizeof mine, MPI_BYTE, all.data()->data(), sizeof mine, MPI_BYTE, communicator_));
@@ -194,7 +188,7 @@ void MpiCommunicator::compare_latest() const {
   SHARDORA_CHECK(MPI_Allgather(&world_rank_, 1, MPI_INT, ranks.data(), 1, MPI_INT, communicator_));
   const auto other = std::find_if(all.begin(), all.end(), [&](const Text& text) { return text != all.front(); });
   if (other == all.end()) return;
-  if (rank_ != 0) std::this_thread::sleep_for(std::chrono::seconds(1));  // one rank says it, and ends the others
+  if (rank_ != 0) std::this_thread::sleep_for(std::chrono::seconds(1));  // one rank reports it and ends the others
   refuse(
       ExitStatus::kMismatch,
       "ranks do not call the same collectives: rank {} calls {}; rank {} calls {}; this is a defect, please report it",
@@ -202,25 +196,25 @@ void MpiCommunicator::compare_latest() const {
 }
 
 std::unique_ptr<MpiCommunicator> MpiCommunicator::split(int color, int key, GroupKind kind) {
-  const FlightRecord::Stay stay = enter("split", DType::kU8, 0);
+  const CollectiveScope scope = enter("split");
   MPI_Comm group = MPI_COMM_NULL;
   SHARDORA_CHECK(MPI_Comm_split(communicator_, color, key, &group));
-  return recorded(group, kind);
+  return observed(group, kind);
 }
 
 std::unique_ptr<MpiCommunicator> MpiCommunicator::split_by_host() {
-  const FlightRecord::Stay stay = enter("split", DType::kU8, 0);
+  const CollectiveScope scope = enter("split");
   MPI_Comm group = MPI_COMM_NULL;
   SHARDORA_CHECK(MPI_Comm_split_type(communicator_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &group));
-  return recorded(group, GroupKind::kHost);
+  return observed(group, GroupKind::kHost);
 }
 
-std::unique_ptr<MpiCommunicator> MpiCommunicator::recorded(MPI_Comm group, GroupKind kind) {
-  if (record_ == nullptr) return std::make_unique<MpiCommunicator>(group, piece_);
-  std::int64_t leader = rank_;  // only the world is split
-  SHARDORA_CHECK(MPI_Allreduce(MPI_IN_PLACE, &leader, 1, MPI_INT64_T, MPI_MIN, group));
-  record_->join(kind, leader);
-  return std::make_unique<MpiCommunicator>(group, *record_, kind);
+std::unique_ptr<MpiCommunicator> MpiCommunicator::observed(MPI_Comm group, GroupKind kind) {
+  if (observer_ == nullptr) return std::make_unique<MpiCommunicator>(group, piece_);
+  int lowest = rank_;  // only the world is split
+  SHARDORA_CHECK(MPI_Allreduce(MPI_IN_PLACE, &lowest, 1, MPI_INT, MPI_MIN, group));
+  observer_->joined(kind, lowest);
+  return std::make_unique<MpiCommunicator>(group, observer_, kind);
 }
 
 }  // namespace shardora

@@ -4,8 +4,8 @@
 
 #include <mpi.h>
 
+#include "runtime/comm/collective_observer.h"
 #include "runtime/comm/communicator.h"
-#include "runtime/comm/flight_record.h"
 
 namespace shardora {
 
@@ -16,8 +16,8 @@ class MpiCommunicator final : public Communicator {
 
   // Takes ownership of `communicator`, which is not MPI_COMM_WORLD itself. `piece` is smaller in tests.
   explicit MpiCommunicator(MPI_Comm communicator, std::int64_t piece = kPiece);
-  // The same for a group whose collectives are recorded. `record` is not owned and outlives this.
-  MpiCommunicator(MPI_Comm communicator, FlightRecord& record, GroupKind kind);
+  // The same for a group whose collectives are observed. `observer` is not owned and outlives this.
+  MpiCommunicator(MPI_Comm communicator, CollectiveObserver* observer, GroupKind kind);
   ~MpiCommunicator() override;
   MpiCommunicator(const MpiCommunicator&) = delete;
   MpiCommunicator& operator=(const MpiCommunicator&) = delete;
@@ -31,25 +31,24 @@ class MpiCommunicator final : public Communicator {
   Communicator& host() override { return *this; }
   std::vector<std::vector<std::byte>> gather(std::span<const std::byte> mine, int root) override;
   void barrier() override;
-  void at(std::string_view place) override;
 
-  // A new group of the ranks that give the same color, numbered in the order of their keys. It is recorded as being of
-  // that kind, where this one is recorded.
+  // A new group of the ranks that give the same color, numbered in the order of their keys. It is observed as a group
+  // of that kind, where this one is observed.
   std::unique_ptr<MpiCommunicator> split(int color, int key, GroupKind kind);
   // The ranks that share this one's host, in this communicator's order.
   std::unique_ptr<MpiCommunicator> split_by_host();
 
  private:
-  [[nodiscard]] FlightRecord::Stay enter(const char* operation, DType dtype, std::int64_t count);
-  void compare_latest() const;
-  std::unique_ptr<MpiCommunicator> recorded(MPI_Comm group, GroupKind kind);
+  [[nodiscard]] CollectiveScope enter(const char* operation, DType dtype = DType::kU8, std::int64_t count = 0);
+  void require_same_call(const std::string& call) const;
+  std::unique_ptr<MpiCommunicator> observed(MPI_Comm group, GroupKind kind);
   void reduce_piece(void* values, int count, MPI_Datatype type, std::int64_t element_bytes, MPI_Op operation);
   void send(std::span<const std::byte> bytes, int to) const;
   void receive(std::span<std::byte> bytes, int from) const;
 
   MPI_Comm communicator_;
   std::int64_t piece_;
-  FlightRecord* record_ = nullptr;  // not owned; null: nothing is recorded
+  CollectiveObserver* observer_ = nullptr;  // not owned; null: none, or a group of one rank
   GroupKind kind_ = GroupKind::kWorld;
   int rank_ = 0, size_ = 1, world_rank_ = 0;
   std::vector<int> counts_, starts_;  // each rank's share of a piece, in elements

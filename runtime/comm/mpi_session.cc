@@ -20,9 +20,8 @@ std::string library_text() {
 
 // MPI itself: up from construction to destruction. A failure of MPI_Init ends the process inside MPI.
 struct Runtime {
-  Runtime(int& argc, char**& argv, FlightRecord& the_record, Watchdog& the_watchdog)
-      : record(the_record), watchdog(the_watchdog) {
-    const FlightRecord::Stay stay = enter("MPI_Init");
+  Runtime(int& argc, char**& argv, CollectiveObserver* the_observer) : observer(the_observer) {
+    const CollectiveScope scope = enter("MPI_Init");
     int provided = MPI_THREAD_SINGLE;
     SHARDORA_CHECK(MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided));
     if (provided < MPI_THREAD_FUNNELED) {
@@ -31,29 +30,26 @@ struct Runtime {
     }
   }
   ~Runtime() {
-    watchdog.mpi_ends();
-    const FlightRecord::Stay stay = enter("MPI_Finalize");
+    if (observer != nullptr) observer->mpi_ends();
+    const CollectiveScope scope = enter("MPI_Finalize");
     MPI_Finalize();
   }
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
 
-  FlightRecord::Stay enter(const char* operation) {
-    record.enter(GroupKind::kWorld, operation, DType::kU8, 0);
-    return FlightRecord::Stay(&record);
+  CollectiveScope enter(const char* operation) {
+    if (observer != nullptr) observer->entered({.group = GroupKind::kWorld, .operation = operation});
+    return {observer, GroupKind::kWorld};
   }
-  FlightRecord& record;  // not owned, and the watchdog neither
-  Watchdog& watchdog;
+  std::unique_ptr<MpiCommunicator> copy_of_world() {
+    SHARDORA_CHECK(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
+    const CollectiveScope scope = enter("MPI_Comm_dup");
+    MPI_Comm world = MPI_COMM_NULL;
+    SHARDORA_CHECK(MPI_Comm_dup(MPI_COMM_WORLD, &world));
+    return std::make_unique<MpiCommunicator>(world, observer, GroupKind::kWorld);
+  }
+  CollectiveObserver* observer;  // not owned; null: none
 };
-
-std::unique_ptr<MpiCommunicator> copy_of_world(FlightRecord& record) {
-  SHARDORA_CHECK(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
-  record.enter(GroupKind::kWorld, "MPI_Comm_dup", DType::kU8, 0);
-  const FlightRecord::Stay stay(&record);
-  MPI_Comm world = MPI_COMM_NULL;
-  SHARDORA_CHECK(MPI_Comm_dup(MPI_COMM_WORLD, &world));
-  return std::make_unique<MpiCommunicator>(world, record, GroupKind::kWorld);
-}
 
 // Hosts are named by the lowest rank on them.
 std::vector<int> hosts_of_ranks(Communicator& world, Communicator& host) {
@@ -72,31 +68,27 @@ struct Grid {
 }  // namespace
 
 struct MpiSession::Impl {
-  Impl(int& argc, char**& argv, const WatchdogPlan& plan, const Environment& environment)
-      : watchdog(plan, environment, record),
-        runtime(argc, argv, record, watchdog),
-        world(copy_of_world(record)),
-        host(world->split_by_host()) {}
-  FlightRecord record;
-  Watchdog watchdog;
+  Impl(int& argc, char**& argv, CollectiveObserver* observer)
+      : runtime(argc, argv, observer), world(runtime.copy_of_world()), host(world->split_by_host()) {}
   Runtime runtime;
   std::unique_ptr<MpiCommunicator> world, host;
   std::vector<std::unique_ptr<Grid>> grids;  // each lives as long as the session
 };
 
-MpiSession::MpiSession(int& argc, char**& argv, const WatchdogPlan& plan) {
+MpiSession::MpiSession(int& argc, char**& argv, CollectiveObserver* observer) {
   const Environment environment = [](const char* name) { return std::getenv(name); };
   refuse_launch_without_peers(environment, library_text());
-  impl_ = std::make_unique<Impl>(argc, argv, plan, environment);
+  impl_ = std::make_unique<Impl>(argc, argv, observer);
   refuse_wrong_size(environment, impl_->world->size());
-  std::vector<int> far;
+  if (observer == nullptr) return;
+  std::vector<int> remote;
   const std::vector<int> hosts = hosts_of_ranks(*impl_->world, *impl_->host);
   const int here = hosts[static_cast<std::size_t>(impl_->world->rank())];
   for (std::size_t i = 0; i < hosts.size(); ++i) {
-    if (hosts[i] != here) far.push_back(static_cast<int>(i));
+    if (hosts[i] != here) remote.push_back(static_cast<int>(i));
   }
-  const FlightRecord::Stay stay = impl_->runtime.enter("MPI_Comm_dup");
-  impl_->watchdog.mpi_is_up(far);
+  const CollectiveScope scope = impl_->runtime.enter("MPI_Comm_dup");
+  observer->mpi_started(remote);
 }
 
 MpiSession::~MpiSession() = default;
@@ -108,8 +100,7 @@ std::string MpiSession::library() {
 
 Communicator& MpiSession::world() { return *impl_->world; }
 Communicator& MpiSession::host_group() { return *impl_->host; }
-FlightRecord& MpiSession::record() { return impl_->record; }
-Watchdog& MpiSession::watchdog() { return impl_->watchdog; }
+CollectiveObserver* MpiSession::observer() const { return impl_->runtime.observer; }
 int MpiSession::host_local_rank() const { return impl_->host->rank(); }
 int MpiSession::host_local_size() const { return impl_->host->size(); }
 

@@ -3,19 +3,17 @@
 
 #include <memory>
 #include <string>
-#include <utility>
-#include <vector>
 
+#include "runtime/comm/collective_observer.h"
 #include "runtime/comm/process_grid.h"
-#include "runtime/comm/watchdog.h"
 
 namespace shardora {
 
 class MpiSession {
  public:
-  // Watched by the plan from before MPI's start to after its end. Throws Error(kUnavailable) where the launcher says
-  // more ranks than MPI does (separate one-rank worlds).
-  MpiSession(int& argc, char**& argv, const WatchdogPlan& plan = {});
+  // `observer` (null: none) is told of all collectives from MPI's start to its end; it is not owned and outlives this.
+  // Throws Error(kUnavailable) where the launcher says more ranks than MPI does (separate one-rank worlds).
+  MpiSession(int& argc, char**& argv, CollectiveObserver* observer = nullptr);
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;
   MpiSession& operator=(const MpiSession&) = delete;
@@ -31,8 +29,7 @@ class MpiSession {
   // divide the ranks. The session owns the communicators.
   const ProcessGrid& make_grid(const ParallelOptions& options);
 
-  FlightRecord& record();
-  Watchdog& watchdog();
+  CollectiveObserver* observer() const;
 
   // Ends all ranks at once with this status, from one rank. Does not return.
   [[noreturn]] void abort(ExitStatus status);

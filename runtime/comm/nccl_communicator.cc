@@ -1,7 +1,8 @@
 #include "runtime/comm/nccl_communicator.h"
 
-#include <cstring>
 #include <thread>
+
+#include "runtime/system/proc.h"
 
 namespace shardora {
 namespace {
@@ -56,22 +57,21 @@ nccl::UniqueId shared_id(const nccl::Library& library, Communicator& host) {
 }  // namespace
 
 NcclCommunicator::NcclCommunicator(const nccl::Library& library, Backend& backend, Communicator& host,
-                                   const std::string& name, const nccl::Limits& limits, const DeviceRecord& told)
+                                   const std::string& name, const nccl::Limits& limits, CollectiveObserver* observer,
+                                   GroupKind kind)
     : DeviceCommunicator(host),
       library_(library),
       backend_(backend),
       seconds_(limits.seconds),
       queue_(backend.make_queue()),
       handle_(library, fmt::format("{}, rank {} of {}", name, host.rank(), host.size()), limits),
-      told_(told) {
+      observer_(observer),
+      kind_(kind) {
   if (size() == 1) return;
   const nccl::UniqueId id = shared_id(library, host);
-  if (told_.record != nullptr) {
-    told_.record->join_as(told_.kind, told_.host_kind);
-    told_.record->wait_in(told_.kind, ++queued_, "the start of NCCL", DType::kU8, 0);
-  }
+  entered({.group = kind_, .operation = "the start of NCCL", .sequence = ++queued_});
   handle_.init(size(), id, rank());
-  wait_is_over();
+  left();
 }
 
 Event NcclCommunicator::all_reduce(TensorView values, Reduction reduction, const Event& after) {
@@ -99,57 +99,58 @@ Event NcclCommunicator::run(const char* operation, const TensorView& values, con
   make_room();
   queue_->wait(after);
   InFlight& latest = in_flight_[(first_ + count_) % in_flight_.size()];
-  latest = {.operation = operation,
-            .values = values,
-            .sequence = ++queued_,
+  latest = {.call = {.group = kind_,
+                     .operation = operation,
+                     .dtype = values.dtype,
+                     .count = values.elements(),
+                     .sequence = ++queued_},
             .begun = queue_->record(),
             .ended = {},
             .seen = {}};
-  settle(call(), latest);
+  settle(call(), latest.call);
   latest.ended = queue_->record();
   ++count_;
   return latest.ended;
 }
 
 // The first call of a kind may wait for its peers here: then what came before it is what holds it up, if anything does.
-void NcclCommunicator::settle(nccl::Result status, const InFlight& call) {
-  if (status == nccl::Result::kInProgress) wait_in(count_ > 0 ? oldest() : call);
+void NcclCommunicator::settle(nccl::Result status, const Collective& call) {
+  if (status == nccl::Result::kInProgress) entered(count_ > 0 ? oldest().call : call);
   handle_.settle(status, call.operation);
-  wait_is_over();
+  left();
 }
 
-void NcclCommunicator::wait_in(const InFlight& call) {
-  if (told_.record == nullptr) return;
-  told_.record->wait_in(told_.kind, call.sequence, call.operation, call.values.dtype, call.values.elements());
+void NcclCommunicator::entered(const Collective& call) {
+  if (observer_ != nullptr) observer_->entered(call);
 }
 
-void NcclCommunicator::wait_is_over() {
-  if (told_.record != nullptr) told_.record->wait_is_over(told_.kind);
+void NcclCommunicator::left() {
+  if (observer_ != nullptr) observer_->left(kind_);
 }
 
-void NcclCommunicator::check() {
+void NcclCommunicator::check(bool waits) {
   if (size() == 1) return;
-  look();
-  if (count_ > 0 && oldest().seen) {
-    wait_in(oldest());
+  if (waits) look();
+  if (waits && count_ > 0 && oldest().seen) {
+    entered(oldest().call);
   } else {
-    wait_is_over();
+    left();
   }
 }
 
 void NcclCommunicator::look() {
   while (count_ > 0 && backend_.passed(oldest().ended)) {
-    if (told_.record != nullptr) told_.record->passed(told_.kind, oldest().sequence);
+    if (observer_ != nullptr) observer_->passed(kind_, oldest().call.sequence);
     oldest() = {};
     ++first_, --count_;
   }
-  handle_.check(count_ > 0 ? oldest().operation : "its last collective");
+  handle_.check(count_ > 0 ? oldest().call.operation : "its last collective");
   // The clock of a collective starts when it does: before, it waits for this rank's own work.
   if (count_ == 0 || !backend_.passed(oldest().begun)) return;
-  const auto now = std::chrono::steady_clock::now();
+  const double now = monotonic_seconds();
   if (!oldest().seen) oldest().seen = now;
-  if (now - *oldest().seen > std::chrono::duration<double>(seconds_)) {
-    handle_.fail(nccl::Result::kInProgress, oldest().operation);
+  if (now - *oldest().seen > seconds_) {
+    handle_.fail(nccl::Result::kInProgress, oldest().call.operation);
   }
 }
 
@@ -157,9 +158,9 @@ void NcclCommunicator::look() {
 void NcclCommunicator::make_room() {
   while (count_ == in_flight_.size()) {
     std::this_thread::yield();
-    check();
+    check(true);
   }
-  wait_is_over();
+  left();
 }
 
 }  // namespace shardora

@@ -5,10 +5,10 @@
 #include <exception>
 #include <thread>
 
+#include "runtime/system/proc.h"
+
 namespace shardora::nccl {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 ExitStatus status_of(Result result) {
   const bool lost = result == Result::kRemoteError || result == Result::kSystemError || result == Result::kInProgress;
@@ -84,16 +84,16 @@ void Handle::fail(Result status, const char* operation) {
 
 // What NCCL has come to; kInProgress where it has not within the time.
 Result Handle::poll(double seconds) const {
-  constexpr auto kEager = std::chrono::microseconds(200), kPatient = std::chrono::microseconds(50);
-  const auto start = Clock::now();
+  constexpr double kEagerSeconds = 200e-6;
+  const double start = monotonic_seconds();
   while (true) {
     Result state = Result::kSuccess;
     const Result asked = library_.async_error(communicator_, &state);
     const Result status = asked == Result::kSuccess ? state : asked;
-    const auto waited = Clock::now() - start;
-    if (status != Result::kInProgress || waited > std::chrono::duration<double>(seconds)) return status;
+    const double waited = monotonic_seconds() - start;
+    if (status != Result::kInProgress || waited > seconds) return status;
     // Most calls settle at once; a start or a lost peer takes its time.
-    waited < kEager ? std::this_thread::yield() : std::this_thread::sleep_for(kPatient);
+    waited < kEagerSeconds ? std::this_thread::yield() : std::this_thread::sleep_for(std::chrono::microseconds(50));
   }
 }
 

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "runtime/formats/float_convert.h"
 #include "runtime/formats/safetensors.h"
 #include "runtime/system/printable.h"
 

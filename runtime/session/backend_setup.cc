@@ -43,13 +43,11 @@ BackendChoice choose_backend(Communicator& world, const ParallelOptions& options
   try {
     cuda.devices = cuda_devices();
   } catch (const Error& error) {
-    reason = reason_of(error.what());
+    reason = fmt::format("rank {} says: {}", world.rank(), reason_of(error.what()));
   }
-  const std::int64_t lacking = reason.empty() ? world.size() : world.rank();
-  const std::int64_t first = world.all_reduce(lacking, Reduction::kMin);
-  if (first == world.size()) return cuda;
-  return {.why = fmt::format(" (parallel.backend = auto: rank {} says: {})", first,
-                             world.broadcast(reason, static_cast<int>(first)))};
+  reason = first_text(world, reason);
+  if (reason.empty()) return cuda;
+  return {.why = fmt::format(" (parallel.backend = auto: {})", reason)};
 }
 
 }  // namespace
@@ -71,7 +69,7 @@ BackendSetup::BackendSetup(MpiSession& session, const RunOptions& options, const
                               .devices_shared = devices_shared,
                               .nccl_library = nccl::library_path(),
                               .limits = limits,
-                              .record = &session.record()};
+                              .observer = session.observer()};
   groups_ = std::make_unique<DeviceGroups>(grid, *backend_, plan);
   note_ = fmt::format("{}{}; {}", backend_->description(), choice.why, groups_->description());
 }

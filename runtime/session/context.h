@@ -5,9 +5,9 @@
 #include <string>
 
 #include "runtime/comm/process_grid.h"
-#include "runtime/comm/watchdog.h"
 #include "runtime/observe/log.h"
 #include "runtime/options.h"
+#include "runtime/watchdog/watchdog.h"
 
 namespace shardora {
 
@@ -20,6 +20,11 @@ struct Context {
   int ranks_on_host = 1;                    // they share its memory
   int ranks_on_device = 1;                  // and that of a device, where they were asked to
   Watchdog* watchdog = nullptr;             // null: nobody watches
+
+  // What this rank does from now on ("step 12"), for the report of a peer that waits for it. Not collective.
+  void set_activity(std::string_view activity) const {
+    if (watchdog != nullptr) watchdog->set_activity(activity);
+  }
 };
 
 }  // namespace shardora

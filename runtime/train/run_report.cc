@@ -117,7 +117,7 @@ void RunReport::report_step(std::int64_t step, const TrainStep::Result& done) {
 bool RunReport::evaluate(Counters& counters) {
   const auto& [options, context, inputs, steps, model, drift, metrics] = parts_;
   evaluations_.clear();
-  context.grid.world->at(fmt::format("evaluation after step {}", counters.step));
+  context.set_activity(fmt::format("evaluation after step {}", counters.step));
   if (inputs.eval_sets.empty()) return false;
   double total = 0, targets = 0;
   const std::vector<double> drift_by_layer = drift.by_layer();

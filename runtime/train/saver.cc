@@ -134,7 +134,7 @@ void Saver::save() {
   wait();
   const double begin = monotonic_seconds();
   Communicator& world = *context.grid.world;
-  world.at(fmt::format("saving step {}", counters.step));
+  context.set_activity(fmt::format("saving step {}", counters.step));
   guards.check(counters.step);
   const auto snapshot = std::make_shared<Snapshot>(gather_values(context, model));
   snapshot->counters = counters;
@@ -168,7 +168,8 @@ void Saver::wait() {
   Communicator& world = *parts_.context.grid.world;
   agree(world, [&] {
     BackgroundWrite& writing = parts_.output.background();
-    if (writing.pending()) seconds_ = writing.wait([&] { world.at("waiting for the last save to end"); });
+    if (writing.pending())
+      seconds_ = writing.wait([&] { parts_.context.set_activity("waiting for the last save to end"); });
   });
 }
 
@@ -189,7 +190,7 @@ TrainSummary Saver::stop_early(TrainSummary summary, const char* reason) {
 TrainSummary Saver::finish(TrainSummary summary) {
   const auto& [options, context, model, initial, counters, guards, output] = parts_;
   Communicator& world = *context.grid.world;
-  world.at("writing the result");
+  context.set_activity("writing the result");
   guards.check(counters.step);
   const Snapshot values = gather_values(context, model);
   summary.output = (fs::path(options.output.dir) / (values.full ? "model" : "adapter")).string();

@@ -47,10 +47,10 @@ TrainSummary train(const RunOptions& options, const Context& context) {
   Communicator& world = *context.grid.world;
 
   // What can be refused is refused before weights are read.
-  world.at("opening the inputs");
+  context.set_activity("opening the inputs");
   TrainInputs inputs = open_inputs(options, context);
   TrainSteps steps = choose_steps(options, context, inputs);
-  world.at("opening output.dir");
+  context.set_activity("opening output.dir");
   RunOutput output(options, context, inputs, steps);
   if (output.finished_before()) {
     context.log.info(fmt::format("{} is finished: nothing to do (output.overwrite = true starts anew)",
@@ -59,7 +59,7 @@ TrainSummary train(const RunOptions& options, const Context& context) {
   }
 
   try {
-    world.at("loading the weights");
+    context.set_activity("loading the weights");
     const std::unique_ptr<LoadedModel> model = load_model(options, context, inputs, output.checkpoint());
     MemoryGuards guards(context, *model);
     TrainStep train_step({.options = options.train,
@@ -86,7 +86,7 @@ TrainSummary train(const RunOptions& options, const Context& context) {
     std::optional<Progress> progress(std::in_place, world.rank() == 0, counters.step + 1, steps.count);
     while (counters.step < steps.count && stop == Stop::kNo && !enough) {
       const std::int64_t step = counters.step + 1;
-      world.at(fmt::format("step {}", step));
+      context.set_activity(fmt::format("step {}", step));
       // Forward and backward of each micro-batch, sums of gradients over ranks, AdamW, norms.
       const TrainStep::Result done = train_step.run(step);
       counters.step = step;

@@ -7,7 +7,7 @@ namespace {
 
 const fs::path kEarlier = fs::path(SHARDORA_SOURCE_DIR) / "tests/end_to_end/earlier_version";
 
-Words words_of(const std::string& method, const fs::path& output) {
+Words earlier_words(const std::string& method, const fs::path& output) {
   Words words = {"train",
                  "--model.path=" + kModel.string(),
                  "--data.train=" + kData.string(),
@@ -33,7 +33,7 @@ TEST_P(EarlierVersion, ItsCheckpointIsContinuedAsItWouldHaveBeen) {
     const fs::path run = folder / "run";
     fs::create_directories(run / "checkpoints");
     fs::copy(kEarlier / method / "step-3", run / "checkpoints/step-3", fs::copy_options::recursive);
-    must_run(split, words_of(method, run));
+    must_run(split, earlier_words(method, run));
     for (const char* key : {"loss", "gradient_norm", "tokens"}) {
       const std::vector<double> got = values(run, key);
       ASSERT_EQ(got.size(), 4U) << "steps 4 to 7";
@@ -49,8 +49,9 @@ INSTANTIATE_TEST_SUITE_P(Methods, EarlierVersion, ::testing::Values("dora", "lor
                          [](const auto& parameter) { return std::string(parameter.param); });
 
 TEST(EarlierVersionAdapter, HasTheLossThatItHadThen) {
-  const ProgramRun run = run_program({1, 1}, {"eval", "--model.path=" + kModel.string(), "--data.eval=" + kData.string(),
-                                              "--adapter.path=" + (kEarlier / "dora/step-3/adapter").string()});
+  const ProgramRun run =
+      run_program({1, 1}, {"eval", "--model.path=" + kModel.string(), "--data.eval=" + kData.string(),
+                           "--adapter.path=" + (kEarlier / "dora/step-3/adapter").string()});
   ASSERT_EQ(run.status, 0) << run.errors;
   EXPECT_NEAR(run.result().at("loss"), 4.302875071333014, 1e-5);
 }

@@ -27,7 +27,7 @@ const std::map<std::string, std::set<std::string>>& arrows() {
     const std::vector<Names> rows = {
         {"system"},
         {"comm", "formats", "memory"},
-        {"data", "observe"},
+        {"data", "observe", "watchdog"},
         {"model"},
         {"adapter"},
         {"session"},
@@ -61,7 +61,7 @@ std::string room_of(const std::string& path) {
 
 bool knows_library(const std::string& file, const std::string& header) {
   const bool is_header = file.ends_with(".h");
-  if (header == "mpi.h") return file.starts_with("runtime/comm/");
+  if (header == "mpi.h") return starts_with_any(file, {"runtime/comm/", "runtime/watchdog/"});
   if (header.starts_with("boost/")) return file.starts_with("launch/");
   if (starts_with_any(header, {"nvtx", "nvToolsExt"})) return file == "runtime/observe/ranges.cc";
   if (starts_with_any(header, {"cuda", "cublas", "cudnn", "nccl"})) {
@@ -142,6 +142,8 @@ TEST(Structure, TheRulesFindWhatBreaksThem) {
       {"kernels/tensor.cc", "#include <nlohmann/json.hpp>"},
       {"runtime/memory/arena.cc", "#include \"runtime/comm/communicator.h\""},
       {"runtime/comm/agreement.cc", "#include \"runtime/model/decoder.h\""},
+      {"runtime/comm/mpi_session.cc", "#include \"runtime/watchdog/watchdog.h\""},
+      {"runtime/data/batch.cc", "#include \"runtime/watchdog/watchdog.h\""},
       {"runtime/formats/json.h", "# include <nlohmann/json.hpp>"},
       {"runtime/model/decoder.cc", "  #include \"runtime/adapter/adapter.h\""},
       {"runtime/train/train.cc", "#include <mpi.h>"},
@@ -164,6 +166,7 @@ TEST(Structure, TheRulesAllowWhatTheRoomsAreMeantToKnow) {
   const std::pair<const char*, const char*> right[] = {
       {"kernels/linear.h", "#include \"kernels/tensor.h\"\n#include <vector>"},
       {"runtime/comm/mpi_check.h", "#include <mpi.h>"},
+      {"runtime/watchdog/gossip.h", "#include <mpi.h>\n#include \"runtime/comm/launcher.h\""},
       {"kernels/cuda/platform.h", "#include \"kernels/emulation/emulation.h\""},
       {"runtime/comm/nccl_communicator.cc", "#include <nccl.h>"},
       {"runtime/formats/json.h", "#include <nlohmann/json_fwd.hpp>"},

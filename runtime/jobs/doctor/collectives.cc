@@ -1,9 +1,11 @@
 #include "runtime/jobs/doctor/collectives.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <limits>
+
+#include "runtime/comm/agreement.h"
+#include "runtime/system/proc.h"
 
 namespace shardora {
 namespace {
@@ -14,9 +16,6 @@ constexpr std::int64_t kLargestOfDevices = std::int64_t{256} << 20;
 constexpr double kTimeOfASize = 0.1;                 // seconds spent on it, about
 constexpr double kSlowest = 0.1;                     // of one sum: a larger one would tell no more, and take seconds
 constexpr std::int64_t kPeriod = 31, kFactors = 16;  // sums of thousands of ranks are exact in float32
-
-using Clock = std::chrono::steady_clock;
-double since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
 float share(int rank, std::int64_t element) {
   return static_cast<float>((rank % kFactors + 1) * (element % kPeriod + 1));
@@ -78,12 +77,12 @@ class GroupTester {
     world_.barrier();
     double fastest = std::numeric_limits<double>::infinity();
     for (int i = 0; i < repeats; ++i) {
-      const Clock::time_point begin = Clock::now();
+      const double begin = monotonic_seconds();
       const Event ready = on_device() ? backend_.record() : Event{};
       const Event done = group_.all_reduce(view, Reduction::kSum, ready);
       Communicator* const groups[] = {&group_};
       if (on_device()) wait_on_host(backend_, done, groups);
-      fastest = std::min(fastest, since(begin));
+      fastest = std::min(fastest, monotonic_seconds() - begin);
     }
     return world_.all_reduce(fastest, Reduction::kMax);
   }
@@ -96,9 +95,7 @@ class GroupTester {
       if (found != expected)
         mine = fmt::format("rank {}: element {} is {:g}, expected {:g}", world_.rank(), i, found, expected);
     }
-    const std::int64_t first =
-        world_.all_reduce(std::int64_t{mine.empty() ? world_.size() : world_.rank()}, Reduction::kMin);
-    return first == world_.size() ? "" : world_.broadcast(mine, static_cast<int>(first));
+    return first_text(world_, mine);
   }
 
   Communicator &world_, &group_;
@@ -143,10 +140,10 @@ double measure_copies(Communicator& world) {
   double best = 0;
   for (int i = 0; i < 3; ++i) {
     world.barrier();
-    const Clock::time_point begin = Clock::now();
+    const double begin = monotonic_seconds();
     std::memcpy(to.data(), from.data(), kBytes);
     from[static_cast<std::size_t>(i)] = to[static_cast<std::size_t>(i) + 1];  // so that no copy is left out
-    best = std::max(best, static_cast<double>(kBytes) / since(begin));
+    best = std::max(best, static_cast<double>(kBytes) / (monotonic_seconds() - begin));
   }
   return world.all_reduce(best, Reduction::kMin);
 }

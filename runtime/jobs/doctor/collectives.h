@@ -28,8 +28,8 @@ struct GroupTest {
   double bandwidth() const;  // the best of the sizes
 };
 
-// float32 sums of growing size. Collective over the world. `say` hears what comes next, on every rank. Groups of one
-// rank are left out.
+// float32 sums of growing size. Collective over the world. `say` is called with what comes next, on every rank. Groups
+// of one rank are left out.
 std::vector<GroupTest> test_collectives(const ProcessGrid& grid, Backend& backend,
                                         const std::function<void(const std::string&)>& say);
 

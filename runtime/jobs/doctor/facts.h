@@ -1,4 +1,4 @@
-// What a rank can say of itself and of its host, without asking anybody; and its way to rank 0.
+// What a rank knows of itself and of its host without asking the others; and how it gets to rank 0.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ namespace shardora {
 
 struct NetworkInterface {
   std::string name, address;
-  std::int64_t megabits = 0;  // per second, as the system says; 0: it does not say
+  std::int64_t megabits = 0;  // per second, 0: unknown
 };
 
 struct HostFacts {
@@ -25,11 +25,6 @@ struct HostFacts {
   std::int64_t fabric_megabits = 0;          // the sum of InfiniBand and RoCE ports; 0: none
 };
 
-struct DeviceFacts {
-  std::string name, identifier;
-  std::int64_t memory_bytes = 0;
-};
-
 struct RankFacts {
   int rank = 0;
   int host = 0;  // the lowest rank on it
@@ -38,17 +33,17 @@ struct RankFacts {
   int cuda_driver = 0, cuda_runtime = 0;  // 1000 * major + 10 * minor; 0: none
   std::vector<int> cores;                 // that it may use
   int threads = 1;
-  std::string omp_threads;           // OMP_NUM_THREADS
-  std::string mpi_interfaces;        // what MPI was told of interfaces: a list, or ^list; empty: nothing
-  std::vector<DeviceFacts> devices;  // that it sees
-  std::string device_refusal;        // why it sees none
+  std::string omp_threads;          // OMP_NUM_THREADS
+  std::string mpi_interfaces;       // that MPI is to use: a list, or ^list of others; empty: all
+  std::vector<CudaDevice> devices;  // that it sees
+  std::string device_refusal;       // why it sees none
   HostFacts on;
 };
 
 // This host, as this process sees it. Reads files only.
 HostFacts look_at_host();
-// What the launcher told Open MPI (btl_tcp_if_include and _exclude).
-std::string told_interfaces();
+// What Open MPI is to use (btl_tcp_if_include and _exclude), as RankFacts::mpi_interfaces.
+std::string mpi_interfaces();
 
 // Every rank's, in rank order, on rank 0 (empty elsewhere).
 std::vector<RankFacts> gather_facts(Communicator& world, const RankFacts& mine);

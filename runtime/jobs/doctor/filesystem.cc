@@ -3,16 +3,15 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <vector>
 
 #include "runtime/system/printable.h"
+#include "runtime/system/proc.h"
 
 namespace shardora {
 namespace {
@@ -38,7 +37,7 @@ class File {
   int descriptor_;
 };
 
-// The tests, each with a line for what fails. A test that fails says so once; later ones go on.
+// The tests, each with one finding where it fails; later ones go on.
 class FolderTest {
  public:
   FolderTest(FolderFacts& facts, std::string host, fs::path own)
@@ -80,12 +79,10 @@ class FolderTest {
 
   void writes_through() {
     const File file(own_ / "written", O_WRONLY | O_CREAT | O_EXCL);
-    if (!file.is_open()) return;  // said above
+    if (!file.is_open()) return;  // reported above
     const std::vector<char> piece(kPiece, 'x');
-    const auto begin = std::chrono::steady_clock::now();
-    const auto seconds = [&] {
-      return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    };
+    const double begin = monotonic_seconds();
+    const auto seconds = [begin] { return monotonic_seconds() - begin; };
     double bytes = 0;
     for (std::size_t i = 0; i < kPieces && seconds() < kLongest; ++i) {
       const ssize_t written = write(file.get(), piece.data(), kPiece);
@@ -115,7 +112,7 @@ class FolderTest {
 
   void locks() {
     const File first(own_ / "lock", O_RDWR | O_CREAT), second(own_ / "lock", O_RDWR);
-    if (!first.is_open() || !second.is_open()) return;  // said above
+    if (!first.is_open() || !second.is_open()) return;  // reported above
     if (flock(first.get(), LOCK_EX | LOCK_NB) != 0) {
       facts_.locks = false;
       const int error = errno;
@@ -142,17 +139,16 @@ fs::path nearest_folder(fs::path path) {
 }
 
 std::string own_name(const char* what) {
-  return fmt::format(".shardora-doctor-{}-{}-{}", what, getpid(),
-                     std::chrono::steady_clock::now().time_since_epoch().count());
-}
-
-std::int64_t free_bytes(const fs::path& folder) {
-  struct statvfs place {};
-  if (statvfs(folder.c_str(), &place) != 0) return 0;
-  return static_cast<std::int64_t>(place.f_bavail) * static_cast<std::int64_t>(place.f_frsize);
+  return fmt::format(".shardora-doctor-{}-{}-{:.9f}", what, getpid(), monotonic_seconds());
 }
 
 }  // namespace
+
+std::int64_t free_bytes(const fs::path& folder) {
+  std::error_code failed;
+  const fs::space_info space = fs::space(folder, failed);
+  return failed ? 0 : static_cast<std::int64_t>(space.available);
+}
 
 FolderFacts test_folder(const fs::path& output, const std::string& host) {
   const fs::path folder = nearest_folder(output);
@@ -200,7 +196,7 @@ Findings test_sharing(Communicator& world, const fs::path& folder, bool first_of
   std::string name = (place / own_name("shared")).string();
   const bool made = world.rank() == 0 && File(name, O_WRONLY | O_CREAT | O_EXCL).is_open();
   name = world.broadcast(made ? name : "", 0);
-  if (name.empty()) return {};  // rank 0 cannot write there: said by its own test
+  if (name.empty()) return {};  // rank 0 cannot write there, which its own test reports
   std::error_code ignored;
   const bool seen = !first_of_host || fs::exists(name, ignored);
   const std::int64_t first = world.all_reduce(std::int64_t{seen ? world.size() : world.rank()}, Reduction::kMin);

@@ -19,7 +19,9 @@ struct FolderFacts {
   Findings findings;
 };
 
-// In a folder of its own below `output`, removed again. `host` is for the words.
+std::int64_t free_bytes(const std::filesystem::path& folder);  // for this user; 0: not known
+
+// In a folder of its own below `output`, removed again. `host` is its name in the findings.
 FolderFacts test_folder(const std::filesystem::path& output, const std::string& host);
 
 // Whether every host sees the same folder. Collective over the world; `first_of_host`: this rank looks for its host.

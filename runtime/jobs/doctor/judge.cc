@@ -113,7 +113,7 @@ Findings judge_devices(const Ranks& ranks, const ParallelOptions& options) {
   for (const auto& [host, members] : by_host(ranks)) {
     std::set<std::string> seen;
     for (const RankFacts* one : members) {
-      for (const DeviceFacts& device : one->devices) seen.insert(device.identifier);
+      for (const CudaDevice& device : one->devices) seen.insert(device.identifier);
     }
     const bool apart =
         std::all_of(members.begin(), members.end(), [](const auto* one) { return one->devices.size() == 1; });
@@ -129,7 +129,7 @@ Findings judge_devices(const Ranks& ranks, const ParallelOptions& options) {
 }
 
 // Networks (10.0.0.0/8) are left to MPI.
-Findings judge_told(const RankFacts& rank) {
+Findings judge_interfaces(const RankFacts& rank) {
   Findings findings;
   if (rank.mpi_interfaces.starts_with('^')) return findings;
   for (const std::string& name : words_of(rank.mpi_interfaces)) {
@@ -153,7 +153,7 @@ Findings judge_network(const Ranks& ranks) {
           {true, fmt::format("host {}: no network interface is up; bring one up, or leave that host out", on.name)});
       continue;
     }
-    append(findings, judge_told(*members[0]));
+    append(findings, judge_interfaces(*members[0]));
   }
   return findings;
 }

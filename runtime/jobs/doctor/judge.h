@@ -1,5 +1,5 @@
-// The rules: from what all ranks say of themselves to what is wrong and what to do. No system, no ranks: facts in,
-// findings out. Each rule by itself, then all of them.
+// The rules: from the facts of all ranks to what is wrong and what to do, without the system and without MPI. Each rule
+// by itself, then all of them.
 #pragma once
 
 #include <vector>
@@ -16,10 +16,10 @@ Findings judge_versions(const std::vector<RankFacts>& ranks);
 Findings judge_cores(const std::vector<RankFacts>& ranks);
 // A device for every rank, or for none. Which rank takes which is device_choice's to refuse.
 Findings judge_devices(const std::vector<RankFacts>& ranks, const ParallelOptions& options);
-// Several hosts: a way between them, and the one that MPI was told of.
+// Several hosts: an interface between them, and the one that MPI is to use.
 Findings judge_network(const std::vector<RankFacts>& ranks);
-// The names that MPI was told to use and that this rank's host lacks.
-Findings judge_told(const RankFacts& rank);
+// The interfaces that MPI is to use and that this rank's host lacks.
+Findings judge_interfaces(const RankFacts& rank);
 // Memory of the host, and the memory through which its ranks talk.
 Findings judge_memory(const std::vector<RankFacts>& ranks);
 

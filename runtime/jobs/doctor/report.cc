@@ -41,7 +41,7 @@ std::string rank_text(const RankFacts& rank, const GridPlace& place) {
                   place.tensor, rank.process, rank.threads, rank.threads == 1 ? "" : "s", number_list(rank.cores));
   if (!rank.omp_threads.empty()) text += " (OMP_NUM_THREADS " + rank.omp_threads + ")";
   text += '\n';
-  for (const DeviceFacts& device : rank.devices) {
+  for (const CudaDevice& device : rank.devices) {
     text += fmt::format("            {} {} {:.0f} GiB\n", device.identifier, device.name, gib(device.memory_bytes));
   }
   return text;
@@ -66,7 +66,7 @@ std::string folder_text(const FolderFacts& folder) {
 
 ordered_json rank_json(const RankFacts& rank, const GridPlace& place) {
   ordered_json devices = ordered_json::array();
-  for (const DeviceFacts& device : rank.devices) {
+  for (const CudaDevice& device : rank.devices) {
     devices.push_back(
         {{"name", device.name}, {"identifier", device.identifier}, {"memory_bytes", device.memory_bytes}});
   }

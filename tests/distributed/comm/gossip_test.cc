@@ -1,5 +1,5 @@
-// News between hosts: every rank takes all others for far ones.
-#include "runtime/comm/gossip.h"
+// States between hosts: every rank takes all others for ranks of other hosts.
+#include "runtime/watchdog/gossip.h"
 
 #include <algorithm>
 #include <chrono>
@@ -10,15 +10,15 @@
 namespace shardora {
 namespace {
 
-News news_of(std::int64_t progress, std::uint64_t heartbeat) {
-  News news{.heartbeat = heartbeat};
-  news.state.progress = progress;
-  return news;
+RankStatus status_of(std::int64_t progress, std::uint64_t heartbeat) {
+  RankStatus status{.heartbeat = heartbeat};
+  status.state.progress = progress;
+  return status;
 }
 
-TEST(Gossip, NewerNewsTakeThePlaceOfOlderOnes) {
-  std::vector<News> known = {news_of(1, 5), news_of(2, 5), news_of(3, 5)};
-  merge(known, {news_of(10, 6), news_of(20, 4), news_of(30, 5)});
+TEST(Gossip, ANewerStatusTakesThePlaceOfAnOlderOne) {
+  std::vector<RankStatus> known = {status_of(1, 5), status_of(2, 5), status_of(3, 5)};
+  merge(known, {status_of(10, 6), status_of(20, 4), status_of(30, 5)});
   EXPECT_EQ(known[0].state.progress, 10);
   EXPECT_EQ(known[1].state.progress, 2);
   EXPECT_EQ(known[2].state.progress, 3);
@@ -27,20 +27,20 @@ TEST(Gossip, NewerNewsTakeThePlaceOfOlderOnes) {
 TEST(Gossip, EveryRankHearsOfEveryOtherAndOfWhatIsNew) {
   Communicator& world = test_world();
   const auto rank = static_cast<std::size_t>(world.rank()), size = static_cast<std::size_t>(world.size());
-  std::vector<int> far;
+  std::vector<int> remote;
   for (int i = 0; i < world.size(); ++i) {
-    if (i != world.rank()) far.push_back(i);
+    if (i != world.rank()) remote.push_back(i);
   }
-  Gossip gossip(MPI_COMM_WORLD, far);
-  std::vector<News> known(size);
+  Gossip gossip(MPI_COMM_WORLD, remote);
+  std::vector<RankStatus> known(size);
   const auto all_heard = [&](std::uint64_t heartbeat) {
-    for (const News& news : known) {
-      if (news.heartbeat < heartbeat) return false;
+    for (const RankStatus& status : known) {
+      if (status.heartbeat < heartbeat) return false;
     }
     return true;
   };
   for (const std::uint64_t heartbeat : {1U, 2U}) {
-    known[rank] = news_of(static_cast<std::int64_t>(100 * rank + heartbeat), heartbeat);
+    known[rank] = status_of(static_cast<std::int64_t>(100 * rank + heartbeat), heartbeat);
     std::int64_t waiting = 1;
     for (int round = 0; round < 5000 && waiting > 0; ++round) {
       gossip.round(known);
@@ -55,26 +55,26 @@ TEST(Gossip, EveryRankHearsOfEveryOtherAndOfWhatIsNew) {
   }
 }
 
-// News of so many ranks that MPI does not send them before they are asked for.
+// Of so many ranks that MPI does not send a message before it is received.
 TEST(Gossip, ARankThatNeverListensKeepsNobodyFromTheOthers) {
   Communicator& world = test_world();
   if (world.size() < 3) GTEST_SKIP() << "nobody is left to talk to";
   const int deaf = world.size() - 1;
   const auto rank = static_cast<std::size_t>(world.rank());
-  std::vector<int> far;
+  std::vector<int> remote;
   for (int i = 0; i < world.size(); ++i) {
-    if (i != world.rank()) far.push_back(i);
+    if (i != world.rank()) remote.push_back(i);
   }
-  Gossip gossip(MPI_COMM_WORLD, far);
-  std::vector<News> known(2000);
+  Gossip gossip(MPI_COMM_WORLD, remote);
+  std::vector<RankStatus> known(2000);
   const auto exchange = [&](std::uint64_t heartbeat, int listening) {
-    known[rank] = news_of(1, heartbeat);
+    known[rank] = status_of(1, heartbeat);
     std::int64_t waiting = 1;
     for (int round = 0; round < 2000 && waiting > 0; ++round) {
       if (world.rank() < listening) gossip.round(known);
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
       const bool heard = std::all_of(known.begin(), known.begin() + listening,
-                                     [&](const News& news) { return news.heartbeat >= heartbeat; });
+                                     [&](const RankStatus& status) { return status.heartbeat >= heartbeat; });
       waiting = world.all_reduce(std::int64_t{heard || world.rank() >= listening ? 0 : 1}, Reduction::kMax);
     }
     return waiting == 0;

@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "runtime/comm/mpi_session.h"
+#include "runtime/watchdog/watchdog.h"
 
 namespace shardora {
 namespace {
@@ -17,13 +18,13 @@ struct Defect {
   int rank = 1, step = 7;
 };
 
-void run(MpiSession& session, const Defect& defect) {
+void run(MpiSession& session, Watchdog& watchdog, const Defect& defect) {
   const auto& [check, rank, skipped] = defect;
   const ProcessGrid& grid = session.make_grid({.tensor = 2});
-  session.record().start_is_over();
-  if (check) session.record().check_collectives();
+  watchdog.start_is_over();
+  if (check) watchdog.check_collectives();
   for (int step = 1; step <= 20; ++step) {
-    grid.world->at(fmt::format("step {}", step));
+    watchdog.set_activity(fmt::format("step {}", step));
     if (step != skipped || grid.world->rank() != rank) grid.tensor_group->all_reduce(1.0, Reduction::kSum);
     grid.data_group->all_reduce(std::int64_t{1}, Reduction::kMax);
     if (!check) grid.world->barrier();  // with it the two wait in collectives of different groups
@@ -38,9 +39,10 @@ int main(int argc, char** argv) {
   Defect defect;
   if (argc > 1) defect.check = std::strcmp(argv[1], "check") == 0;
   if (argc > 3) defect.rank = std::atoi(argv[2]), defect.step = std::atoi(argv[3]);
-  MpiSession session(argc, argv, {.seconds = 2, .init_seconds = 30});
+  Watchdog watchdog({.seconds = 2, .init_seconds = 30}, [](const char* name) { return std::getenv(name); });
+  MpiSession session(argc, argv, &watchdog);
   try {
-    run(session, defect);
+    run(session, watchdog, defect);
   } catch (const Error& error) {
     fmt::print(stderr, "[rank {}] {}\n", session.world().rank(), error.what());
     session.abort(error.status());

@@ -4,6 +4,7 @@
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/mpi_communicator.h"
 #include "runtime/comm/nccl_communicator.h"
+#include "runtime/watchdog/flight_record.h"
 #include "tests/distributed/nccl/device_test.h"
 
 namespace shardora::testing {
@@ -25,8 +26,8 @@ class NcclFaults : public DeviceTest {
   void TearDown() override { test_world().barrier(); }
 
   std::unique_ptr<NcclCommunicator> make_group(const nccl::Limits& limits = kShort) {
-    const DeviceRecord told{&record_, GroupKind::kDeviceTensor, GroupKind::kTensor};
-    return std::make_unique<NcclCommunicator>(library(), device_, test_world(), "tensor group", limits, told);
+    return std::make_unique<NcclCommunicator>(library(), device_, test_world(), "tensor group", limits, &record_,
+                                              GroupKind::kDeviceTensor);
   }
   Event reduce(Communicator& group) { return group.all_reduce(values_.view(), Reduction::kSum, device_.record()); }
   // Status and message of what the action throws.
@@ -137,7 +138,7 @@ TEST_F(NcclFaults, AWaitOfTheHostEndsWhereACollectiveDoesNot) {
   EXPECT_LT(seconds_since(start), kSoon);
 }
 
-TEST_F(NcclFaults, TheWatchdogIsToldInWhatTheHostWaits) {
+TEST_F(NcclFaults, TheObserverHearsInWhatTheHostWaits) {
   const auto group = make_group();
   EXPECT_EQ(describe(record_.latest()), "the start of NCCL");
   EXPECT_FALSE(record_.waits());
@@ -146,18 +147,18 @@ TEST_F(NcclFaults, TheWatchdogIsToldInWhatTheHostWaits) {
   stand_in().collectives_stick = true;
   reduce(*group);
   EXPECT_FALSE(record_.waits());  // the host has other work
-  group->check();
+  group->check(true);
   EXPECT_TRUE(record_.waits());
   EXPECT_EQ(describe(record_.latest()), "all-reduce of 17 float32");
   EXPECT_EQ(record_.latest().sequence, 3);  // after the start, and one that has passed
   EXPECT_EQ(record_.latest().group, GroupKind::kDeviceTensor);
 }
 
-TEST_F(NcclFaults, TheWatchdogIsToldThatAWaitIsOver) {
+TEST_F(NcclFaults, TheObserverHearsThatAWaitIsOver) {
   const auto group = make_group();
   stand_in().collectives_stick = true;
   const Event end = reduce(*group);
-  group->check();
+  group->check(true);
   EXPECT_TRUE(record_.waits());
   unstuck_ = true;
   Communicator* const groups[] = {group.get()};
@@ -165,24 +166,24 @@ TEST_F(NcclFaults, TheWatchdogIsToldThatAWaitIsOver) {
   EXPECT_FALSE(record_.waits());
 }
 
-TEST_F(NcclFaults, TheWatchdogIsNotToldOfOwnWorkAndOfWhatHasPassed) {
+TEST_F(NcclFaults, TheObserverHearsOfNoWaitDuringOwnWorkNorForWhatHasPassed) {
   StateSlot slot;
   record_.publish_to(slot);
   const auto group = make_group();
   bool open = false;
   device_.queue().add_gate(open);
   reduce(*group);
-  group->check();
+  group->check(true);
   EXPECT_FALSE(record_.waits());
   open = true;
-  group->check();
+  group->check(true);
   EXPECT_FALSE(record_.waits());
   RankState state;
   ASSERT_TRUE(slot.read(state));
   EXPECT_EQ(state.entered[static_cast<std::size_t>(GroupKind::kDeviceTensor)], 2);  // the start and this one
 }
 
-TEST_F(NcclFaults, TheWatchdogIsToldOfACallThatIsNotSettled) {
+TEST_F(NcclFaults, TheObserverHearsOfACallThatIsNotSettled) {
   const auto group = make_group();
   stand_in().collective_polls = kForEver;
   thrown([&] { reduce(*group); });
@@ -196,7 +197,7 @@ TEST_F(NcclFaults, WorkOfThisRankBeforeACollectiveIsNotCountedAgainstIt) {
   device_.queue().add_gate(open);
   const Event end = reduce(*group);
   const auto start = std::chrono::steady_clock::now();
-  while (seconds_since(start) < 0.6) EXPECT_NO_THROW(group->check());
+  while (seconds_since(start) < 0.6) EXPECT_NO_THROW(group->check(true));
   open = true;
   Communicator* const groups[] = {group.get()};
   EXPECT_NO_THROW(wait_on_host(device_, end, groups));
@@ -267,7 +268,7 @@ TEST_F(DeviceTest, AGroupOfOneRankNeverCallsNccl) {
     DeviceValues<float> values(device_, {1, 2, 3}, DType::kF32);
     device_.wait(group.all_reduce(values.view(), Reduction::kSum, device_.record()));
     device_.wait(group.broadcast(values.view(), 0, device_.record()));
-    group.check();
+    group.check(true);
     EXPECT_EQ(values.read(), (std::vector<float>{1, 2, 3}));
   }
   EXPECT_EQ(stand_in().counts.inits, 0);

@@ -44,7 +44,8 @@ void give_devices(std::vector<RankFacts>& ranks, int per_host) {
     rank.on.driver = "550.54";
     rank.device_refusal.clear();
     for (int i = 0; i < per_host; ++i) {
-      rank.devices.push_back({"NVIDIA H100", "GPU-" + std::to_string(rank.host) + "-" + std::to_string(i), 80 * kGib});
+      rank.devices.push_back(
+          {.name = "NVIDIA H100", .identifier = fmt::format("GPU-{}-{}", rank.host, i), .memory_bytes = 80 * kGib});
     }
   }
 }

@@ -1,4 +1,4 @@
-#include "runtime/comm/flight_record.h"
+#include "runtime/watchdog/flight_record.h"
 
 #include <gmock/gmock.h>
 
@@ -15,17 +15,17 @@ TEST(FlightRecord, PublishesTheCollectiveThatARankIsIn) {
   StateSlot slot;
   FlightRecord record;
   record.publish_to(slot);
-  record.join(GroupKind::kTensor, 2);
-  record.at("step 3");
-  record.enter(GroupKind::kTensor, "all_reduce", DType::kF32, 17);
+  record.joined(GroupKind::kTensor, 2);
+  record.set_activity("step 3");
+  record.entered({GroupKind::kTensor, "all_reduce", DType::kF32, 17});
   RankState state = published(slot);
   EXPECT_EQ(state.waiting, static_cast<std::int64_t>(GroupKind::kTensor));
   EXPECT_EQ(state.entered[static_cast<std::size_t>(GroupKind::kTensor)], 1);
-  EXPECT_EQ(state.leader[static_cast<std::size_t>(GroupKind::kTensor)], 2);
+  EXPECT_EQ(state.lowest[static_cast<std::size_t>(GroupKind::kTensor)], 2);
   EXPECT_STREQ(state.operation.data(), "all_reduce of 17 float32");
-  EXPECT_STREQ(state.place.data(), "step 3");
+  EXPECT_STREQ(state.activity.data(), "step 3");
   EXPECT_TRUE(record.waits());
-  record.leave();
+  record.left(GroupKind::kTensor);
   EXPECT_EQ(published(slot).waiting, -1);
   EXPECT_FALSE(record.waits());
 }
@@ -39,46 +39,45 @@ TEST(FlightRecord, EverythingThatHappensIsProgress) {
     const std::int64_t now = published(slot).progress;
     return now > std::exchange(before, now);
   };
-  record.at("here");
+  record.set_activity("here");
   EXPECT_TRUE(moved());
-  record.progress();
+  record.progressed();
   EXPECT_TRUE(moved());
-  record.enter(GroupKind::kWorld, "barrier", DType::kU8, 0);
+  record.entered({GroupKind::kWorld, "barrier"});
   EXPECT_TRUE(moved());
   EXPECT_FALSE(moved());
-  record.leave();
+  record.left(GroupKind::kWorld);
   EXPECT_TRUE(moved());
 }
 
 constexpr auto kDevice = static_cast<std::size_t>(GroupKind::kDeviceTensor);
 
-TEST(FlightRecord, AWaitForADeviceIsOneHoweverOftenItIsSaid) {
+TEST(FlightRecord, AWaitForADeviceIsOneHoweverOftenItIsReported) {
   StateSlot slot;
   FlightRecord record;
   record.publish_to(slot);
-  record.join(GroupKind::kTensor, 2);
-  record.join_as(GroupKind::kDeviceTensor, GroupKind::kTensor);
-  record.wait_in(GroupKind::kDeviceTensor, 5, "all-reduce", DType::kBF16, 17);
+  record.joined(GroupKind::kTensor, 2);
+  record.entered({GroupKind::kDeviceTensor, "all-reduce", DType::kBF16, 17, 5});
   const RankState state = published(slot);
-  EXPECT_EQ(state.leader[kDevice], 2);
+  EXPECT_EQ(state.lowest[kDevice], 2);
   EXPECT_EQ(state.waiting, static_cast<std::int64_t>(kDevice));
   EXPECT_EQ(state.entered[kDevice], 5);
   EXPECT_STREQ(state.operation.data(), "all-reduce of 17 bfloat16");
-  record.wait_in(GroupKind::kDeviceTensor, 5, "all-reduce", DType::kBF16, 17);
+  record.entered({GroupKind::kDeviceTensor, "all-reduce", DType::kBF16, 17, 5});
   EXPECT_EQ(published(slot).progress, state.progress);
-  record.wait_in(GroupKind::kDeviceTensor, 6, "broadcast", DType::kBF16, 3);
+  record.entered({GroupKind::kDeviceTensor, "broadcast", DType::kBF16, 3, 6});
   EXPECT_EQ(published(slot).entered[kDevice], 6);
-  record.wait_is_over(GroupKind::kDeviceTensor);
+  record.left(GroupKind::kDeviceTensor);
   EXPECT_FALSE(record.waits());
   EXPECT_EQ(record.last().size(), 2U);
 }
 
 TEST(FlightRecord, TheHostWaitsInOneGroupAtATime) {
   FlightRecord record;
-  record.wait_in(GroupKind::kDeviceTensor, 1, "all-reduce", DType::kF32, 17);
-  record.wait_in(GroupKind::kDeviceData, 2, "all-reduce", DType::kF32, 3);
+  record.entered({GroupKind::kDeviceTensor, "all-reduce", DType::kF32, 17, 1});
+  record.entered({GroupKind::kDeviceData, "all-reduce", DType::kF32, 3, 2});
   EXPECT_EQ(record.latest().group, GroupKind::kDeviceTensor);
-  record.wait_is_over(GroupKind::kDeviceData);
+  record.left(GroupKind::kDeviceData);
   EXPECT_TRUE(record.waits());
 }
 
@@ -97,10 +96,10 @@ TEST(FlightRecord, WhatADeviceHasDoneIsProgressOfItsGroup) {
 TEST(FlightRecord, KeepsTheLastCollectivesOldestFirst) {
   FlightRecord record;
   for (int i = 1; i <= 100; ++i) {
-    record.enter(GroupKind::kData, "broadcast", DType::kU8, i);
-    if (i < 100) record.leave();
+    record.entered({GroupKind::kData, "broadcast", DType::kU8, i});
+    if (i < 100) record.left(GroupKind::kData);
   }
-  const std::vector<Collective> last = record.last();
+  const std::vector<RecordedCollective> last = record.last();
   ASSERT_EQ(last.size(), 64U);
   EXPECT_EQ(last.front().sequence, 37);
   EXPECT_EQ(last.back().sequence, 100);

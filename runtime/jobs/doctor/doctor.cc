@@ -1,18 +1,18 @@
-// doctor: what a run would meet, looked at before it: under the same launcher, with the same keys.
+#include "runtime/jobs/doctor/doctor.h"
+
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
+#include <sstream>
 
-#include "launch/commands/commands.h"
 #include "runtime/comm/agreement.h"
 #include "runtime/comm/nccl_library.h"
 #include "runtime/jobs/doctor/judge.h"
-#include "runtime/jobs/doctor/report.h"
 #include "runtime/observe/device_table.h"
 #include "runtime/session/backend_setup.h"
+#include "runtime/system/proc.h"
 
 namespace shardora {
 namespace {
@@ -25,9 +25,7 @@ std::string environment(const char* name) {
 void look_for_devices(RankFacts& facts, const ParallelOptions& options) {
   if (options.backend == "cpu") return;
   try {
-    for (const CudaDevice& device : cuda_devices()) {
-      facts.devices.push_back({device.name, device.identifier, device.memory_bytes});
-    }
+    facts.devices = cuda_devices();
   } catch (const Error& error) {
     facts.device_refusal = error.what();
   }
@@ -39,46 +37,46 @@ void look_for_devices(RankFacts& facts, const ParallelOptions& options) {
   }
 }
 
-RankFacts look_at_rank(Communicator& world, int host, const Binding& binding, const ParallelOptions& options) {
-  RankFacts facts{.rank = world.rank(), .host = host};
+RankFacts look_at_rank(const ProcessGrid& grid, const Binding& binding, const ParallelOptions& options,
+                       const std::string& program) {
+  const int rank = grid.world->rank();
+  RankFacts facts{.rank = rank, .host = grid.hosts[static_cast<std::size_t>(rank)]};
   facts.process = getpid();
-  facts.program = program_identity();
+  facts.program = program;
   facts.mpi = MpiSession::library();
   facts.cuda_driver = cuda_versions().driver;
   facts.cuda_runtime = cuda_versions().runtime;
   facts.cores = binding.mask;
   facts.threads = binding.threads;
   facts.omp_threads = environment("OMP_NUM_THREADS");
-  facts.mpi_interfaces = told_interfaces();
+  facts.mpi_interfaces = mpi_interfaces();
   look_for_devices(facts, options);
   facts.on = look_at_host();
   return facts;
 }
 
 // As a run would compute. Where it would be refused, the reason becomes a finding, and the CPU serves the tests.
-std::unique_ptr<BackendSetup> make_compute(MpiSession& session, const Invocation& invocation, const ProcessGrid& grid,
-                                           const Binding& binding, Findings& findings) {
+std::unique_ptr<BackendSetup> make_setup(MpiSession& session, const RunOptions& options, const ProcessGrid& grid,
+                                         const Binding& binding, Findings& findings) {
   Communicator& world = session.world();
   std::string refusal;
   try {
-    return std::make_unique<BackendSetup>(session, invocation.options, grid, binding);
-  } catch (const AgreedError& error) {  // on all ranks; one of them has the words
+    return std::make_unique<BackendSetup>(session, options, grid, binding);
+  } catch (const AgreedError& error) {  // on all ranks, with the message on one
     refusal = error.what();
   }
-  const std::int64_t speaker =
-      world.all_reduce(std::int64_t{refusal.empty() ? world.size() - 1 : world.rank()}, Reduction::kMin);
-  refusal = world.broadcast(refusal, static_cast<int>(speaker));
-  // Missing devices have been told by their ranks.
-  const bool told = std::any_of(findings.begin(), findings.end(),
-                                [&](const Finding& one) { return one.text.find(refusal) != std::string::npos; });
-  if (!told) findings.push_back({true, refusal});
-  RunOptions on_cpu = invocation.options;
+  refusal = first_text(world, refusal);
+  // Missing devices are among the findings already.
+  const bool known = std::any_of(findings.begin(), findings.end(),
+                                 [&](const Finding& one) { return one.text.find(refusal) != std::string::npos; });
+  if (!known) findings.push_back({true, refusal});
+  RunOptions on_cpu = options;
   on_cpu.parallel.backend = "cpu";
   on_cpu.parallel.communicator = "auto";
   return std::make_unique<BackendSetup>(session, on_cpu, grid, binding);
 }
 
-// The interface that carries MPI: the one it was told of, else the fastest. Its figures are rank 0's.
+// The interface that carries MPI: the one it is configured with, else the fastest. Its figures are rank 0's.
 void add_network(LinkFacts& links, const RankFacts& rank) {
   if (rank.on.fabric_megabits > 0) {
     links.network = static_cast<double>(rank.on.fabric_megabits) * 1e6 / 8;
@@ -87,11 +85,11 @@ void add_network(LinkFacts& links, const RankFacts& rank) {
   }
   for (const NetworkInterface& one : rank.on.interfaces) {
     const double speed = static_cast<double>(one.megabits) * 1e6 / 8;
-    const bool told = !rank.mpi_interfaces.empty() && rank.mpi_interfaces == one.name;
-    if (!told && speed <= links.network) continue;
+    const bool configured = !rank.mpi_interfaces.empty() && rank.mpi_interfaces == one.name;
+    if (!configured && speed <= links.network) continue;
     links.network = speed;
     links.network_name = fmt::format("{} of {} Mb/s", one.name, one.megabits);
-    if (told) return;
+    if (configured) return;
   }
 }
 
@@ -113,65 +111,68 @@ void test_files(const RunOptions& options, const ProcessGrid& grid, Examination&
   if (first_of_host) mine = test_folder(output, look_at_host().name);
   std::string lines;
   for (const Finding& one : mine.findings) lines += (one.fault ? "!" : " ") + one.text + '\n';
-  for (const auto& bytes : world.gather(std::as_bytes(std::span(lines)), 0)) {
-    std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    for (std::size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
-      seen.findings.push_back({text[0] == '!', std::string(text.substr(1, end - 1))});
-      text.remove_prefix(end + 1);
-    }
+  for (const std::string& text : world.gather_text(lines)) {
+    std::istringstream stream(text);
+    for (std::string line; std::getline(stream, line);) seen.findings.push_back({line[0] == '!', line.substr(1)});
   }
   append(seen.findings, test_sharing(world, output, first_of_host));
   seen.folder = std::move(mine);
 }
 
-Examination examine(MpiSession& session, const Invocation& invocation, Deadline& deadline) {
+Examination run_tests(MpiSession& session, const RunOptions& options, const std::string& program, Watchdog& watchdog) {
   Communicator& world = session.world();
-  const RunOptions& options = invocation.options;
-  deadline.at("the groups of ranks");
+  watchdog.set_activity("the groups of ranks");
   const ProcessGrid& grid = session.make_grid(options.parallel);
   const Binding binding = bind_cores(session, options.parallel);
-  deadline.at("the look at hosts, devices and NCCL");
-  const int host = grid.hosts[static_cast<std::size_t>(world.rank())];
-  Examination seen{.ranks = gather_facts(world, look_at_rank(world, host, binding, options.parallel)),
+  watchdog.set_activity("the look at hosts, devices and NCCL");
+  Examination seen{.ranks = gather_facts(world, look_at_rank(grid, binding, options.parallel, program)),
                    .places = place_ranks(grid.hosts, options.parallel.tensor)};
   if (world.rank() == 0) seen.findings = judge_ranks(seen.ranks, options.parallel);
   if (!grid.warning.empty()) seen.findings.push_back({false, grid.warning});
   if (!binding.warning.empty()) seen.findings.push_back({false, binding.warning});
-  deadline.at("the start of devices and their communicator");
-  const std::unique_ptr<BackendSetup> compute = make_compute(session, invocation, grid, binding, seen.findings);
-  seen.compute = compute->note();
-  deadline.at("copies in memory");
+  watchdog.set_activity("the start of devices and their communicator");
+  const std::unique_ptr<BackendSetup> setup = make_setup(session, options, grid, binding, seen.findings);
+  seen.compute = setup->note();
+  watchdog.set_activity("copies in memory");
   seen.copies = measure_copies(world);
-  seen.groups = test_collectives(compute->grid(), compute->backend(), [&](const auto& what) { deadline.at(what); });
-  const LinkFacts links = links_of(seen, compute->backend(), session.host_local_size());
+  seen.groups =
+      test_collectives(setup->grid(), setup->backend(), [&](const auto& what) { watchdog.set_activity(what); });
+  const LinkFacts links = links_of(seen, setup->backend(), session.host_local_size());
   for (GroupTest& test : seen.groups) expect(test, links);
   append(seen.findings, judge_collectives(seen.groups));
-  deadline.at("the file system of output.dir");
+  watchdog.set_activity("the file system of output.dir");
   if (!options.output.dir.empty()) test_files(options, grid, seen);
-  deadline.at("the end");
+  watchdog.set_activity("the end");
   return seen;
+}
+
+// MPI's start may hang by it.
+std::string wrong_interfaces() {
+  RankFacts here;
+  here.mpi_interfaces = mpi_interfaces();
+  here.on = look_at_host();
+  std::string text;
+  for (const Finding& one : judge_interfaces(here)) text += "; " + one.text;
+  return text;
 }
 
 }  // namespace
 
-ExitStatus run_doctor(MpiSession& session, const Invocation& invocation, Deadline& deadline) {
-  Communicator& world = session.world();
-  Examination seen;
+WatchdogPlan doctor_deadline(double seconds) {
+  return {.deadline_seconds = seconds, .deadline_report = [seconds](const std::string& activities) {
+            return fmt::format("doctor: not done after {:g} s (doctor.timeout_seconds); {}{}", seconds, activities,
+                               wrong_interfaces());
+          }};
+}
+
+Examination examine(MpiSession& session, const RunOptions& options, const std::string& program, Watchdog& watchdog) {
   try {
-    seen = examine(session, invocation, deadline);
+    return run_tests(session, options, program, watchdog);
   } catch (const AgreedError&) {
     throw;
   } catch (const Error& error) {
-    refuse(ExitStatus::kUnavailable, "doctor, at '{}': {}", deadline.current(), error.what());
+    refuse(ExitStatus::kUnavailable, "doctor, at '{}': {}", watchdog.activity(), error.what());
   }
-  nlohmann::ordered_json result;
-  if (world.rank() == 0) {
-    fmt::print("{}", to_text(seen));
-    result = to_json(seen);
-  }
-  print_result(world, result);
-  const bool usable = world.all_reduce(std::int64_t{seen.usable()}, Reduction::kMin) == 1;
-  return usable ? ExitStatus::kDone : ExitStatus::kUnavailable;
 }
 
 }  // namespace shardora

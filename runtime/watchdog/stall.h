@@ -1,9 +1,10 @@
-// The watchdog's rules, without threads and clocks: who is late, as seen by one rank.
+// The watchdog's rules, without threads and clocks: who is late, as one rank sees it.
 //
 // A rank is late when it has made no progress for as long as the limit while a peer has waited for it as long: the peer
 // is in a collective that this rank has not joined. A rank that works makes progress, and is never late; one that waits
-// itself is late only if nobody it waits for moves either. A collective that all have joined and that does not end is
-// late too: then a process stands still inside it, or the link between two hosts is cut.
+// itself is late only where all ranks wait: then one of them has left out a collective. A collective that all have
+// joined and that does not end is late too: then a process stands still inside it, or the link between two hosts is
+// cut.
 #pragma once
 
 #include <optional>
@@ -11,14 +12,14 @@
 #include <string>
 #include <vector>
 
-#include "runtime/comm/rank_state.h"
+#include "runtime/watchdog/rank_state.h"
 
 namespace shardora {
 
 // What is known here about a rank of the world.
 struct RankView {
   bool known = false;  // its state has been read
-  bool near = true;    // its state is read at first hand: it runs on this host
+  bool near = true;    // it runs on this host, so its state is read directly
   RankState state;
   double still_seconds = 0;   // since it last made progress, as watched from here
   double silent_seconds = 0;  // since its process last showed that it lives
@@ -30,12 +31,12 @@ struct StallLimits {
 };
 
 struct Stall {
-  int rank = -1;       // who is late; -1: nobody who could be named
+  int rank = -1;       // who is late; -1: unknown
   double seconds = 0;  // without progress
   std::string why;     // "rank 1 has not joined operation #7 (all_reduce of 17 float32 over the tensor group, step 3)"
 };
 
-// The lowest late rank's story, or nothing.
+// The first one found; one that names a rank, where there is one.
 std::optional<Stall> find_stall(std::span<const RankView> ranks, const StallLimits& limits);
 // Who reports: the lowest rank that shows itself.
 int lowest_living(std::span<const RankView> ranks, const StallLimits& limits);

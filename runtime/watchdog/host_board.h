@@ -7,14 +7,14 @@
 #include <string>
 
 #include "runtime/comm/launcher.h"
-#include "runtime/comm/rank_state.h"
+#include "runtime/watchdog/rank_state.h"
 
 namespace shardora {
 
 class HostBoard {
  public:
-  // A board for `ranks` slots, this process's being the slot `rank`. The name is made of what the launcher says alike
-  // to all ranks of the host. Where there is no shared memory, or one rank only, the board is this process's own: it
+  // A board for `ranks` slots, this process's being the slot `rank`. The name is made of what the launcher gives to all
+  // ranks of the host alike. Where there is no shared memory, or one rank only, the board is this process's own: it
   // sees itself only.
   HostBoard(const Environment& environment, int ranks, int rank);
   ~HostBoard();
@@ -24,7 +24,7 @@ class HostBoard {
   StateSlot& slot(int rank) { return slots()[rank]; }
   StateSlot& mine() { return slot(rank_); }
   bool shared() const { return shared_; }
-  // Every rank of the host has the memory by now: nobody else finds it any more.
+  // Once every rank of the host has opened the memory: no later job finds it.
   void forget_name();
   // True for the first of the host's ranks to ask: it is the one to report.
   bool claim_report();

@@ -1,5 +1,5 @@
 // The watchdog's rules, on states and a clock of the test's own.
-#include "runtime/comm/stall.h"
+#include "runtime/watchdog/stall.h"
 
 #include <gmock/gmock.h>
 
@@ -18,8 +18,8 @@ class Ranks {
     for (std::size_t i = 0; i < ranks_.size(); ++i) {
       ranks_[i].known = true;
       ranks_[i].state.entered = {4, 4, 4, 4};
-      ranks_[i].state.leader = {0, 0, static_cast<std::int64_t>(i % 2), static_cast<std::int64_t>(i / 2 * 2)};
-      put_text(ranks_[i].state.place, "step 12");
+      ranks_[i].state.lowest = {0, 0, static_cast<std::int64_t>(i % 2), static_cast<std::int64_t>(i / 2 * 2)};
+      put_text(ranks_[i].state.activity, "step 12");
     }
   }
   RankView& operator[](std::size_t rank) { return ranks_[rank]; }
@@ -30,8 +30,7 @@ class Ranks {
     view.state.waiting = static_cast<std::int64_t>(index);
     ++view.state.entered[index];
     put_text(view.state.operation, operation);
-    view.state.call = static_cast<unsigned char>(operation[0]);
-    view.state.since = static_cast<std::int64_t>((1000 - seconds) * 1e9);
+    view.state.entered_at = 1000 - seconds;
     view.still_seconds = seconds;
   }
   void works_since(std::size_t rank, double seconds) { ranks_[rank].still_seconds = seconds; }
@@ -114,6 +113,8 @@ TEST(Stall, OfTwoThatWaitForEachOtherTheOneThatWentOnIsNamed) {
     Ranks ranks;
     ranks.waits(first ? 0 : 1, kTensor, 12);
     ranks.waits(first ? 1 : 0, kWorld, 11.9);  // it has skipped the tensor group's collective
+    EXPECT_FALSE(ranks.find());                // the others still work, and will wait here
+    for (const std::size_t i : {2U, 3U}) ranks.waits(i, kWorld, 11.8);
     const auto stall = ranks.find();
     ASSERT_TRUE(stall);
     EXPECT_EQ(stall->rank, first ? 1 : 0);
@@ -216,7 +217,7 @@ TEST(Stall, ALostHostInsideACollectiveThatAllHaveJoinedIsNamed) {
   EXPECT_THAT(stall->why, HasSubstr("step 12), nothing is heard of ranks 2 to 3 of other hosts"));
 }
 
-TEST(Stall, BeforeTheFirstNewsTheRanksOfOtherHostsAreNamedTogether) {
+TEST(Stall, BeforeTheFirstStatusArrivesTheRanksOfOtherHostsAreNamedTogether) {
   Ranks ranks;
   for (const std::size_t i : {0U, 1U}) ranks.waits(i, kWorld, 12);
   for (const std::size_t i : {2U, 3U})
@@ -262,11 +263,11 @@ TEST(StateSlot, GivesBackWhatWasWritten) {
   RankState state, read;
   EXPECT_FALSE(slot.read(read));
   state.progress = 17;
-  put_text(state.place, std::string(100, 'x'));
+  put_text(state.activity, std::string(100, 'x'));
   slot.write(state);
   ASSERT_TRUE(slot.read(read));
   EXPECT_EQ(read.progress, 17);
-  EXPECT_EQ(std::string(read.place.data()), std::string(63, 'x'));
+  EXPECT_EQ(std::string(read.activity.data()), std::string(63, 'x'));
 }
 
 }  // namespace

@@ -9,27 +9,24 @@
 #include <string>
 #include <string_view>
 
+#include "runtime/comm/collective_observer.h"
+
 namespace shardora {
 
-// The last two are the data and tensor groups once more, for what runs on a device beside the host.
-enum class GroupKind : std::uint8_t { kWorld, kHost, kData, kTensor, kDeviceData, kDeviceTensor };
-inline constexpr std::size_t kGroupKinds = 6;
-inline constexpr std::array<std::string_view, kGroupKinds> kGroupNames = {"world",  "host",        "data",
-                                                                          "tensor", "device data", "device tensor"};
-
-// Plain words, so that a slot or a message can carry it.
+// Trivially copyable, so that a slot or a message can carry it.
 struct RankState {
-  std::int64_t process = 0;   // its number on its host
-  std::int64_t progress = 0;  // differs where the rank has moved on
-  std::int64_t waiting = -1;  // the GroupKind in whose collective it is; -1: in none
-  std::int64_t since = 0;     // when it entered that, or came to its place, in ns of this host's monotonic clock
-  std::int64_t starts = 1;    // MPI and NCCL are still starting
-  std::int64_t call = 0;      // a fingerprint of the latest collective: operation, type and count
-  std::array<std::int64_t, kGroupKinds> leader{-1, -1, -1,
+  std::int64_t process = 0;     // its number on its host
+  std::int64_t progress = 0;    // differs where the rank has moved on
+  std::int64_t waiting = -1;    // the GroupKind in whose collective it is; -1: in none
+  std::int64_t starts = 1;      // MPI and NCCL are still starting
+  std::int64_t activities = 0;  // that it has begun
+  double entered_at = 0;        // the latest collective: on this host's monotonic clock, in seconds
+  double activity_at = 0;       // the activity
+  std::array<std::int64_t, kGroupKinds> lowest{-1, -1, -1,
                                                -1, -1, -1};  // the lowest world rank of each group; -1: none
   std::array<std::int64_t, kGroupKinds> entered{};           // collectives of each group, counted from 1
-  std::array<char, 64> operation{};                          // of the latest collective, for people; ends in 0
-  std::array<char, 64> place{};                              // what the rank is about, for people; ends in 0
+  std::array<char, 64> operation{};                          // the latest collective, in words; ends in 0
+  std::array<char, 64> activity{};                           // what the rank does ("step 12"); ends in 0
 };
 
 template <std::size_t N>
@@ -63,7 +60,7 @@ class StateSlot {
     }
     return false;
   }
-  // Of the process, by its watchdog.
+  // By the watchdog of the process.
   void beat() { heartbeat_.fetch_add(1, std::memory_order_relaxed); }
   std::uint64_t heartbeat() const { return heartbeat_.load(std::memory_order_relaxed); }
   void clear() {

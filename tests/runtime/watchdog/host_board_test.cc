@@ -1,5 +1,5 @@
 // The memory that a host's ranks share before MPI is up.
-#include "runtime/comm/host_board.h"
+#include "runtime/watchdog/host_board.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>

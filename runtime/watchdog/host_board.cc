@@ -1,4 +1,4 @@
-#include "runtime/comm/host_board.h"
+#include "runtime/watchdog/host_board.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -31,7 +31,7 @@ std::string board_name(const Environment& environment) {
   return name.substr(0, 200);
 }
 
-// What jobs have left that were killed before all their ranks had met: nobody comes to a board after a day.
+// Of jobs that were killed before all their ranks had opened the board. After a day no rank will open it any more.
 void remove_old_names() {
   std::error_code failed;
   const std::string ours = fmt::format("shardora-{}-", geteuid());
@@ -49,7 +49,7 @@ void* map(int descriptor, std::size_t bytes) {
   return memory == MAP_FAILED ? nullptr : memory;
 }
 
-// Of this user's own making, or nothing: memory that somebody else may write is not read.
+// Only memory that this user owns and that no other may write.
 void* map_shared(const std::string& name, std::size_t bytes) {
   const int descriptor = shm_open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (descriptor < 0) return nullptr;

@@ -2,8 +2,11 @@
 // hangs for ever. The rules are those of stall.h; what ranks know of each other is a board of shared memory within a
 // host, and short messages between hosts (gossip.h).
 //
-// On expiry the lowest living rank says one line, `before_end` is called (exit.json), MPI_Abort is tried, and two
+// On expiry the lowest living rank prints one line, `before_end` is called (exit.json), MPI_Abort is tried, and two
 // seconds later the process ends by itself, with status 75: the run can be resumed.
+//
+// With a deadline in the plan it watches that instead: then it ends the process with status 69, and one rank of each
+// host prints what all ranks there were doing, even where MPI did not start.
 #pragma once
 
 #include <functional>
@@ -11,38 +14,36 @@
 #include <string>
 #include <vector>
 
-#include "runtime/comm/flight_record.h"
 #include "runtime/comm/launcher.h"
+#include "runtime/watchdog/flight_record.h"
 
 namespace shardora {
 
 struct WatchdogPlan {
-  double seconds = 0;       // longest time without progress while a peer waits; 0: no watchdog
-  double init_seconds = 0;  // the same until MPI and NCCL have started
+  double seconds = 0;           // longest time without progress while a peer waits; 0: not watched
+  double init_seconds = 0;      // the same until MPI and NCCL have started
+  double deadline_seconds = 0;  // 0: none
+  // The line at the deadline, from what the ranks of this host were doing.
+  std::function<std::string(const std::string& activities)> deadline_report = {};
 };
 
-class Watchdog {
+class Watchdog final : public FlightRecord {
  public:
-  // Before MPI is up. One rank has nobody to wait for: then there is no thread. `record` is not owned.
-  Watchdog(const WatchdogPlan& plan, const Environment& environment, FlightRecord& record);
-  ~Watchdog();
+  // Before MPI is up. One rank without a deadline has nothing to wait for: then there is no thread.
+  Watchdog(const WatchdogPlan& plan, const Environment& environment);
+  ~Watchdog() override;
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
-  // Every rank of this host has come so far. MPI may be called from now on: to abort, and, where it takes calls from
-  // several threads, to hear of the ranks of other hosts, `far`. Collective over the world.
-  void mpi_is_up(const std::vector<int>& far);
-  // From now on MPI must not be called any more.
-  void mpi_ends();
+  void mpi_started(const std::vector<int>& remote) override;
+  void mpi_ends() override;
+
   // What to do on the rank that reports before all end, with the report and this rank's last collectives, a line each.
   // Runs on a thread of its own; it is not waited for longer than two seconds. Empty: nothing any more.
   using Action = std::function<void(const std::string& report, const std::string& record)>;
   void before_end(Action action);
 
-  double waited_seconds() const { return record_.waited_seconds(); }  // of this rank, in collectives so far
-
  private:
-  FlightRecord& record_;
   struct Impl;
   std::unique_ptr<Impl> impl_;  // null: nothing to watch
 };
