@@ -14,7 +14,9 @@
 #include <cuda_runtime.h>
 
 #include "kernels/cuda/cuda_check.h"
+#ifdef __CUDACC__  // the host's compiler, which compiles the .cc files, does not know what ptx.h uses
 #include "kernels/cuda/ptx.h"
+#endif
 
 // An array of the block, by name: T name[count].
 #define SHARDORA_SHARED(T, name, count) __shared__ T name[count]
