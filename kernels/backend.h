@@ -51,7 +51,7 @@ class Backend {
   // What its arithmetic is compiled for: results at another one differ in rounding. One word.
   virtual std::string instruction_set() const = 0;
 
-  // As its vendor calls it ("NVIDIA H200"); empty where the name says nothing of its speed.
+  // The vendor's name ("NVIDIA H200"); empty for a CPU.
   virtual std::string device_name() const { return {}; }
 
   // Device memory aligned to 64 bytes, not initialised. Throws Error(kOutOfMemory) with what was asked.

@@ -39,7 +39,7 @@ class WeightMatrix {
   virtual void column_squared_norms(TensorView out) const = 0;                               // fp32 [in]
 };
 
-// A frozen weight in whatever layout and type the backend likes best; nobody else sees its bytes.
+// A frozen weight in whatever layout and type the backend likes best; nothing else reads its bytes.
 struct FrozenMatrixPlan {
   std::int64_t out_features = 0;
   std::int64_t in_features = 0;
@@ -63,7 +63,7 @@ std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenM
                                                  const MatrixRows& rows);
 // `weight` is host memory [out,in]; it is copied, and may go when this returns.
 std::unique_ptr<WeightMatrix> make_frozen_matrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight);
-// What its bytes() will be, without a weight. (A dry run's matrix says the same.)
+// What its bytes() will be, without a weight. (A dry run's matrix reports the same.)
 std::int64_t frozen_matrix_bytes(const FrozenMatrixPlan& plan);
 
 // A weight that trains: plain layout, fp32, in memory of the caller (the flat parameter and gradient buffers).

@@ -1,4 +1,4 @@
-// The types of option values: what text each accepts, how it is told to the user, and how it is printed so that
+// The types of option values: what text each accepts, how it is described to the user, and how it is printed so that
 // reading the print gives the value again. Each is bound to the field that it sets. For option_table.cc.
 #pragma once
 
@@ -113,7 +113,7 @@ inline OptionValue text(std::string& at, std::string expected) {
 }
 
 // A list, separated by commas. Blanks around an item do not count; an empty text is an empty list.
-//   append(part, items)  adds what a part of the text says; false where it is not as expected
+//   append(part, items)  adds the items in a part of the text; false where it is not as expected
 //   finish(items)        false where they do not fit together
 constexpr auto kAnyItems = [](const auto&) { return true; };
 constexpr auto kPlain = [](const auto& item) { return fmt::format("{}", item); };

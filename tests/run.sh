@@ -8,7 +8,7 @@
 #
 # Every part runs, also after one has failed; the exit status says whether all of them passed.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 jobs=${SHARDORA_JOBS:-$(nproc)}
 long=false
@@ -136,4 +136,4 @@ main() {
   echo "All parts passed, $SECONDS s."
 }
 
-main "$@"
+if [[ ${BASH_SOURCE[0]} == "$0" ]]; then main "$@"; fi

@@ -29,7 +29,7 @@ class FrozenRows : public WeightMatrix {
   const std::int64_t out_, in_;
 };
 
-// Weights rounded to bfloat16, in one row-major copy; kernels/weight_matrix.h says the rest.
+// Weights rounded to bfloat16, in one row-major copy; the contract is in kernels/weight_matrix.h.
 std::unique_ptr<WeightMatrix> make_bf16_matrix(Backend& backend, const FrozenMatrixPlan& plan, TensorView weight);
 
 }  // namespace shardora::cpu

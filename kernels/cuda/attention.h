@@ -1,5 +1,5 @@
-// Which attention serves a call: a fused library's where a plan says so, else the kernels of our own. Decided when a
-// plan is prepared, from the plan, the device and the library's version, never by measuring: the same in the forward
+// Which attention serves a call: a fused library's where a plan was prepared for it, else our own kernels. Decided when
+// a plan is prepared, from the plan, the device and the library's version, never by measuring: the same in the forward
 // and the backward pass, and in every run on such a machine.
 #pragma once
 

@@ -1,4 +1,4 @@
-// SHARDORA_CHECK of CUDA's runtime. Out of device memory is the user's to mend; anything else is told as it came.
+// SHARDORA_CHECK of CUDA's runtime. Out of device memory is the user's to mend; anything else is passed on unchanged.
 #pragma once
 
 #include <cuda_runtime.h>

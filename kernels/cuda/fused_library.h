@@ -46,8 +46,8 @@ class FusedLibrary {
 std::unique_ptr<FusedLibrary> make_fused_library(cudaStream_t stream, const cudaDeviceProp& device,
                                                  std::string& problem);
 
-// What the library itself says of a graph, down to its check of support, on a device that is described by the library's
-// own JSON and need not be here. Empty: it serves it.
+// What the library itself answers about a graph, down to its check of support, on a device that is described by the
+// library's own JSON and need not be here. Empty: it serves it.
 std::string ask_fused_library(const FusedShape& shape, int capability, std::string_view device_json);
 
 }  // namespace shardora::cuda

@@ -41,7 +41,7 @@ struct AdaptedModule {
 class Adapter {
  public:
   // Chooses the modules; throws Error(kUsage) where a target matches nothing.
-  // `structure` says which modules, ranks and alphas (to_peft_config(options), or an existing adapter's).
+  // `structure`: which modules, ranks and alphas (to_peft_config(options), or an existing adapter's).
   Adapter(Backend& backend, Decoder& decoder, int tensor_rank, const AdapterOptions& options,
           const PeftConfig& structure, std::uint64_t seed);
   Adapter(const Adapter&) = delete;  // the linear layers point into it

@@ -11,8 +11,8 @@ namespace shardora {
 
 class MpiSession {
  public:
-  // `observer` (null: none) is told of all collectives from MPI's start to its end; it is not owned and outlives this.
-  // Throws Error(kUnavailable) where the launcher says more ranks than MPI does (separate one-rank worlds).
+  // `observer` (null: none) is notified of all collectives from MPI's start to its end; it is not owned and outlives
+  // this. Throws Error(kUnavailable) where the launcher started more ranks than MPI sees (separate one-rank worlds).
   MpiSession(int& argc, char**& argv, CollectiveObserver* observer = nullptr);
   ~MpiSession();
   MpiSession(const MpiSession&) = delete;

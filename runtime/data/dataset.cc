@@ -17,7 +17,7 @@ constexpr const char* kFormat = "shardora.dataset.v1";
 void check_format(const SafetensorsFile& file, const std::string& name) {
   const auto found = file.metadata().find("format");
   if (found == file.metadata().end()) {
-    refuse_dataset(name, "its metadata has no format, expected {}; make the file with launch/data/prepare.py", kFormat);
+    refuse_dataset(name, "its metadata has no format, expected {}; make the file with shardora-prepare", kFormat);
   }
   if (found->second != kFormat) {
     refuse_dataset(name, "its metadata says format {}, expected {}", printable(found->second), kFormat);

@@ -17,7 +17,7 @@ class Dataset {
  public:
   // Throws Error(kBadInput) naming the file: ids outside [0, vocabulary), offsets out of order, empty sequences, a
   // first token that is a target, no target at all, missing, unknown or misshapen tensors. `longest` bounds a sequence;
-  // a longer one is an error, cut, or dropped, as `overlong` says; cut and dropped ones are counted.
+  // a longer one is an error, cut, or dropped, by `overlong`; cut and dropped ones are counted.
   // Prompts, which are continued and not learned from, need no target; choices have tensors of their own (ChoiceSet).
   enum class Use : std::uint8_t { kLearning, kPrompts, kChoices };
   Dataset(const std::filesystem::path& path, std::int64_t vocabulary, std::int64_t longest, Overlong overlong,

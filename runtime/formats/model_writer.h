@@ -23,7 +23,7 @@ struct ModelFolderContent {
   std::filesystem::path base;  // its tokenizer, templates, licence and generation config are copied; config.json too
   WeightLayout layout;
   std::vector<NamedShape> tensors;  // shapes of everything in the layout
-  std::string dtype;                // as safetensors says it: "F32", "BF16", "F16"; empty: `dtype_of` each tensor
+  std::string dtype;                // in safetensors' names: "F32", "BF16", "F16"; empty: `dtype_of` each tensor
   std::function<std::string(const std::string&)> dtype_of;
 
   std::string stored_as(const std::string& tensor) const { return dtype.empty() ? dtype_of(tensor) : dtype; }

@@ -11,7 +11,7 @@
 
 namespace shardora {
 
-// What adapter_config.json says, and our own extension of it.
+// The content of adapter_config.json, and our own extension of it.
 struct PeftConfig {
   std::string base_model_name_or_path;
   std::int64_t rank = 8;

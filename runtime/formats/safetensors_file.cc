@@ -31,7 +31,7 @@ std::int64_t header_length(const InputFile& file) {
     refuse(
         ExitStatus::kBadInput,
         "{}: not a safetensors file, or a damaged one: it says that its header has {} bytes, at most {} are possible; "
-        "copy it again (text becomes a dataset file by launch/data/prepare.py)",
+        "copy it again (text becomes a dataset file by shardora-prepare)",
         name, length, longest);
   }
   return static_cast<std::int64_t>(length);

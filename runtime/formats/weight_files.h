@@ -9,7 +9,7 @@
 namespace shardora {
 
 // model.safetensors, or the files that model.safetensors.index.json names, each opened, with every tensor in exactly
-// the file that the index says. Error(kBadInput) naming folder, file or tensor.
+// the file that the index names. Error(kBadInput) naming folder, file or tensor.
 std::vector<SafetensorsFile> open_weight_files(const std::filesystem::path& folder);
 
 }  // namespace shardora

@@ -19,7 +19,7 @@ struct HostMemory {
   MemoryLimit process;  // of each process alone
 };
 
-// Where the kernel tells it; another root lets a test tell it.
+// Where the kernel reports it; tests use another root.
 struct HostMemoryFiles {
   std::filesystem::path meminfo = "/proc/meminfo", own_groups = "/proc/self/cgroup", groups = "/sys/fs/cgroup";
 };

@@ -35,7 +35,7 @@ struct AdapterVersion {
 struct LinearAdapter {
   TensorView a, da;    // [r, in]
   TensorView b, db;    // [out, r]
-  TensorView gain, h;  // [out] or [in] as the axis says; empty: no magnitude (LoRA). dm = h / n
+  TensorView gain, h;  // [out] or [in], by the axis; empty: no magnitude (LoRA). dm = h / n
   float scale = 0;     // s
   MagnitudeAxis axis = MagnitudeAxis::kOutput;
   float dropout = 0;

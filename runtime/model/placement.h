@@ -1,4 +1,4 @@
-// The one rule that says how any logical tensor is cut over the tensor group. Loading, initialising, reducing, counting
+// The one rule of how any logical tensor is cut over the tensor group. Loading, initialising, reducing, counting
 // in the gradient norm, saving, exporting and merging all ask here; no other code knows how anything is cut.
 //
 //   q, k, v, gate, up   column-parallel: the output features are cut         o, down   row-parallel: the input features

@@ -1,4 +1,4 @@
-// Checkpoints: whole or not there, found by their own manifests: manifest.json says size and checksum of each file.
+// Checkpoints: whole or not there, found by their own manifests: manifest.json holds size and checksum of each file.
 // Only rank 0 calls these, but for require_seen().
 #pragma once
 
@@ -14,10 +14,10 @@
 
 namespace shardora {
 
-// What a checkpoint says of itself besides its files.
+// What a checkpoint's manifest holds besides its files.
 struct Manifest {
   std::int64_t step = 0;
-  std::string world;               // "4 ranks, tensor 2": told, not required
+  std::string world;               // "4 ranks, tensor 2": for messages, not required
   std::string configuration_json;  // the part of the configuration that must not change, key by key
   std::int64_t threads = 0;
   std::string instruction_set;

@@ -19,7 +19,7 @@ class RunFolder {
  public:
   RunFolder(const std::filesystem::path& dir, bool overwrite);
   const std::filesystem::path& dir() const { return dir_; }
-  // What `overwrite` has removed, by name: to be told to the user.
+  // What `overwrite` has removed, by name: for a message to the user.
   const std::vector<std::string>& removed() const { return removed_; }
   // Before anything is committed: throws where the folder was removed, or another run has taken it.
   void require_held() const { lock_.require_held(); }

@@ -20,12 +20,12 @@ struct Holder {
   std::int64_t process_start = 0;  // clock ticks after boot: tells a process from a later one of the same number
   std::int64_t restart_count = 0;
   std::int64_t started = 0;    // seconds since 1970
-  std::int64_t heartbeat = 0;  // counts up while it lives: told by change, not by any clock
+  std::int64_t heartbeat = 0;  // counts up while it lives: its change shows life, not its value
 };
 Holder this_process();
 
 std::string to_text(const Holder& holder);
-// What a run.lock says; empty where it says nothing, or something else.
+// The content of a run.lock; empty where it has none, or something else.
 std::optional<Holder> parse_holder(std::string_view text);
 std::string describe(const Holder& holder);  // "process 12 on host n1 (job 34), since 2026-01-31 12:00:00 UTC"
 

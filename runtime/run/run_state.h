@@ -13,7 +13,7 @@
 
 namespace shardora {
 
-// m as the run began with it, this rank's shards, by index into the parameter set: what magnitude drift is told
+// m as the run began with it, this rank's shards, by index into the parameter set: what magnitude drift is measured
 // against.
 using InitialMagnitudes = std::map<std::size_t, std::vector<float>>;
 InitialMagnitudes read_magnitudes(Backend& backend, const ParameterSet& parameters);

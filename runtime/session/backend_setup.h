@@ -12,7 +12,7 @@ namespace shardora {
 class BackendSetup {
  public:
   // Collective over the world. Throws AgreedError(kUnavailable) on all ranks, with found, needed and remedy, where
-  // parallel.backend = cuda cannot be had; auto takes the CPU then, and says why. host_work: the CPU, whatever
+  // parallel.backend = cuda cannot be had; auto takes the CPU then, and logs why. host_work: the CPU, whatever
   // parallel.backend is.
   BackendSetup(MpiSession& session, const RunOptions& options, const ProcessGrid& grid, const Binding& binding,
                bool host_work = false);

@@ -19,7 +19,7 @@ struct Context {
   std::string resolved_config;              // text of config.resolved.cfg
   int ranks_on_host = 1;                    // they share its memory
   int ranks_on_device = 1;                  // and that of a device, where they were asked to
-  Watchdog* watchdog = nullptr;             // null: nobody watches
+  Watchdog* watchdog = nullptr;             // null: none
 
   // What this rank does from now on ("step 12"), for the report of a peer that waits for it. Not collective.
   void set_activity(std::string_view activity) const {

@@ -27,7 +27,7 @@ struct Binding {
 // The arithmetic, without the system.
 Binding plan_binding(const BindingFacts& facts, const ParallelOptions& options);
 
-// Looks at this process, sets its mask, and says what it did. Call before any thread is started.
+// Reads this process's mask, sets it, and returns what it did. Call before any thread is started.
 Binding bind_cores(const MpiSession& session, const ParallelOptions& options);
 
 }  // namespace shardora

@@ -1,5 +1,5 @@
 // What a rank builds, whatever it builds it on: decoder, adapter, parameters and activations in one arena. Its
-// dry run says what that takes before there is a device, a weight or another rank.
+// dry run measures what that takes before there is a device, a weight or another rank.
 #pragma once
 
 #include <memory>

@@ -27,7 +27,7 @@ void replace_file(const std::filesystem::path& path, std::string_view text);
 void make_folders(const std::filesystem::path& path);
 // One level, in a folder that is there; nothing to do where it is there itself.
 void make_folder_in(const std::filesystem::path& path);
-bool is_there(const std::filesystem::path& path);  // a link by itself; Error(kIo) where that cannot be told
+bool is_there(const std::filesystem::path& path);  // a link by itself; Error(kIo) where that cannot be found out
 // Whether the file system of this folder knows fsync, so that what was written outlives a crash of the host.
 bool can_sync(const std::filesystem::path& folder);
 void sync_file(const std::filesystem::path& path);  // these two: nothing is done where it is not known

@@ -15,7 +15,7 @@ struct RankActivity {
   std::int64_t count = 0;  // of the activities that it has begun
   std::string activity;    // the latest of them
   double seconds = 0;      // since it began that
-  bool stopped = false;    // by a signal or a debugger, as the kernel says
+  bool stopped = false;    // by a signal or a debugger, from /proc
 };
 
 // Of those of `ranks` ranks that are on the board.

@@ -44,7 +44,7 @@ inline void for_each_row(std::int64_t rows, std::int64_t width, const Body& body
   for (std::int64_t row = 0; row < rows; ++row) body(row);
 }
 
-// body(first, count) for blocks of at most kMaxColumns columns; `rows` only tells how much work a column is.
+// body(first, count) for blocks of at most kMaxColumns columns; `rows` is only an estimate of the work of a column.
 constexpr std::int64_t kMaxColumns = 128;
 template <class Body>
 inline void for_each_column_block(std::int64_t rows, std::int64_t width, const Body& body) {

@@ -14,7 +14,7 @@ namespace shardora {
 // doctor.timeout_seconds, even where MPI does not start.
 WatchdogPlan doctor_deadline(double seconds);
 
-// Collective over the world. `program` identifies this build; the watchdog is told what is tested next. The result is
+// Collective over the world. `program` identifies this build; the watchdog is given what is tested next. The result is
 // whole on rank 0; the others have the findings of their own only.
 Examination examine(MpiSession& session, const RunOptions& options, const std::string& program, Watchdog& watchdog);
 

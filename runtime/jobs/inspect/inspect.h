@@ -18,7 +18,7 @@ struct Problems {
 
 // Each part throws Error(kBadInput) where a file is broken or not what it should be.
 nlohmann::ordered_json inspect_model(const std::filesystem::path& folder, Problems& problems);
-// A PEFT folder. With its base, what has become of m0 = ||W|| is told as well; an empty path: without.
+// A PEFT folder. With `base`, m is also compared with m0 = ||W||; an empty path: without.
 nlohmann::ordered_json inspect_adapter(const std::filesystem::path& folder, const std::filesystem::path& base,
                                        Backend& backend, Problems& problems);
 // A folder checkpoints/step-N.

@@ -44,7 +44,7 @@ ordered_json mask_runs(const Dataset::Sequence& sequence) {
   return runs;
 }
 
-// Ids with the targets between brackets. launch/data/show.py shows the same as text.
+// Ids with the targets between brackets. shardora-show prints the same as text.
 void print_sample(std::int64_t number, const Dataset::Sequence& sequence) {
   constexpr std::size_t kMost = 64;
   std::string text;
@@ -97,7 +97,7 @@ void find_problems(const Dataset& dataset, const std::string& path, const Datase
   add(overlong,
       fmt::format("are longer than the model's {} positions: data.overlong says what becomes of them", limits.longest));
   add(dataset.without_targets(), "have no target: they cost time and teach nothing");
-  add(count_duplicates(dataset), "repeat an earlier one: prepare.py --drop-duplicates leaves them out");
+  add(count_duplicates(dataset), "repeat an earlier one: shardora-prepare --drop-duplicates leaves them out");
 }
 
 }  // namespace

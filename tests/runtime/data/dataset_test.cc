@@ -65,7 +65,7 @@ TEST_F(DatasetTest, TheEdgesOfTheVocabularyAreInIt) {
 
 TEST_F(DatasetTest, RefusesAFileWithoutAFormat) {
   file_.metadata = {{"source", "x"}};
-  expect_refused({"metadata has no format", "expected shardora.dataset.v1", "prepare.py"});
+  expect_refused({"metadata has no format", "expected shardora.dataset.v1", "shardora-prepare"});
   file_.metadata.clear();
   expect_refused({"metadata has no format"});
 }
