@@ -7,7 +7,7 @@
 #include <string>
 
 #include "kernels/backend.h"
-#include "runtime/formats/model_folder.h"
+#include "runtime/formats/model_config.h"
 #include "runtime/formats/peft_adapter.h"
 
 namespace shardora {

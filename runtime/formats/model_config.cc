@@ -1,14 +1,189 @@
 // config.json as typed values: each family's defaults for what is absent, and a refusal for what we do not compute.
+#include "runtime/formats/model_config.h"
+
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
-#include "runtime/formats/model_config_parts.h"
 #include "runtime/system/printable.h"
 
 namespace shardora {
+// Rotary embeddings in config.json. Older files have rope_theta and rope_scaling, newer ones (transformers 5) the one
+// object rope_parameters.
+
 namespace {
 
 using nlohmann::ordered_json;
+
+constexpr std::int64_t kMaxPositions = std::numeric_limits<std::int32_t>::max();
+constexpr double kMaxTheta = 1e15, kMinTheta = 1e-3, kMaxFactor = 1e6, kMinFactor = 1e-6;
+
+void refuse_partial(const JsonFields& fields) {
+  if (fields.has("partial_rotary_factor") && fields.number("partial_rotary_factor", 0, 1) != 1) {
+    fields.refuse_value("partial_rotary_factor", "1");
+  }
+}
+
+RopeScaling scaling_kind(const JsonFields& rope) {
+  const char* key = rope.find("rope_type") != nullptr ? "rope_type" : "type";
+  const std::string kind = rope.text_or(key, "default");
+  if (kind == "default") return RopeScaling::kNone;
+  if (kind == "linear") return RopeScaling::kLinear;
+  if (kind == "llama3") return RopeScaling::kLlama3;
+  rope.refuse_value(key, "one of the supported types default, linear, llama3");
+}
+
+// A key of another type of scaling would be ignored in silence.
+void refuse_unknown(const ordered_json& object, const JsonFields& rope, RopeScaling kind) {
+  constexpr std::array<std::string_view, 4> kAlways = {"type", "rope_type", "rope_theta", "partial_rotary_factor"};
+  constexpr std::array<std::string_view, 4> kScaled = {"factor", "original_max_position_embeddings", "low_freq_factor",
+                                                       "high_freq_factor"};
+  const std::size_t used = kind == RopeScaling::kLlama3 ? 4 : kind == RopeScaling::kLinear ? 2 : 0;
+  for (const auto& [key, value] : object.items()) {
+    const bool known = std::find(kAlways.begin(), kAlways.end(), key) != kAlways.end() ||
+                       std::find(kScaled.begin(), kScaled.begin() + used, key) != kScaled.begin() + used;
+    if (!known && !value.is_null()) rope.refuse_value(key, "no such key for this type of rotary embedding");
+  }
+}
+
+void parse_scaling(const ordered_json& object, const JsonFields& rope, ModelConfig& config) {
+  refuse_partial(rope);
+  config.rope_scaling = scaling_kind(rope);
+  refuse_unknown(object, rope, config.rope_scaling);
+  config.rope_theta = rope.number_or("rope_theta", config.rope_theta, kMinTheta, kMaxTheta);
+  if (config.rope_scaling == RopeScaling::kNone) return;
+  config.rope_factor = rope.number("factor", kMinFactor, kMaxFactor);
+  if (config.rope_scaling == RopeScaling::kLinear) return;
+  config.rope_low_freq_factor = rope.number("low_freq_factor", kMinFactor, kMaxFactor);
+  config.rope_high_freq_factor = rope.number("high_freq_factor", kMinFactor, kMaxFactor);
+  if (config.rope_high_freq_factor <= config.rope_low_freq_factor) {
+    rope.refuse_value("high_freq_factor", "more than low_freq_factor");
+  }
+  config.rope_original_max_position_embeddings =
+      rope.has("original_max_position_embeddings") ? rope.integer("original_max_position_embeddings", 1, kMaxPositions)
+                                                   : config.max_position_embeddings;
+}
+
+bool same_rope(const ModelConfig& left, const ModelConfig& right) {
+  return left.rope_theta == right.rope_theta && left.rope_scaling == right.rope_scaling &&
+         left.rope_factor == right.rope_factor && left.rope_low_freq_factor == right.rope_low_freq_factor &&
+         left.rope_high_freq_factor == right.rope_high_freq_factor &&
+         left.rope_original_max_position_embeddings == right.rope_original_max_position_embeddings;
+}
+
+void parse_rope(const JsonFields& fields, ModelConfig& config) {
+  refuse_partial(fields);
+  if (fields.has("original_max_position_embeddings")) {
+    fields.refuse_value("original_max_position_embeddings", "this key inside of rope_scaling or rope_parameters");
+  }
+  config.rope_theta = fields.number_or("rope_theta", 10000, kMinTheta, kMaxTheta);
+  ModelConfig older = config;
+  if (fields.has("rope_scaling")) {
+    const ordered_json& object = *fields.find("rope_scaling");
+    parse_scaling(object, JsonFields(object, fields.where() + ": rope_scaling"), older);
+  }
+  if (!fields.has("rope_parameters")) {
+    config = older;
+    return;
+  }
+  const ordered_json& object = *fields.find("rope_parameters");
+  parse_scaling(object, JsonFields(object, fields.where() + ": rope_parameters"), config);
+  // transformers takes rope_scaling here, others the newer key: where they disagree nobody knows what was meant.
+  if (fields.has("rope_scaling") && !same_rope(config, older)) {
+    fields.refuse_value("rope_scaling", "the same as rope_parameters; remove one of them");
+  }
+}
+
+// Sliding windows in config.json: which layers have one, and how wide.
+
+constexpr std::int64_t kMaxWindow = std::numeric_limits<std::int32_t>::max();
+
+// Absent: 4096. Null: none.
+std::int64_t window_of(const JsonFields& fields) {
+  return fields.is_null("sliding_window") ? 0 : fields.integer_or("sliding_window", 4096, 1, kMaxWindow);
+}
+
+// layer_types as windows, or nothing where the key is absent.
+std::optional<std::vector<std::int64_t>> listed_windows(const JsonFields& fields, const ModelConfig& config,
+                                                        std::int64_t window) {
+  if (!fields.has("layer_types")) return std::nullopt;
+  const ordered_json& types = *fields.find("layer_types");
+  if (!types.is_array() || std::cmp_not_equal(types.size(), config.num_hidden_layers)) {
+    fields.refuse_value("layer_types", fmt::format("a list of {} types, one a layer", config.num_hidden_layers));
+  }
+  std::vector<std::int64_t> windows;
+  for (const ordered_json& type : types) {
+    if (type != "full_attention" && type != "sliding_attention") {
+      fields.refuse_value("layer_types", "full_attention and sliding_attention only");
+    }
+    windows.push_back(type == "sliding_attention" ? window : 0);
+    if (type == "sliding_attention" && window == 0) {
+      fields.refuse_value("layer_types", "no sliding_attention, as no window is in use; set sliding_window");
+    }
+  }
+  return windows;
+}
+
+void parse_sliding_windows(const JsonFields& fields, ModelConfig& config) {
+  const auto layers = static_cast<std::size_t>(config.num_hidden_layers);
+  const bool qwen = config.model_type == "qwen2" || config.model_type == "qwen3";
+  config.sliding_windows.assign(layers, 0);
+  if (!qwen && fields.has("use_sliding_window") && fields.boolean("use_sliding_window") &&
+      config.model_type != "mistral") {
+    fields.refuse_value("use_sliding_window", "false in this family");
+  }
+  if (config.model_type == "llama" && fields.has("sliding_window")) {
+    fields.refuse_value("sliding_window", "none in this family");
+  }
+  std::int64_t window = 0;
+  if (config.model_type == "mistral") {
+    window = window_of(fields);
+    config.sliding_windows.assign(layers, window);
+  }
+  if (qwen && fields.boolean_or("use_sliding_window", false)) {
+    window = window_of(fields);
+    const auto first =
+        std::min<std::int64_t>(fields.integer_or("max_window_layers", 28, 0, kMaxWindow), config.num_hidden_layers);
+    std::fill(config.sliding_windows.begin() + first, config.sliding_windows.end(), window);
+  }
+  const auto listed = listed_windows(fields, config, window);
+  if (!listed) return;
+  // The other families do not read the key: it may only repeat what they do.
+  if (!qwen && *listed != config.sliding_windows) {
+    fields.refuse_value("layer_types", "the same type for all layers in this family, as sliding_window says");
+  }
+  config.sliding_windows = *listed;
+}
+
+// Special tokens, as config.json and generation_config.json name them.
+
+constexpr std::int64_t kMaxToken = std::numeric_limits<std::int32_t>::max();
+
+// A token id or a list of them; the key is present and not null.
+std::vector<std::int64_t> parse_token_ids(const JsonFields& fields, std::string_view key) {
+  const nlohmann::ordered_json& value = *fields.find(key);
+  if (!value.is_array()) return {fields.integer(key, 0, kMaxToken)};
+  std::vector<std::int64_t> tokens;
+  for (const nlohmann::ordered_json& token : value) {
+    if (!token.is_number_unsigned() || token.get<std::uint64_t>() > static_cast<std::uint64_t>(kMaxToken)) {
+      fields.refuse_value(key, "a token id or a list of them");
+    }
+    tokens.push_back(token.get<std::int64_t>());
+  }
+  return tokens;
+}
+
+}  // namespace
+
+std::vector<std::int64_t> read_stop_tokens(const std::filesystem::path& folder, const ModelConfig& config) {
+  const std::filesystem::path path = folder / "generation_config.json";
+  if (!std::filesystem::exists(path)) return config.eos_token_ids;
+  const nlohmann::ordered_json document = read_json(path);
+  const JsonFields fields(document, printable(path.string()));
+  return fields.has("eos_token_id") ? parse_token_ids(fields, "eos_token_id") : config.eos_token_ids;
+}
+
+namespace {
 
 constexpr JsonLimits kConfigLimits = {.bytes = 16'000'000, .depth = 32, .values = 1'000'000};
 constexpr std::int64_t kMaxWidth = std::int64_t{1} << 24;

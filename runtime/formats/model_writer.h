@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/formats/model_folder.h"
+#include "runtime/formats/model_weights.h"
 
 namespace shardora {
 

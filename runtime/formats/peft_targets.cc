@@ -9,7 +9,8 @@
 
 #include "runtime/formats/json.h"
 #include "runtime/formats/module_pattern.h"
-#include "runtime/formats/peft_parts.h"
+#include "runtime/formats/peft_adapter.h"
+#include "runtime/system/printable.h"
 
 namespace shardora {
 namespace {

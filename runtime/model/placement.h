@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "kernels/tensor.h"
-#include "runtime/formats/model_folder.h"
+#include "runtime/formats/model_config.h"
 #include "runtime/options.h"
 
 namespace shardora {

@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "runtime/formats/model_folder.h"
+#include "runtime/formats/model_config.h"
 
 namespace shardora {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "kernels/backend.h"
-#include "runtime/formats/model_folder.h"
+#include "runtime/formats/model_weights.h"
 
 namespace shardora {
 

@@ -7,7 +7,7 @@
 
 #include "kernels/random.h"
 #include "kernels/weight_matrix.h"
-#include "runtime/formats/model_folder.h"
+#include "runtime/formats/model_weights.h"
 #include "runtime/model/placement.h"
 #include "runtime/options.h"
 

@@ -14,7 +14,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "runtime/formats/model_folder.h"
+#include "runtime/formats/model_config.h"
 #include "runtime/options.h"
 
 namespace shardora {

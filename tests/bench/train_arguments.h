@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "runtime/formats/model_folder.h"
+#include "runtime/formats/model_config.h"
 #include "runtime/options.h"
 
 namespace shardora::bench {

@@ -66,12 +66,12 @@ nlohmann::ordered_json to_json(const EvalSummary& summary) {
 }
 
 EvalSummary evaluate(const RunOptions& options, const Context& context) {
-  OpenSets open{.files = open_model_files(options, context)};
   const bool writes = context.grid.world->rank() == 0 && !options.eval.scores.empty();
   agree(*context.grid.world, [&] {
     if (writes) require_place("eval.scores", options.eval.scores);
-    open_sets(options, open);
   });
+  OpenSets open{.files = open_model_files(options, context)};
+  agree(*context.grid.world, [&] { open_sets(options, open); });
   require_agreement(*context.grid.world, fingerprint_of(open));
   const PackingOptions packing{options.train.micro_batch_tokens, options.data.packing};
   LoadedModel model(options, context, open.files, plan_for(open, packing));

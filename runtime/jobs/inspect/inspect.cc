@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "runtime/formats/model_folder.h"
+#include "runtime/formats/model_config.h"
 
 namespace shardora {
 namespace {

@@ -7,7 +7,7 @@
 #include <optional>
 #include <utility>
 
-#include "runtime/formats/model_folder.h"
+#include "runtime/formats/model_weights.h"
 #include "runtime/jobs/inspect/inspect.h"
 #include "runtime/system/printable.h"
 

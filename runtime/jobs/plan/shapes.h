@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/formats/model_folder.h"
+#include "runtime/formats/model_config.h"
 
 namespace shardora {
 

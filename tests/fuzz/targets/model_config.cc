@@ -1,5 +1,5 @@
 // config.json, and generation_config.json beside it.
-#include "runtime/formats/model_folder.h"
+#include "runtime/formats/model_weights.h"
 #include "tests/fuzz/harness.h"
 #include "tests/fuzz/targets.h"
 

@@ -1,5 +1,5 @@
 // A model folder: config.json, the index, and two files that the index may name; or one file, where there is no index.
-#include "runtime/formats/model_folder.h"
+#include "runtime/formats/model_weights.h"
 #include "tests/fuzz/harness.h"
 #include "tests/fuzz/targets.h"
 

@@ -1,7 +1,8 @@
 // config.json: each family's defaults, both spellings, and a refusal by name for what is not computed.
+#include "runtime/formats/model_config.h"
+
 #include <nlohmann/json.hpp>
 
-#include "runtime/formats/model_folder.h"
 #include "tests/runtime/formats/io_testing.h"
 
 namespace shardora {

@@ -1,7 +1,8 @@
 // A model folder's weights: strict both ways, one file or many.
+#include "runtime/formats/model_weights.h"
+
 #include <nlohmann/json.hpp>
 
-#include "runtime/formats/model_folder.h"
 #include "tests/runtime/formats/io_testing.h"
 
 namespace shardora {

@@ -8,7 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "runtime/formats/model_folder.h"
+#include "runtime/formats/model_weights.h"
 #include "runtime/formats/peft_adapter.h"
 #include "tests/support/temporary_folder.h"
 
