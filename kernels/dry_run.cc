@@ -6,7 +6,7 @@ namespace {
 class DryRunBackend final : public Backend {
  public:
   BackendKind kind() const override { return BackendKind::kDryRun; }
-  std::string description() const override { return "rehearsal: sizes only"; }
+  std::string description() const override { return "dry run: sizes only"; }
   std::string instruction_set() const override { return "none"; }
   // Never read or written, but not null: a view without data is an absent one (a model without such a norm or bias).
   void* allocate(std::int64_t) override { return &nowhere_; }

@@ -1,4 +1,5 @@
-// The one table of keys.
+// Every key: its name, the commands that take it, the values it accepts, its help. Defaults are the initialisers in
+// runtime/options.h.
 #include "launch/option_values.h"
 
 namespace shardora {

@@ -1,5 +1,5 @@
-// What a run is asked to do: plain values with their defaults, section by section as in a config file. launch/options
-// fills and checks them; every room reads its own section.
+// What a run is asked to do: plain values with their defaults, section by section as in a config file.
+// launch/option_table.cc and option_rules.cc fill and check them; every room reads its own section.
 #pragma once
 
 #include <cstdint>

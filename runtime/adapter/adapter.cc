@@ -68,7 +68,7 @@ void Adapter::connect_placement(AdaptedModule& module, const Placement& m, const
 void Adapter::connect(ParameterSet& parameters, Arena& arena) {
   parameters_ = &parameters;
   if (has_magnitude()) take_norms(arena);
-  for (AdaptedModule& module : modules_) lend(module);
+  for (AdaptedModule& module : modules_) bind_views(module);
 }
 
 // Flat buffers, the modules whose norms are summed first: [squared | reference] of those, then of the others.
@@ -92,7 +92,7 @@ void Adapter::take_norms(Arena& arena) {
   }
 }
 
-void Adapter::lend(AdaptedModule& module) {
+void Adapter::bind_views(AdaptedModule& module) {
   DoraLinear& linear = *module.linear;
   // Where KV heads are shared, B and m are stored whole and this rank works with its own head's rows.
   const auto used = [](TensorView stored, const Range& range) {
@@ -102,7 +102,7 @@ void Adapter::lend(AdaptedModule& module) {
   const Range b_rows{b.used.begin - b.stored.begin, b.used.size};
   module.factor_a = parameters_->value(module.a);
   module.factor_b = used(parameters_->value(module.b), b_rows);
-  module.lent = {.a = parameters_->compute_value(module.a),
+  module.view = {.a = parameters_->compute_value(module.a),
                  .da = parameters_->gradient(module.a),
                  .b = used(parameters_->compute_value(module.b), b_rows),
                  .db = used(parameters_->gradient(module.b), b_rows),
@@ -113,11 +113,11 @@ void Adapter::lend(AdaptedModule& module) {
                  .dropout_key = random_key(seed_, "dropout", linear.name),
                  .first_feature = linear.in_range.begin};
   if (has_magnitude()) {
-    module.lent.gain = used(module.gain, module.used);
-    module.lent.h = used(h_of(module), module.used);
-    module.lent.version = &version_;
+    module.view.gain = used(module.gain, module.used);
+    module.view.h = used(h_of(module), module.used);
+    module.view.version = &version_;
   }
-  linear.adapter = &module.lent;
+  linear.adapter = &module.view;
 }
 
 void Adapter::initialise(Communicator& tensor_group, Arena& scratch) {

@@ -35,7 +35,7 @@ struct AdaptedModule {
   TensorView factor_a, factor_b;              // A and B in fp32, the rows that this rank computes with
   TensorView squared_weight;                  // w of the used range
   TensorView squared, reference, norm, gain;  // of the stored range
-  LinearAdapter lent;                         // what the linear layer sees
+  LinearAdapter view;                         // what the linear layer sees
 };
 
 class Adapter {
@@ -73,7 +73,7 @@ class Adapter {
  private:
   void connect_placement(AdaptedModule& module, const Placement& m, const Placement& b) const;
   void take_norms(Arena& arena);
-  void lend(AdaptedModule& module);
+  void bind_views(AdaptedModule& module);
   void measure_weight(const AdaptedModule& module) const;
   void norm_parts(const AdaptedModule& module, Arena& scratch) const;
   void repair_cancelling(Communicator& tensor_group, Arena& scratch);

@@ -69,9 +69,9 @@ void Adapter::add_exact_gradient(const AdaptedModule& module, Arena& scratch) co
   const auto used = [&](TensorView stored) { return stored.rows(module.used.begin, module.used.size); };
   norm_gradient_factor(backend_, {.magnitude = used(parameters_->value(module.m)),
                                   .norm = used(module.norm),
-                                  .h = module.lent.h,
+                                  .h = module.view.h,
                                   .c = c,
-                                  .scale = module.lent.scale});
+                                  .scale = module.view.scale});
   if (options_.magnitude_axis == MagnitudeAxis::kOutput) {
     exact_output(module, c, scratch);
   } else {
@@ -81,7 +81,7 @@ void Adapter::add_exact_gradient(const AdaptedModule& module, Arena& scratch) co
 
 void Adapter::exact_output(const AdaptedModule& module, TensorView c, Arena& scratch) const {
   ScratchScope scope(scratch);
-  const LinearAdapter& lent = module.lent;
+  const LinearAdapter& view = module.view;
   const std::int64_t r = module.factor_a.size(0), out = module.factor_b.size(0);
   const TensorView bt = scope.take({r, out}), terms = scope.take({r, out}), gram = scope.take({r, r}),
                    db = scope.take({out, r});
@@ -89,20 +89,20 @@ void Adapter::exact_output(const AdaptedModule& module, TensorView c, Arena& scr
   // dB^T += (A W^T + s (A A^T) B^T).c
   module.linear->weight->forward(module.factor_a, terms, false);
   matmul(backend_, {.a = module.factor_a, .b = module.factor_a, .c = gram, .transpose_b = true});
-  matmul(backend_, {.a = gram, .b = bt, .c = terms, .scale = lent.scale, .accumulate = true});
+  matmul(backend_, {.a = gram, .b = bt, .c = terms, .scale = view.scale, .accumulate = true});
   scale_columns_forward(backend_, {.u = terms, .gain = c, .bias = {}, .y = terms});
   transpose(backend_, {.from = terms, .to = db});
-  add(backend_, {.x = db, .y = lent.db});
+  add(backend_, {.x = db, .y = view.db});
   // dA += (c.B)^T W + s ((c.B)^T B) A
   scale_columns_forward(backend_, {.u = bt, .gain = c, .bias = {}, .y = bt});
-  module.linear->weight->input_gradient(bt, lent.da, true);
+  module.linear->weight->input_gradient(bt, view.da, true);
   matmul(backend_, {.a = bt, .b = module.factor_b, .c = gram});
-  matmul(backend_, {.a = gram, .b = module.factor_a, .c = lent.da, .scale = lent.scale, .accumulate = true});
+  matmul(backend_, {.a = gram, .b = module.factor_a, .c = view.da, .scale = view.scale, .accumulate = true});
 }
 
 void Adapter::exact_input(const AdaptedModule& module, TensorView c, Arena& scratch) const {
   ScratchScope scope(scratch);
-  const LinearAdapter& lent = module.lent;
+  const LinearAdapter& view = module.view;
   const std::int64_t r = module.factor_a.size(0), in = module.factor_a.size(1), out = module.factor_b.size(0);
   const TensorView scaled_a = scope.take({r, in}), bt = scope.take({r, out}), terms = scope.take({r, out}),
                    gram = scope.take({r, r}), db = scope.take({out, r}), q = scope.take({r, in});
@@ -111,15 +111,15 @@ void Adapter::exact_input(const AdaptedModule& module, TensorView c, Arena& scra
   // dB^T += (A.c) W^T + s ((A.c) A^T)^T B^T; the middle factor is symmetric
   module.linear->weight->forward(scaled_a, terms, false);
   matmul(backend_, {.a = scaled_a, .b = module.factor_a, .c = gram, .transpose_b = true});
-  matmul(backend_, {.a = gram, .b = bt, .c = terms, .scale = lent.scale, .accumulate = true});
+  matmul(backend_, {.a = gram, .b = bt, .c = terms, .scale = view.scale, .accumulate = true});
   transpose(backend_, {.from = terms, .to = db});
-  add(backend_, {.x = db, .y = lent.db});
+  add(backend_, {.x = db, .y = view.db});
   // dA += (B^T W).c + s (B^T B)(A.c)
   module.linear->weight->input_gradient(bt, q, false);
   scale_columns_forward(backend_, {.u = q, .gain = c, .bias = {}, .y = q});
-  add(backend_, {.x = q, .y = lent.da});
+  add(backend_, {.x = q, .y = view.da});
   matmul(backend_, {.a = module.factor_b, .b = module.factor_b, .c = gram, .transpose_a = true});
-  matmul(backend_, {.a = gram, .b = scaled_a, .c = lent.da, .scale = lent.scale, .accumulate = true});
+  matmul(backend_, {.a = gram, .b = scaled_a, .c = view.da, .scale = view.scale, .accumulate = true});
 }
 
 }  // namespace shardora

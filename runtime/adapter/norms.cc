@@ -68,7 +68,7 @@ void Adapter::norm_parts(const AdaptedModule& module, Arena& scratch) const {
                            .x = output ? b_transposed : a,
                            .y = product,
                            .z = third,
-                           .scale = module.lent.scale,
+                           .scale = module.view.scale,
                            .squared = part(module.squared, module.used),
                            .reference = part(module.reference, module.used)});
 }
@@ -149,7 +149,7 @@ void Adapter::direct_norms(const AdaptedModule& module, std::span<const std::int
       direct_row_norms(backend_, {.w = tile.rows(0, 1),
                                   .b = b.rows(mine[i], 1),
                                   .a = a,
-                                  .scale = module.lent.scale,
+                                  .scale = module.view.scale,
                                   .columns = {},
                                   .out = view_of(std::span(sums).subspan(i, 1), {1})});
     }
@@ -161,7 +161,7 @@ void Adapter::direct_norms(const AdaptedModule& module, std::span<const std::int
       direct_column_norms(backend_, {.w = rows,
                                      .b = b.rows(row, rows.size(0)),
                                      .a = a,
-                                     .scale = module.lent.scale,
+                                     .scale = module.view.scale,
                                      .columns = columns,
                                      .out = view_of(std::span(sums), {std::ssize(sums)})});
     }

@@ -234,7 +234,7 @@ void Block::mlp_backward_part(const Pass& pass, const BlockSaved& s, TensorView 
     gate.backward(pass, s.x2, s.gate_saved, dgate, dx2, false);
     up.backward(pass, s.x2, s.up_saved, d_activated, dx2, true);
   }
-  pass.parallel.enter_column_backward(dx2);
+  pass.parallel.column_parallel_input_backward(dx2);
   rms_norm_backward(pass.backend, {.dy = dx2,
                                    .x = s.m,
                                    .weight = post_norm.weight,
@@ -279,7 +279,7 @@ void Block::attention_backward_part(const Pass& pass, const BlockSaved& s, Tenso
   k.backward(pass, s.x1, s.k_saved, flat(dk), dx1, true);
   v.backward(pass, s.x1, s.v_saved, flat(dv), dx1, true);
   if (!needs_input_gradient) return;
-  pass.parallel.enter_column_backward(dx1);
+  pass.parallel.column_parallel_input_backward(dx1);
   rms_norm_backward(pass.backend, {.dy = dx1,
                                    .x = s.h,
                                    .weight = input_norm.weight,

@@ -155,7 +155,7 @@ void Decoder::run_blocks(const Pass& pass, const Activations& activations) const
   const std::int64_t tokens = pass.batch.tokens.size(0);
   const TensorView h = activations.slots[0].h.rows(0, tokens);
   embedding_->gather_rows(pass.batch.tokens, vocabulary_.begin, h);
-  parallel_.join_embedding(h);
+  parallel_.all_reduce_embedding(h);
   for (std::size_t layer = 0; layer < blocks_.size(); ++layer) run_block(pass, activations, layer);
 }
 
@@ -192,9 +192,9 @@ CrossEntropy Decoder::cross_entropy_of(const DeviceBatch& batch, const Activatio
 // The passes that see the vocabulary of all ranks.
 void Decoder::sum_rows(const Pass& pass, const CrossEntropy& op) const {
   cross_entropy_max(pass.backend, op);
-  parallel_.join_row_max(op.row_max);
+  parallel_.all_reduce_row_max(op.row_max);
   cross_entropy_sum(pass.backend, op);
-  parallel_.join_row_sums(op.sums);
+  parallel_.all_reduce_row_sums(op.sums);
 }
 
 void Decoder::head_chunk(const Pass& pass, const Activations& activations, const LossPlan& loss, Range rows) const {
@@ -249,7 +249,7 @@ void Decoder::backward(const Pass& pass, const Activations& activations, const L
   ScratchScope scope(pass.scratch);
   const TensorView d_normed = activations.d_head.rows(0, rows),
                    dh = scope.take({tokens, config_.hidden_size}, d_normed.dtype);
-  parallel_.enter_column_backward(d_normed);
+  parallel_.column_parallel_input_backward(d_normed);
   rms_norm_backward(pass.backend, {.dy = d_normed,
                                    .x = activations.head_x.rows(0, rows),
                                    .weight = final_norm_.weight,

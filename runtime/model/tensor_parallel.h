@@ -1,9 +1,12 @@
 // Where a block's activations cross between replicated and cut features. Blocks call these and no collective; under
 // sequence parallelism only these change.
 //
-//   forward    column_parallel_input: replicated x goes in as it is        row_parallel_output: partial y -> sum over
-//   the tensor group backward   column_parallel_input: partial dx -> sum                    row_parallel_output:
-//   replicated dy goes in as it is
+// clang-format off
+//              before a column-parallel layer                after a row-parallel layer
+//   forward    x is replicated: nothing to do                row_parallel_output: partial y -> all-reduced
+//   backward   column_parallel_input_backward:               dy is replicated: nothing to do
+//              partial dx -> all-reduced
+// clang-format on
 #pragma once
 
 #include "kernels/backend.h"
@@ -16,11 +19,11 @@ class TensorParallel {
   TensorParallel(Backend& backend, Communicator& group) : backend_(&backend), group_(&group) {}
 
   void row_parallel_output(TensorView y) const { reduce(y, Reduction::kSum); }
-  void enter_column_backward(TensorView dx) const { reduce(dx, Reduction::kSum); }
+  void column_parallel_input_backward(TensorView dx) const { reduce(dx, Reduction::kSum); }
   // Each rank looked up its own rows of the vocabulary: the sum is the embedding.
-  void join_embedding(TensorView y) const { reduce(y, Reduction::kSum); }
-  void join_row_max(TensorView row_max) const { reduce(row_max, Reduction::kMax); }
-  void join_row_sums(TensorView sums) const { reduce(sums, Reduction::kSum); }
+  void all_reduce_embedding(TensorView y) const { reduce(y, Reduction::kSum); }
+  void all_reduce_row_max(TensorView row_max) const { reduce(row_max, Reduction::kMax); }
+  void all_reduce_row_sums(TensorView sums) const { reduce(sums, Reduction::kSum); }
 
   int rank() const { return group_->rank(); }
   int size() const { return group_->size(); }

@@ -181,12 +181,12 @@ void RunLock::outlast(bool flock_known) {
     if (content_of(descriptor_) != before) refuse_busy();
     std::this_thread::sleep_for(times_.patience / 100);
   }
-  if (flock_known) replace_file_of_the_gone();
+  if (flock_known) replace_stale_lock_file();
 }
 
 // A lock that nobody frees any more stays with its file; the new file takes the name. Of two that come to this at once,
 // the later has it, and the earlier is refused.
-void RunLock::replace_file_of_the_gone() {
+void RunLock::replace_stale_lock_file() {
   const fs::path fresh = fmt::format("{}.new-{}-{}", path_.string(), printable(me_.host), me_.process);
   const int descriptor = open_lock(fresh, O_EXCL);
   ::close(std::exchange(descriptor_, descriptor));

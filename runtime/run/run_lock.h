@@ -59,7 +59,7 @@ class RunLock {
  private:
   void take();
   void outlast(bool flock_known);
-  void replace_file_of_the_gone();
+  void replace_stale_lock_file();
   void write_name();
   void beat(const std::stop_token& stop);
   void require_same_file() const;

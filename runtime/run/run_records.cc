@@ -58,8 +58,12 @@ void take_figures(const Figures& figures, RunRecords& records) {
 
 RunRecords read_records(const fs::path& run, std::optional<std::int64_t> checkpoint) {
   RunRecords records{.folder = run};
-  for (auto& [key, value] : parse_config(read_text(run / kConfiguration), kConfiguration)) {
-    records.configuration[key] = std::move(value);
+  try {
+    for (auto& [key, value] : parse_config(read_text(run / kConfiguration), kConfiguration)) {
+      records.configuration[key] = std::move(value);
+    }
+  } catch (const Error&) {  // as of a version that did not quote values: the figures are still true
+    records.configuration.clear();
   }
   if (!fs::exists(run / "metrics.jsonl")) return records;
   const Figures figures = read_figures(run / "metrics.jsonl");

@@ -39,7 +39,8 @@ Dataset open_dataset(const DataSource& source, const ModelConfig& config, const 
 // Enlarges `plan` for micro-batches of `sequences` sequences of these sets at a time.
 void make_room(ModelUse& plan, std::span<const Dataset* const> datasets, std::int64_t sequences,
                const PackingOptions& packing);
-// What a training run's instance is made for: the largest micro-batches of its own sequences and of its evaluations.
+// What a training run's loaded model is made for: the largest micro-batches of its own sequences and of its
+// evaluations.
 ModelUse training_plan(std::span<const Dataset* const> train, std::span<const Dataset* const> eval,
                        std::int64_t global_batch, const PackingOptions& packing);
 

@@ -14,7 +14,7 @@
 
 namespace shardora {
 
-// What an loaded model is made for.
+// What a loaded model is made for.
 struct ModelUse {
   BatchLimits limits;           // largest micro-batch
   std::int64_t positions = 0;   // longest sequence

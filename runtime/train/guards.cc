@@ -154,8 +154,8 @@ std::optional<std::string> StragglerWatch::step(Communicator& world, double own_
   slow_rank_ = rank;
   if (rank < 0 || windows_ != kWindows) return std::nullopt;
   return fmt::format(
-      "rank {} is slow: its own work takes {:.1f} times that of the rank in the middle, over the last {} "
-      "steps; the others wait for it: look at its host",
+      "rank {} is slow: its own compute time is {:.1f} times the median over the last {} steps; the others "
+      "wait for it: look at its host",
       rank, slow->ratio, kSteps * kWindows);
 }
 

@@ -156,10 +156,9 @@ void RunReport::log_speed() const {
   if (seconds_ <= 0) return;  // nothing was left to do
   const double of_a_rank = flops_per_second_of_a_rank(flops_, seconds_);
   const std::optional<double> share = utilisation(of_a_rank);
-  parts_.context.log.info(
-      fmt::format("{:.0f} tokens/s, {:.4g} TFLOP/s of the model's work a rank{}",
-                  static_cast<double>(tokens_) / seconds_, of_a_rank * 1e-12,
-                  share ? fmt::format(", {:.1f} % of the device's peak for bfloat16", 100 * *share) : std::string()));
+  parts_.context.log.info(fmt::format(
+      "{:.0f} tokens/s, {:.4g} model TFLOP/s per rank{}", static_cast<double>(tokens_) / seconds_, of_a_rank * 1e-12,
+      share ? fmt::format(", {:.1f} % of the device's peak for bfloat16", 100 * *share) : std::string()));
 }
 
 void RunReport::log_peak_memory() const {

@@ -29,7 +29,7 @@ Stop asked_to_stop(const Context& context, bool time_is_up) {
   return static_cast<Stop>(context.grid.world->all_reduce(static_cast<std::int64_t>(mine), Reduction::kMax));
 }
 
-bool has_stopped_gaining(const TrainOptions& options, const Counters& counters) {
+bool early_stopping_is_due(const TrainOptions& options, const Counters& counters) {
   return options.early_stopping > 0 && counters.evaluations_without_gain >= options.early_stopping;
 }
 
@@ -81,8 +81,8 @@ TrainSummary train(const RunOptions& options, const Context& context) {
     };
 
     report.log_configuration(counters.step + 1);
-    Stop stop = asked_to_stop(context, false);                   // by a signal while the run was loaded
-    bool enough = has_stopped_gaining(options.train, counters);  // resumed after its last step
+    Stop stop = asked_to_stop(context, false);                     // by a signal while the run was loaded
+    bool enough = early_stopping_is_due(options.train, counters);  // resumed after its last step
     std::optional<Progress> progress(std::in_place, world.rank() == 0, counters.step + 1, steps.count);
     while (counters.step < steps.count && stop == Stop::kNo && !enough) {
       const std::int64_t step = counters.step + 1;
@@ -98,7 +98,7 @@ TrainSummary train(const RunOptions& options, const Context& context) {
       progress->step(step, done.loss, static_cast<double>(done.tokens) / done.seconds);
       if (is_multiple(step, options.train.check_every)) guards.check(step);
       if (is_multiple(step, options.train.eval_every) && step < steps.count) evaluate();
-      enough = has_stopped_gaining(options.train, counters);
+      enough = early_stopping_is_due(options.train, counters);
 
       saver.collect();
       const Stop asked =

@@ -5,6 +5,9 @@
 namespace shardora {
 namespace {
 
+using testing::HasSubstr;
+using testing::Not;
+
 const fs::path kEarlier = fs::path(SHARDORA_SOURCE_DIR) / "tests/end_to_end/earlier_version";
 
 Words earlier_words(const std::string& method, const fs::path& output) {
@@ -43,7 +46,19 @@ TEST_P(EarlierVersion, ItsCheckpointIsContinuedAsItWouldHaveBeen) {
         EXPECT_NEAR(got[i], then, 2e-5 * then) << to_string(split) << ", " << key << " of step " << i + 4;
       }
     }
+    // What it saves is again of a run whose last step is filled with repeated data.
+    EXPECT_THAT(text_of(run / "checkpoints/step-7/manifest.json"), Not(HasSubstr("last step")));
   }
+}
+
+TEST(EarlierVersionCheckpoint, IsContinuedInAFolderOfItsOwn) {
+  const TemporaryFolder folder;
+  const fs::path run = folder / "run", fresh = folder / "fresh";
+  must_run({1, 1}, earlier_words("lora", run) + Words{"--output.resume=" + (kEarlier / "lora/step-3").string()});
+  EXPECT_EQ(values(run, "tokens").back(), 84);  // of 5 sequences
+  must_run({1, 1}, earlier_words("lora", fresh));
+  EXPECT_LT(values(fresh, "tokens").back(), 84);  // of the 3 that are left
+  EXPECT_THAT(text_of(fresh / "checkpoints/step-7/manifest.json"), HasSubstr("last step"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, EarlierVersion, ::testing::Values("dora", "lora", "full"),

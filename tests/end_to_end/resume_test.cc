@@ -94,27 +94,6 @@ TEST(AnEpochsLastStep, SumsLargeGradientsWithARankThatHasNothingToDo) {
   for (std::size_t i = 0; i < one.size(); ++i) EXPECT_NEAR(four[i] / one[i], 1, 1e-4);
 }
 
-TEST(AnEpochsLastStep, IsFilledWithRepeatedDataInARunBegunSo) {
-  const TemporaryFolder folder;
-  const fs::path old =
-      fs::path(SHARDORA_SOURCE_DIR) / "tests/end_to_end/old_checkpoint";  // of step 2, by such a program
-  const auto expect_filled = [&](const fs::path& run) {
-    EXPECT_EQ(values(run, "tokens"), std::vector<double>{51});
-    EXPECT_NEAR(losses(run).at(0), 5.44454143802135, 1e-5);
-  };
-  for (const Split& split : {Split{1, 1}, Split{2, 1}}) {
-    const fs::path run = folder / to_string(split);
-    must_run(split, one_epoch(run) + Words{"--output.resume=" + old.string(), "--output.checkpoint_every=1"});
-    expect_filled(run);
-  }
-  // And what it saves is of such a run.
-  const fs::path first = folder / "first", next = folder / "next",
-                 saved = folder / "1 ranks, tensor 1/checkpoints/step-3";
-  EXPECT_THAT(text_of(saved / "manifest.json"), Not(HasSubstr("last step")));
-  must_run({1, 1}, one_epoch(first) + Words{"--output.checkpoint_every=1"});
-  EXPECT_THAT(text_of(first / "checkpoints/step-3/manifest.json"), HasSubstr("last step"));
-}
-
 TEST(AStep, ThatRepeatsSequencesIsWarnedOf) {
   const TemporaryFolder folder;
   const auto said = [&](const std::string& name, const Words& more) {

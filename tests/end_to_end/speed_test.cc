@@ -21,7 +21,7 @@ TEST(Speed, OfTheStepsIsTheirMeanInTheLogsEnd) {
                               seconds = values(folder / "run", "seconds");
     ASSERT_EQ(flops.size(), 4U);
     std::smatch found;
-    const std::regex line("([0-9]+) tokens/s, ([-+.e0-9]+) TFLOP/s of the model's work a rank\n");
+    const std::regex line("([0-9]+) tokens/s, ([-+.e0-9]+) model TFLOP/s per rank\n");
     ASSERT_TRUE(std::regex_search(run.errors, found, line)) << run.errors;
     EXPECT_NEAR(std::stod(found[1]) / mean_by_time(values(folder / "run", "tokens_per_second"), seconds), 1, 0.01);
     EXPECT_NEAR(std::stod(found[2]) * 1e12 / mean_by_time(flops, seconds), 1, 1e-3);

@@ -473,7 +473,7 @@ TEST(ResolvedConfig, GivenAsAFileGivesTheSameOptionsAgain) {
   EXPECT_THAT(resolved_config(first), HasSubstr("\n[adapter]\nmethod = lora\nrank = 7\n"));
 }
 
-// The awk of launch/common/supervise.sh and config_file.py of launch/report read the same.
+// The awk of launch/common/supervise.sh and read_config of launch/shardora/report/run_folder.py read the same.
 TEST(ParseInvocation, AFilesCommentBeginsWithItsLineOrAfterABlank) {
   const std::pair<const char*, const char*> values[] = {{"run#1", "run#1"},
                                                         {"run #1", "run"},

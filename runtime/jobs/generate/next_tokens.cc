@@ -68,7 +68,7 @@ void NextTokens::choose_row(std::int64_t row, std::span<const double> uniforms) 
     const std::int32_t token = sampler_->draw(logits, uniforms[at]);
     chosen[0] = {.token = token, .log_probability = logits[static_cast<std::size_t>(token)]};
   } else {
-    take_best(logits, chosen);
+    top_candidates(logits, chosen);
   }
   for (Candidate& candidate : chosen) {
     candidate.log_probability = (candidate.log_probability - largest_[at]) - std::log(sums_[at]);
@@ -76,7 +76,7 @@ void NextTokens::choose_row(std::int64_t row, std::span<const double> uniforms) 
 }
 
 // Kept in order, by insertion: few are wanted of many, and few of those many get in.
-void NextTokens::take_best(std::span<const float> logits, std::span<Candidate> best) const {
+void NextTokens::top_candidates(std::span<const float> logits, std::span<Candidate> best) const {
   std::size_t kept = 0;
   for (std::size_t i = 0; i < logits.size(); ++i) {
     if (kept == best.size() && logits[i] <= best[kept - 1].log_probability) continue;

@@ -26,7 +26,7 @@ class NextTokens {
   void fetch(TensorView logits, const Decoder::RowSums& sums);
   void join_columns(std::int64_t rows);
   void choose_row(std::int64_t row, std::span<const double> uniforms);
-  void take_best(std::span<const float> logits, std::span<Candidate> best) const;
+  void top_candidates(std::span<const float> logits, std::span<Candidate> best) const;
   void share_choice(std::int64_t rows);
   Communicator& group() const { return context_.grid.tensor_group->host(); }
 

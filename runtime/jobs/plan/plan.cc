@@ -108,7 +108,7 @@ void choose_best_split(RunPlan& plan) {
 }  // namespace
 
 std::string host_load_warning(double load, int threads, int cores) {
-  if (load + std::min(threads, cores) <= cores + 0.5) return {};
+  if (load <= cores - std::min(threads, cores) + 1) return {};  // other work leaves the measured cores idle
   return fmt::format(
       "the machine is busy (load {:.1f} on {} cores) while it is measured: times may be too long; plan again when it "
       "is idle",

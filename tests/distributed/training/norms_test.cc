@@ -17,13 +17,13 @@ std::vector<double> direct_norms(SmallModel& alone, const AdaptedModule& module,
   const std::int64_t out = weight.out_features(), in = weight.in_features(), rank = module.rank;
   std::vector<float> w(static_cast<std::size_t>(out * in));
   weight.read_rows(0, view_of(std::span(w), {out, in}));
-  const float *a = module.lent.a.as<float>(), *b = module.lent.b.as<float>();
+  const float *a = module.view.a.as<float>(), *b = module.view.b.as<float>();
   std::vector<double> squares(static_cast<std::size_t>(axis == MagnitudeAxis::kOutput ? out : in), 0.0);
   for (std::int64_t o = 0; o < out; ++o) {
     for (std::int64_t i = 0; i < in; ++i) {
       double v = static_cast<double>(w[static_cast<std::size_t>(o * in + i)]);
       for (std::int64_t k = 0; k < rank; ++k) {
-        v += static_cast<double>(module.lent.scale) * static_cast<double>(b[o * rank + k]) *
+        v += static_cast<double>(module.view.scale) * static_cast<double>(b[o * rank + k]) *
              static_cast<double>(a[k * in + i]);
       }
       squares[static_cast<std::size_t>(axis == MagnitudeAxis::kOutput ? o : i)] += v * v;
