@@ -6,6 +6,7 @@
 #include <boost/program_options.hpp>
 #include <sstream>
 
+#include "kernels/check.h"
 #include "runtime/jobs/plan/shapes.h"
 
 namespace shardora::bench {

@@ -5,6 +5,8 @@
 
 #include <numeric>
 
+#include "runtime/formats/model_weights.h"
+
 namespace shardora {
 namespace {
 
