@@ -197,6 +197,10 @@ struct Family {
   std::int64_t head_dim;             // 0: hidden_size / heads
   bool has_begin_and_end;            // tokens 1 and 2
 };
+// A new family of Llama's shape: a row here; what its config.json has beyond the others (windows, biases, norms of q
+// and k) below; its tensors' names and shapes in expected_tensors() (model_weights.cc); how they are cut in
+// model/placement.cc; how they are loaded in model/decoder_load.cc; a preset in jobs/plan/shapes.cc; a golden case in
+// tests/parity.
 constexpr std::array<Family, 4> kFamilies = {
     Family{"llama", 32000, 11008, 2048, 0, 0, true},
     Family{"mistral", 32000, 14336, 131072, 8, 0, true},
