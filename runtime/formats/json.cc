@@ -1,6 +1,8 @@
 // A JSON reader for files from outside: nlohmann's parser feeds a builder that enforces the limits.
 #include "runtime/formats/json.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>

@@ -1,10 +1,14 @@
 // config.json as typed values: each family's defaults for what is absent, and a refusal for what we do not compute.
 #include "runtime/formats/model_config.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <nlohmann/json.hpp>
 
+#include "runtime/formats/json.h"
 #include "runtime/system/printable.h"
 
 namespace shardora {

@@ -1,6 +1,7 @@
 // The weights of a model folder, checked against the config before a byte of them is read.
 #include "runtime/formats/model_weights.h"
 
+#include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>

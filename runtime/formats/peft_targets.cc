@@ -1,4 +1,5 @@
 // Which linear modules an adapter targets: PEFT's rules, with an error where PEFT would quietly adapt less than asked.
+#include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>

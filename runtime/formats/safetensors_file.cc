@@ -159,7 +159,6 @@ void SafetensorsFile::read_columns(const std::string& name, std::int64_t first_r
 }
 
 bool same_values(const StoredTensor& a, const StoredTensor& b, int part, int parts) {
-  constexpr std::int64_t kBlockBytes = 8 << 20;
   const TensorEntry &left = a.file.entry(a.name), &right = b.file.entry(b.name);
   if (left.shape != right.shape) return false;
   const std::int64_t rows = left.shape.empty() ? 0 : left.shape[0];
